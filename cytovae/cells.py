@@ -1,0 +1,73 @@
+"""What is known per cell, row-aligned: the small frozen types that pass between rooms. numpy only, no files."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytovae.errors import UsageError
+
+UNGATED = -1
+
+
+@dataclass(frozen=True, eq=False)
+class CellTable:
+    """Transformed marker values of cells.
+
+    ``values`` is float32 of shape (n_cells, n_markers), on the arcsinh (or published) scale, all finite;
+    ``markers`` names its columns; ``source`` is the index into ``files`` of the file each cell came from,
+    int32 of shape (n_cells,), and ``event`` the 0-based row there, int64 of shape (n_cells,).
+    """
+
+    values: NDArray[np.float32]
+    markers: tuple[str, ...]
+    files: tuple[str, ...]
+    source: NDArray[np.int32]
+    event: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        n_cells = len(self.values)
+        if self.values.shape != (n_cells, len(self.markers)):
+            raise UsageError(f"{self.values.shape} values do not fit {len(self.markers)} markers")
+        if self.source.shape != (n_cells,) or self.event.shape != (n_cells,):
+            raise UsageError(f"source and event must have one entry for each of {n_cells} cells")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: NDArray[np.integer]) -> "CellTable":
+        """The cells at ``rows``, in that order."""
+        return CellTable(self.values[rows], self.markers, self.files, self.source[rows], self.event[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class GateLabels:
+    """Manual gates: ``population`` is int32 of shape (n_cells,), an index into ``names``, −1 where a cell is ungated."""
+
+    population: NDArray[np.int32]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.population.ndim != 1:
+            raise UsageError(f"gate labels must be one-dimensional, not {self.population.shape}")
+        if len(self.population) and not (
+            self.population.min() >= UNGATED and self.population.max() < len(self.names)
+        ):
+            raise UsageError(f"gate labels must lie in -1 … {len(self.names) - 1}")
+
+    def __len__(self) -> int:
+        return len(self.population)
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """Clusters of cells: ``cluster`` int32 (n_cells,), from 1; ``probabilities`` float32 (n_cells, n_clusters), rows sum to 1.
+
+    ``cluster`` is the column of the largest probability, plus one (the lowest column on a tie).
+    """
+
+    cluster: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.cluster)

@@ -299,7 +299,7 @@ def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: 
 
 
 def _columns(cluster: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The ids from 1 that occur, ascending, and each cell's place among them: from 1, 0 where the cell is unassigned."""
+    """The ids from 1 that occur, ascending, and each cell's place among them: from 1; 0 where it is unassigned."""
     top = int(cluster.max())
     if top > max(1 << 20, 4 * len(cluster)):  # a table of all ids would be larger than the cells
         ids, place = np.unique(cluster, return_inverse=True)

@@ -1,0 +1,265 @@
+"""One job: one method on one data set with one seed, in a process of its own.
+
+``python -m cytovae.benchmark.job SPEC RESULT`` reads a :class:`Job` and writes its :class:`Row` results, as JSON. The
+runner starts it in a working folder that is thrown away.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import resource
+import sys
+from dataclasses import asdict, dataclass, fields, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytovae import __version__
+from cytovae.benchmark.baselines import ASSIGNS_NEW_CELLS, Clustering, Run, cluster, cpu_seconds
+from cytovae.benchmark.datasets import (
+    DataSet,
+    GatedCells,
+    drop_small_populations,
+    fingerprint,
+    held_out,
+    load,
+    rest_as_population,
+    subsample,
+)
+from cytovae.cells import UNGATED, GateLabels
+from cytovae.errors import UsageError
+from cytovae.metrics import PopulationScore, ScoreReport, score
+
+METRICS = ("f_weighted", "f_weighted_clusters", "f1_mean", "ari", "nmi", "accuracy", "rare_f1")
+"""The scores of a row. ``rare_f1`` alone is set on data sets with one rare population, and on no other."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which cells are clustered and which are scored; the same for every method.
+
+    ``max_events`` cells are drawn once; ``holdout`` is the share scored, which methods that can do without do not
+    learn from; populations of fewer than ``min_population`` cells are not scored.
+    """
+
+    max_events: int | None = None
+    holdout: float | None = None
+    min_population: int = 0
+
+    def __str__(self) -> str:
+        parts = ["all cells" if self.max_events is None else f"at most {self.max_events:,} random cells"]
+        if self.holdout is not None:
+            parts.append(f"scored on {self.holdout:.0%} held out")
+        if self.min_population:
+            parts.append(f"populations of {self.min_population} cells or more")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process does. ``content`` is the fingerprint of the data set's files."""
+
+    dataset: DataSet
+    protocol: Protocol
+    run: Run
+    content: str
+
+    @property
+    def title(self) -> str:
+        """In words, for a list of jobs."""
+        numbers = f" K={','.join(map(str, self.run.numbers))}" if self.run.numbers else ""
+        return f"{self.dataset.name} {method_name(self.run)}{numbers} seed={self.run.seed} ({self.protocol})"
+
+    @property
+    def key(self) -> str:
+        """The stem of the job's file: readable, and different for anything that may change the result."""
+        run = asdict(self.run) | {"threads": None, "device": None}
+        identity = json.dumps([self.content, asdict(self.protocol), run], sort_keys=True)
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+        number = f"-K{self.run.numbers[0]}" if len(self.run.numbers) == 1 else ""
+        name = f"{self.dataset.name}-{method_name(self.run)}{number}-seed{self.run.seed}"
+        return f"{re.sub(r'[^A-Za-z0-9_+-]+', '_', name)[:120]}-{digest}"
+
+    def to_json(self) -> str:
+        """The job as text that :meth:`from_json` reads."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Job":
+        """The job that :meth:`to_json` wrote."""
+        raw = json.loads(text)
+        lists = ("files", "markers", "exclude")
+        dataset: dict[str, Any] = {
+            key: tuple(v) if key in lists and v is not None else v for key, v in raw["dataset"].items()
+        }
+        run = raw["run"] | {"numbers": tuple(raw["run"]["numbers"])}
+        return cls(DataSet(**dataset), Protocol(**raw["protocol"]), Run(**run), raw["content"])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the results: a method with one setting and seed on one data set, or why there is none.
+
+    ``number`` is the number of clusters the method was told, 0 if none. ``n_learned`` counts the cells it learned
+    from, ``n_gated`` the cells scored. Seconds of the clustering leave reading and importing out, those of the
+    process do not; a process that clusters for several numbers shares its own among their rows. ``peak_memory_mb`` is
+    the largest resident memory of the process or of one of its children. Scores are None where the row failed or the
+    score does not apply.
+    """
+
+    dataset: str
+    protocol: str
+    method: str
+    number: int
+    seed: int
+    status: str
+    reason: str = ""
+    n_cells: int | None = None
+    n_learned: int | None = None
+    n_gated: int | None = None
+    n_unassigned: int | None = None
+    n_populations: int | None = None
+    n_clusters: int | None = None
+    f_weighted: float | None = None
+    f_weighted_clusters: float | None = None
+    f1_mean: float | None = None
+    ari: float | None = None
+    nmi: float | None = None
+    accuracy: float | None = None
+    rare_f1: float | None = None
+    cluster_wall_seconds: float | None = None
+    cluster_cpu_seconds: float | None = None
+    process_wall_seconds: float | None = None
+    process_cpu_seconds: float | None = None
+    peak_memory_mb: float | None = None
+    threads: int = 1
+    versions: str = ""
+    machine: str = ""
+    populations: tuple[PopulationScore, ...] = ()
+
+
+def row_from(raw: Any) -> Row:
+    """A row from its JSON object; fields of later versions are left out."""
+    known = {field.name for field in fields(Row)}
+    populations = tuple(PopulationScore(**population) for population in raw.get("populations", ()))
+    return Row(**{key: value for key, value in raw.items() if key in known} | {"populations": populations})
+
+
+def method_name(run: Run) -> str:
+    """How tables call the method: with its preset, if it was given one."""
+    return f"{run.method}:{run.variant}" if run.variant else run.method
+
+
+def failed_rows(job: Job, reason: str, wall_seconds: float) -> tuple[Row, ...]:
+    """The rows of a job that came to nothing: one for each setting it would have had."""
+    blank = Row(job.dataset.name, str(job.protocol), method_name(job.run), 0, job.run.seed, "failed", reason)
+    blank = replace(blank, process_wall_seconds=wall_seconds, threads=job.run.threads, machine=machine())
+    return tuple(replace(blank, number=number) for number in job.run.numbers or (0,))
+
+
+def execute(job: Job) -> tuple[Row, ...]:
+    """Read the data set, cluster it, score it. Raises what the readers, the method and the scores raise."""
+    if fingerprint(job.dataset) != job.content:
+        raise UsageError(f"the files of data set {job.dataset.name} have changed since this job was made")
+    gated = subsample(load(job.dataset), job.protocol.max_events)
+    gates = drop_small_populations(gated.gates, job.protocol.min_population)
+    if job.dataset.rare:
+        gates = rest_as_population(gates, job.dataset.name)
+    held = held_out(len(gates), job.protocol.holdout, job.run.seed) if job.protocol.holdout is not None else None
+    learn = None if held is None or job.run.method not in ASSIGNS_NEW_CELLS else ~held
+    results = list(cluster(job.run, gated.cells, learn))
+    rows = [_row(job, gated, gates, held, learn, result) for result in results]
+    used = process_memory_mb()
+    return tuple(replace(row, process_cpu_seconds=cpu_seconds(), peak_memory_mb=used) for row in rows)
+
+
+def _row(
+    job: Job,
+    gated: GatedCells,
+    gates: GateLabels,
+    held: NDArray[np.bool_] | None,
+    learn: NDArray[np.bool_] | None,
+    result: Clustering,
+) -> Row:
+    scored = (
+        gates if held is None else GateLabels(np.where(held, gates.population, UNGATED).astype(np.int32), gates.names)
+    )
+    report = score(result.cluster, scored)
+    return Row(
+        dataset=job.dataset.name,
+        protocol=str(job.protocol),
+        method=method_name(job.run),
+        number=result.number,
+        seed=job.run.seed,
+        status="ok",
+        n_cells=report.n_cells,
+        n_learned=len(gated.cells) if learn is None else int(learn.sum()),
+        n_gated=report.n_gated,
+        n_unassigned=report.n_unassigned,
+        n_populations=len(report.populations),
+        n_clusters=report.n_clusters,
+        cluster_wall_seconds=result.wall_seconds,
+        cluster_cpu_seconds=result.cpu_seconds,
+        threads=job.run.threads,
+        versions=versions(),
+        machine=machine(),
+        populations=report.populations,
+        **_scores(report, job.dataset.rare),
+    )
+
+
+def _scores(report: ScoreReport, rare: bool) -> dict[str, Any]:
+    """The scores that apply: on a rare set F-measures and indices would be those of the cells nobody gated."""
+    if rare:
+        return {"rare_f1": report.populations[0].best_f1}
+    return {name: getattr(report, name) for name in METRICS if name != "rare_f1"}
+
+
+def process_memory_mb() -> float:
+    """Peak resident memory of this process, or of its largest finished child, in MiB."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    unit = 1024 if sys.platform == "darwin" else 1
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # ru_maxrss begins with the memory of the process that started this one; VmHWM does not.
+        peak = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+        own = int(peak.group(1)) if peak else own
+    return float(max(own, children) / unit / 1024)
+
+
+def versions() -> str:
+    """The versions that decide a result, as far as this process has loaded them."""
+    parts = [f"cytovae {__version__}", f"python {platform.python_version()}"]
+    packages = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "torch": "torch", "umap": "umap-learn"}
+    for module, name in (packages | {"flowsom": "flowsom", "phenograph": "phenograph"}).items():
+        if module in sys.modules:
+            parts.append(f"{name} {metadata.version(name)}")
+    return ", ".join(parts)
+
+
+def machine() -> str:
+    """The processor and how many of its cores this process may use."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        named = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)
+        model = named.group(1).strip() if named else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores"
+
+
+def main(arguments: list[str]) -> None:
+    """Do the job in the file named first, and write its rows to the file named second."""
+    spec, result = map(Path, arguments)
+    rows = execute(Job.from_json(spec.read_text("utf-8")))
+    result.write_text(json.dumps([asdict(row) for row in rows]), "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

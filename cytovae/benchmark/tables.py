@@ -1,0 +1,305 @@
+"""Rows of results as tables and a picture: mean and standard deviation over seeds, per data set and method.
+
+Columns are never mixed: each holds one score, and nothing is compared across them. Nothing is printed in bold. A row
+marked *oracle* was chosen by looking at the labels.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cytovae.benchmark.baselines import METHODS, NEEDS_NUMBER
+from cytovae.benchmark.job import METRICS, Row
+from cytovae.benchmark.runner import read_rows, write_whole
+from cytovae.errors import OutputError
+
+TITLES = {
+    "f_weighted": "F_weighted", "f_weighted_clusters": "F_weighted_clusters", "f1_mean": "F1_mean", "ari": "ARI",
+    "nmi": "NMI", "accuracy": "accuracy", "rare_f1": "rare_f1",
+}  # fmt: skip
+Key = TypeVar("Key")
+
+_NAMES = {
+    "flowsom": "FlowSOM", "phenograph": "PhenoGraph", "kmeans": "k-means", "gmm": "Gaussian mixture",
+    "umap+hdbscan": "UMAP + HDBSCAN",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation (n − 1; None of a single value) of the values that are there; None of none."""
+
+    mean: float | None
+    sd: float | None
+    n: int
+
+    def __str__(self) -> str:
+        return self.text(".3f")
+
+    def text(self, form: str) -> str:
+        """The mean, ± the standard deviation if there is one, or a dash."""
+        if self.mean is None:
+            return "–"
+        return f"{self.mean:{form}}" + (f" ± {self.sd:{form}}" if self.sd is not None else "")
+
+
+def spread(values: Iterable[float | None]) -> Spread:
+    """Mean and standard deviation of the values that are not None."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return Spread(None, None, 0)
+    return Spread(fmean(known), stdev(known) if len(known) > 1 else None, len(known))
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The best number of clusters by the labels, for one score: the one with the highest mean over seeds."""
+
+    metric: str
+    number: int
+    score: Spread
+
+
+def oracle(rows: Sequence[Row]) -> tuple[Oracle, ...]:
+    """For each score that the rows have, the number of clusters whose mean over seeds is highest (the lower on a tie).
+
+    ``rows`` are of one method that was told numbers of clusters, on one data set under one protocol. Only numbers
+    with as many successful seeds as the number that has most may be chosen: a mean of fewer seeds is no fair rival.
+    """
+    done = sorted((row for row in rows if row.status == "ok"), key=lambda row: row.number)
+    by_number = {number: list(group) for number, group in groupby(done, key=lambda row: row.number)}
+    most = max((len(group) for group in by_number.values()), default=0)
+    full = {number: group for number, group in by_number.items() if len(group) == most}
+    found = []
+    for metric in METRICS:
+        scores = {number: spread(getattr(row, metric) for row in group) for number, group in full.items()}
+        means = {number: score.mean for number, score in scores.items() if score.mean is not None}
+        if means:
+            best = max(means, key=lambda number: (means[number], -number))
+            found.append(Oracle(metric, best, scores[best]))
+    return tuple(found)
+
+
+def method_title(method: str, number: int = 0) -> str:
+    """How tables write a method and the number of clusters it was told."""
+    title = _NAMES.get(method, method)
+    return f"{title} K={number}" if number else title
+
+
+def oracle_title(method: str) -> str:
+    """How tables write the rows chosen by labels."""
+    return f"{method_title(method)} *oracle* (best K by labels)"
+
+
+def write_tables(folder: Path) -> tuple[Path, ...]:
+    """Rebuild ``results.parquet``, ``results.json``, ``table.md`` and, where matplotlib is installed, ``scores.png``
+    from the rows of a folder of results. Returns the files written. Raises :class:`InputError` without rows and
+    :class:`OutputError` if one cannot be written.
+    """
+    rows = read_rows(folder)
+    parquet, text, markdown = folder / "results.parquet", folder / "results.json", folder / "table.md"
+    _write_parquet(rows, parquet)
+    write_whole(text, json.dumps([asdict(row) for row in rows], indent=1))
+    write_whole(markdown, markdown_tables(rows))
+    picture = folder / "scores.png"
+    return (parquet, text, markdown, picture) if draw_scores(rows, picture) else (parquet, text, markdown)
+
+
+_KINDS: dict[str, pa.DataType] = {
+    **{name: pa.string() for name in ("dataset", "protocol", "method", "status", "reason", "versions", "machine")},
+    **{name: pa.int64() for name in ("number", "seed", "n_cells", "n_learned", "n_gated", "n_unassigned")},
+    **{name: pa.int64() for name in ("n_populations", "n_clusters", "threads")},
+}
+
+
+def _write_parquet(rows: Sequence[Row], path: Path) -> None:
+    plain = [{name: value for name, value in asdict(row).items() if name != "populations"} for row in rows]
+    schema = pa.schema([(name, _KINDS.get(name, pa.float64())) for name in plain[0]])
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        pq.write_table(pa.Table.from_pylist(plain, schema=schema), temporary)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+def markdown_tables(rows: Sequence[Row]) -> str:
+    """One Markdown table for each data set and protocol, what failed and why, and under them machine and versions."""
+    parts = ["# Scores against manual gates"]
+    for (dataset, protocol), group in _groups(rows, lambda row: (row.dataset, row.protocol)):
+        parts.append(f"## {dataset}\n\n{_what(group, protocol)}\n\n{_table(group)}")
+    parts.append(_legend(rows))
+    failures = _failures(rows)
+    if failures:
+        parts.append(failures)
+    parts.append(_provenance(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _groups(rows: Sequence[Row], key: Callable[[Row], Key]) -> Iterator[tuple[Key, list[Row]]]:
+    """Rows with equal keys, in order of first appearance."""
+    found: dict[Key, list[Row]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    yield from found.items()
+
+
+def _what(rows: Sequence[Row], protocol: str) -> str:
+    done = [row for row in rows if row.status == "ok"]
+    if not done:
+        return f"Protocol: {protocol}."
+    cells = sorted({row.n_cells for row in done if row.n_cells is not None})
+    gated = sorted({row.n_gated for row in done if row.n_gated is not None})
+    populations = sorted({row.n_populations for row in done if row.n_populations is not None})
+    return (
+        f"Protocol: {protocol}. Cells: {_range(cells)}; scored: {_range(gated)}, in {_range(populations)} populations."
+    )
+
+
+def _range(numbers: Sequence[int]) -> str:
+    return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
+
+
+def _table(rows: Sequence[Row]) -> str:
+    metrics = [name for name in METRICS if any(getattr(row, name) is not None for row in rows)]
+    metrics = metrics or [name for name in METRICS if name != "rare_f1"]
+    head = ["method", *(TITLES[name] for name in metrics), "clusters", "seconds", "CPU seconds", "memory, GB", "runs"]
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for method, own in _groups(sorted(rows, key=_order), lambda row: row.method):
+        for number, same in _groups(own, lambda row: row.number):
+            lines.append(_line(method_title(method, number), same, metrics))
+        if method in NEEDS_NUMBER and any(row.status == "ok" for row in own):
+            best = {found.metric: found for found in oracle(own)}
+            cells = [f"{best[name].score} (K={best[name].number})" if name in best else "–" for name in metrics]
+            lines.append([oracle_title(method), *cells, "", "", "", "", ""])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _order(row: Row) -> tuple[int, str, int, int]:
+    base = row.method.partition(":")[0]
+    return (METHODS.index(base) if base in METHODS else len(METHODS), row.method, row.number, row.seed)
+
+
+def _line(title: str, rows: Sequence[Row], metrics: Sequence[str]) -> list[str]:
+    done = [row for row in rows if row.status == "ok"]
+    runs = f"{len(done)}" if len(done) == len(rows) else f"{len(done)} of {len(rows)}"
+    scores = [str(spread(getattr(row, name) for row in done)) if done else "failed" for name in metrics]
+    memory = spread(None if row.peak_memory_mb is None else row.peak_memory_mb / 1024 for row in done).mean
+    return [
+        title,
+        *scores,
+        spread(row.n_clusters for row in done).text(".1f"),
+        spread(row.cluster_wall_seconds for row in done).text(".1f"),
+        spread(row.cluster_cpu_seconds for row in done).text(".1f"),
+        "–" if memory is None else f"{memory:.2f}",
+        runs,
+    ]
+
+
+def _legend(rows: Sequence[Row]) -> str:
+    lines = [
+        "Mean ± standard deviation over seeds. Each column is one score; scores of different columns must not be "
+        "compared. F_weighted: equation 12 weighted by population; F_weighted_clusters: the same weighted by cluster; "
+        "F1_mean: Weber & Robinson's, one-to-one and unweighted. Cells that nobody gated are clustered, not scored. "
+        "Seconds are of the clustering alone, memory is the peak of its process.",
+    ]
+    if any(row.method in NEEDS_NUMBER for row in rows):
+        lines.append(
+            "*oracle*: not a method but a bound. For each score by itself, the K with the best mean over seeds was "
+            "chosen by looking at the labels, which nobody has beforehand."
+        )
+    if any(row.rare_f1 is not None for row in rows):
+        lines.append(
+            "rare_f1: F1 of the one gated population by its best cluster, all other cells counting as one group."
+        )
+    return "\n\n".join(lines)
+
+
+def _failures(rows: Sequence[Row]) -> str:
+    failed = [row for row in rows if row.status != "ok"]
+    lines = []
+    for (dataset, method, number, reason), same in _groups(
+        failed, lambda row: (row.dataset, row.method, row.number, row.reason)
+    ):
+        seeds = ", ".join(str(row.seed) for row in same)
+        lines.append(f"- {dataset}, {method_title(method, number)}, seed {seeds}: {reason}")
+    return "Failed:\n\n" + "\n".join(lines) if lines else ""
+
+
+def _provenance(rows: Sequence[Row]) -> str:
+    machines = sorted({f"{row.machine}; {row.threads} thread(s) per job" for row in rows if row.machine})
+    versions = sorted({part for row in rows for part in row.versions.split(", ") if part})
+    return f"Machine: {' / '.join(machines) or 'unknown'}.\n\nVersions: {', '.join(versions) or 'unknown'}."
+
+
+# --- the picture ------------------------------------------------------------------------------------------------------
+
+
+def draw_scores(rows: Sequence[Row], path: Path) -> bool:
+    """One panel for each score: data sets across, one mark for each method (mean over seeds), oracles hollow.
+
+    Returns whether a picture was drawn: not without matplotlib, and not without a score.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    shown = [name for name in ("f_weighted", "f1_mean", "ari", "rare_f1") if _any_score(rows, name)]
+    if not shown:
+        return False
+    figure = Figure(figsize=(4.5 * len(shown), 4.5), layout="constrained")
+    methods = list(dict.fromkeys(row.method for row in sorted(rows, key=_order)))
+    for axes, metric in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        scored = [row for row in rows if getattr(row, metric) is not None]
+        groups = list(_groups(scored, lambda row: (row.dataset, row.protocol)))
+        for place, method in enumerate(methods):
+            offset = (place - (len(methods) - 1) / 2) * 0.7 / len(methods)
+            heights = [_drawn(group, method, metric) for _, group in groups]
+            told = method in NEEDS_NUMBER
+            axes.errorbar(
+                [x + offset for x, height in enumerate(heights) if height.mean is not None],
+                [height.mean for height in heights if height.mean is not None],
+                yerr=[height.sd or 0.0 for height in heights if height.mean is not None],
+                fmt="o",
+                color=f"C{place % 10}",
+                markerfacecolor="none" if told else f"C{place % 10}",
+                label=f"{method_title(method)} oracle" if told else method_title(method),
+            )
+        axes.set_title(TITLES[metric])
+        axes.set_ylim(-0.05, 1.02)
+        several = len({protocol for (_, protocol), _ in groups}) > 1
+        names = [f"{dataset}\n{protocol}" if several else dataset for (dataset, protocol), _ in groups]
+        axes.set_xticks(range(len(groups)), names, rotation=30, ha="right")
+        axes.grid(axis="y", alpha=0.3)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        figure.savefig(temporary, dpi=120, metadata={"Software": ""})
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    return True
+
+
+def _any_score(rows: Sequence[Row], metric: str) -> bool:
+    return any(getattr(row, metric) is not None for row in rows)
+
+
+def _drawn(rows: Sequence[Row], method: str, metric: str) -> Spread:
+    own = [row for row in rows if row.method == method]
+    if method in NEEDS_NUMBER:
+        return next((found.score for found in oracle(own) if found.metric == metric), Spread(None, None, 0))
+    return spread(getattr(row, metric) for row in own)

@@ -1,0 +1,236 @@
+"""`cytovae inspect`: what is in FCS files and how their channels are understood. Writes nothing."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich import box
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from cytovae.channels import channel_uses
+from cytovae.cli import console
+from cytovae.errors import InputError
+from cytovae.fcs import FcsFile, open_fcs
+from cytovae.gates import gates_beside
+from cytovae.transform import looks_transformed, suggested_cofactor, transform_warning
+
+SCHEMA_VERSION = 1
+_EVENTS_AT_ONCE = 50_000
+_EVENTS_FOR_QUANTILES = 20_000
+_DEFAULT_COFACTOR = 5.0
+_SPILLOVER_KEYWORDS = ("spillover", "spill", "comp")
+
+
+@dataclass(frozen=True)
+class ChannelSummary:
+    """One channel: its names, how it is understood, and its values (None where there is no finite value)."""
+
+    number: int
+    name: str
+    label: str
+    marker: str
+    used: bool
+    reason: str
+    range: float | None
+    minimum: float | None
+    maximum: float | None
+    zeros: float | None
+    not_finite: int
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """One file: what it is, its channels, and what its values say about their scale."""
+
+    file: str
+    version: str
+    instrument: str
+    events: int
+    gates: str | None
+    spillover: bool
+    transformed: bool
+    suggested_cofactor: float | None
+    warning: str | None
+    notes: tuple[str, ...]
+    channels: tuple[ChannelSummary, ...]
+
+
+@dataclass(frozen=True)
+class PanelDifference:
+    """A marker that some of several files would use and others lack."""
+
+    marker: str
+    files: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def inspect_cli(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="FCS files.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Show channels, markers, ranges and warnings of FCS files, and where their panels differ."""
+    summaries: list[FileSummary] = []
+    refused: list[InputError] = []
+    for path in files:
+        try:
+            summaries.append(summarise(open_fcs(path)))
+        except InputError as error:
+            refused.append(error)
+    differences = panel_differences(summaries)
+    if as_json:
+        report = {
+            "schema_version": SCHEMA_VERSION,
+            "files": [asdict(summary) for summary in summaries],
+            "panel_differences": [asdict(difference) for difference in differences],
+        }
+        typer.echo(json.dumps(report, indent=2, allow_nan=False))
+    else:
+        for summary in summaries:
+            _show_file(summary)
+        if len(summaries) > 1:
+            _show_differences(differences, len(summaries))
+    for error in refused[:-1]:
+        console.say(f"error: {error}")
+    if refused:
+        raise refused[-1]
+
+
+def summarise(file: FcsFile) -> FileSummary:
+    """Everything `inspect` knows about one file. All events are read, a chunk at a time."""
+    n_channels = len(file.channels)
+    lowest, highest = np.full(n_channels, np.inf), np.full(n_channels, -np.inf)
+    zeros, not_finite = np.zeros(n_channels, dtype=np.int64), np.zeros(n_channels, dtype=np.int64)
+    stride = max(1, math.ceil(file.n_events / _EVENTS_FOR_QUANTILES))
+    thinned, offset = [], 0
+    for chunk in file.chunks(list(range(n_channels)), _EVENTS_AT_ONCE):
+        finite = np.isfinite(chunk)
+        lowest = np.minimum(lowest, np.min(chunk, axis=0, where=finite, initial=np.inf))
+        highest = np.maximum(highest, np.max(chunk, axis=0, where=finite, initial=-np.inf))
+        zeros += (chunk == 0).sum(axis=0)
+        not_finite += (~finite).sum(axis=0)
+        thinned.append(np.array(chunk[-offset % stride :: stride]))
+        offset += len(chunk)
+
+    uses = channel_uses(file.channels)
+    columns = [use.channel.index for use in uses if use.used and not not_finite[use.channel.index]]
+    names = [use.marker for use in uses if use.channel.index in columns]
+    values: NDArray[Any] = np.concatenate(thinned)[:, columns] if thinned else np.empty((0, len(columns)))
+    beside = gates_beside(file.path)
+    keywords = {key.casefold().lstrip("$"): value for key, value in file.keywords.items()}
+    return FileSummary(
+        file=str(file.path),
+        version=file.version,
+        instrument=keywords.get("cyt", "").strip(),
+        events=file.n_events,
+        gates=str(beside) if beside else None,
+        spillover=any(keywords.get(keyword, "").strip() for keyword in _SPILLOVER_KEYWORDS),
+        transformed=looks_transformed(values),
+        suggested_cofactor=suggested_cofactor(values),
+        warning=transform_warning(values, names, _DEFAULT_COFACTOR),
+        notes=tuple(file.notes),
+        channels=tuple(
+            ChannelSummary(
+                number=use.channel.index + 1,
+                name=use.channel.name,
+                label=use.channel.label,
+                marker=use.marker,
+                used=use.used,
+                reason=use.reason,
+                range=_finite(use.channel.range),
+                minimum=_finite(lowest[use.channel.index]),
+                maximum=_finite(highest[use.channel.index]),
+                zeros=int(zeros[use.channel.index]) / file.n_events if file.n_events else None,
+                not_finite=int(not_finite[use.channel.index]),
+            )
+            for use in uses
+        ),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def panel_differences(summaries: Sequence[FileSummary]) -> tuple[PanelDifference, ...]:
+    """The markers that not all files would use, in the order in which they first appear (case is no difference)."""
+    spelled: dict[str, str] = {}
+    having: dict[str, list[str]] = {}
+    for summary in summaries:
+        for marker in dict.fromkeys(channel.marker for channel in summary.channels if channel.used):
+            key = "".join(marker.casefold().split())
+            spelled.setdefault(key, marker)
+            having.setdefault(key, []).append(summary.file)
+    return tuple(
+        PanelDifference(
+            spelled[key], tuple(files), tuple(summary.file for summary in summaries if summary.file not in files)
+        )
+        for key, files in having.items()
+        if len(files) < len(summaries)
+    )
+
+
+def _show_file(summary: FileSummary) -> None:
+    """One file as a headed table. Names come from files, so none is read as markup."""
+    n_used = sum(channel.used for channel in summary.channels)
+    instrument = f", {summary.instrument}" if summary.instrument else ""
+    head = f"{summary.file}: {summary.events:,} events, {summary.version}{instrument}, {n_used} markers"
+    console.results.print(head, style="bold", markup=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title, justify in (
+        ("#", "right"), ("$PnN", "left"), ("$PnS", "left"), ("marker", "left"), ("used", "left"),
+        ("min", "right"), ("max", "right"), ("zeros", "right"), ("$PnR", "right"),
+    ):  # fmt: skip
+        table.add_column(title, justify="right" if justify == "right" else "left")
+    for channel in summary.channels:
+        used = "yes" if channel.used else f"no: {channel.reason}"
+        table.add_row(
+            str(channel.number),
+            Text(channel.name),
+            Text(channel.label),
+            Text(channel.marker),
+            used + (f", {channel.not_finite} not finite" if channel.not_finite else ""),
+            _spell(channel.minimum),
+            _spell(channel.maximum),
+            "" if channel.zeros is None else f"{channel.zeros:.0%}",
+            _spell(channel.range),
+            style="" if channel.used else "dim",
+        )
+    if console.results.is_terminal:
+        console.results.print(table)
+    else:
+        # A pipe has no width: every name is printed whole.
+        wide = console.results.options.update(width=10_000)
+        console.results.print(table, width=Measurement.get(console.results, wide, table).maximum, crop=False)
+
+    if summary.suggested_cofactor is not None:
+        console.results.print(f"suggested cofactor: {summary.suggested_cofactor:g}", markup=False)
+    if summary.gates:
+        console.results.print(f"manual gates: {summary.gates}", markup=False)
+    if summary.spillover:
+        console.results.print(
+            "note: the file carries a spillover matrix; its values may not be compensated", markup=False
+        )
+    for note in (*summary.notes, *([summary.warning] if summary.warning else [])):
+        console.results.print(f"note: {note}", markup=False)
+    console.results.print()
+
+
+def _spell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def _show_differences(differences: Sequence[PanelDifference], n_files: int) -> None:
+    if not differences:
+        console.results.print(f"all {n_files} files have the same markers")
+        return
+    console.results.print(f"{len(differences)} markers are not in all {n_files} files:", style="bold")
+    for difference in differences:
+        console.results.print(f"  {difference.marker}: missing in {', '.join(difference.missing)}", markup=False)

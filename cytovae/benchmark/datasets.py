@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +49,7 @@ class DataSet:
     def __post_init__(self) -> None:
         if not self.name or not self.files:
             raise UsageError("a data set needs a name and at least one file")
-        if self.transform not in get_args(Kind):
-            raise UsageError(f"data set {self.name}: transform must be one of {', '.join(get_args(Kind))}")
+        kind_of_transform(self.transform)
         if not self.cofactor > 0:
             raise UsageError(f"data set {self.name}: the cofactor must be positive, not {self.cofactor}")
 
@@ -67,10 +66,19 @@ class GatedCells:
         return GatedCells(self.cells.take(rows), GateLabels(self.gates.population[rows], self.gates.names))
 
 
-def read_table(path: Path, folder: Path) -> tuple[DataSet, ...]:
+def kind_of_transform(name: str) -> Kind:
+    """``name`` as the kind of a transform. Raises :class:`UsageError` if it is none."""
+    for kind in get_args(Kind):
+        if name == kind:
+            return cast(Kind, kind)
+    raise UsageError(f"a transform is one of {', '.join(get_args(Kind))}, not {name}")
+
+
+def read_table(path: Path, folder: Path, only: Sequence[str] = ()) -> tuple[DataSet, ...]:
     """Data sets described by a TOML file of ``[[dataset]]`` entries, their files found below ``folder``.
 
-    The fields are those of :class:`DataSet`; ``files`` are relative to ``folder`` and may hold wildcards. Raises
+    The fields are those of :class:`DataSet`; ``files`` are relative to ``folder`` and may hold wildcards, and so are
+    ``gates`` where they are a file or folder there. ``only`` names the entries wanted; without it, all. Raises
     :class:`InputError` for a field that is missing, unknown or of the wrong kind, and for files that are not there.
     """
     try:
@@ -79,7 +87,8 @@ def read_table(path: Path, folder: Path) -> tuple[DataSet, ...]:
         raise InputError(path, "table of data sets", str(error), "a readable TOML file") from error
     if not isinstance(entries, list) or not entries:
         raise InputError(path, "table of data sets", "no [[dataset]] entry", "at least one")
-    found = tuple(_entry(path, folder, entry) for entry in entries)
+    wanted = [entry for entry in entries if not only or (isinstance(entry, dict) and entry.get("name") in only)]
+    found = tuple(_entry(path, folder, entry) for entry in wanted)
     names = [dataset.name for dataset in found]
     if len(set(names)) < len(names):
         raise InputError(path, "name", "the same name twice", "one name for each data set")
@@ -113,6 +122,8 @@ def _entry(path: Path, folder: Path, entry: Any) -> DataSet:
     for key in ("population_names", "panel"):
         if key in fields:
             fields[key] = str((folder / fields[key]).resolve())
+    if "gates" in fields and (folder / fields["gates"]).exists():
+        fields["gates"] = str((folder / fields["gates"]).resolve())
     return DataSet(**fields)
 
 
@@ -181,7 +192,7 @@ def load(dataset: DataSet) -> GatedCells:
     transform = Transform(dataset.transform, panel.cofactors)
     values = []
     for file in files:
-        raw = file.read(columns_in_study(panel, file))
+        raw = file.read(columns_in_study(panel, file).tolist())
         check_finite(raw, panel.names, file.path)
         values.append(transform.apply(raw))
     names = Path(dataset.population_names) if dataset.population_names else None

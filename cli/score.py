@@ -1,0 +1,149 @@
+"""``cytovae benchmark score``: cluster labels of any method against manual gates."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from cytovae.cli import console
+
+if TYPE_CHECKING:
+    from cytovae.metrics import ScoreReport
+
+SCHEMA_VERSION = 1
+
+
+def score_cli(
+    labels: Annotated[
+        str,
+        typer.Argument(
+            metavar="LABELS",
+            help="Cluster labels, one row per event: Parquet, CSV or TSV with a column `cluster`, or FILE.fcs:CHANNEL.",
+            show_default=False,
+        ),
+    ],
+    gates: Annotated[
+        list[str],
+        typer.Option(
+            "--gates",
+            metavar="GATES",
+            help="Manual gates: a CSV or Parquet table, an FCS file with NAME.gates.csv beside it, "
+            "or FILE.fcs:CHANNEL. Repeat the option for several files, in the order of the labels.",
+            show_default=False,
+        ),
+    ],
+    channel: Annotated[
+        str | None,
+        typer.Option("--channel", metavar="NAME", help="Column or channel of LABELS, if not `cluster`."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Score cluster labels, of cytovae or any other method, against manual gates.
+
+    Cells in no gate are left out. Labels that are 0, empty or "unassigned" mean that a cell has no cluster.
+
+    F_weighted takes each population with its best cluster, weighted by size; F_weighted_clusters each cluster with its
+    best population; F1_mean gives each population a cluster of its own, unweighted. Compare each with its like only.
+    """
+    from cytovae.benchmark.labels import align_labels, read_gated_files, read_labels
+    from cytovae.metrics import score
+
+    found = read_labels(labels, channel)
+    truth = read_gated_files(gates)
+    cluster = align_labels(found, truth.files, truth.sizes)
+    if len(found) > len(cluster):
+        console.say(f"{len(found) - len(cluster)} labels belong to other files than the gates and are left out")
+    if found.holds_zero:
+        console.warn("the label 0 means unassigned; if this method numbers its clusters from 0, add 1 to its labels")
+    report = score(cluster, truth.gates)
+    if as_json:
+        typer.echo(report_json(report, found.names))
+    else:
+        console.results.print(report_table(report, found.names))
+
+
+def report_table(report: "ScoreReport", cluster_names: Sequence[str] = ()) -> Table:
+    """All scores, what was counted, and a row for each population; clusters by name where there are names."""
+    summary = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    summary.add_column()
+    summary.add_column(justify="right")
+    for name, value in _metrics(report).items():
+        summary.add_row(name, f"{value:.4f}")
+
+    populations = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    populations.add_column("population", overflow="fold")
+    for title in ("size", "cluster", "precision", "recall", "F1"):
+        populations.add_column(title, justify="right", overflow="fold")
+    for found in report.populations:
+        scores = [f"{value:.3f}" for value in (found.precision, found.recall, found.f1)] if found.cluster else ["–"] * 3
+        name = _cluster_name(found.cluster, cluster_names)
+        populations.add_row(Text(found.name), f"{found.size:,}", Text(name), *scores)
+
+    page = Table.grid()
+    page.add_row(summary)
+    page.add_row("")
+    page.add_row(_counted(report))
+    page.add_row(populations)
+    return page
+
+
+def report_json(report: "ScoreReport", cluster_names: Sequence[str] = ()) -> str:
+    """The report as JSON text: ``schema_version``, ``cells``, ``metrics``, ``populations``, cluster names if any."""
+    content: dict[str, object] = {
+        "schema_version": SCHEMA_VERSION,
+        "cells": {
+            "n_cells": report.n_cells,
+            "n_gated": report.n_gated,
+            "n_ungated": report.n_cells - report.n_gated,
+            "n_unassigned": report.n_unassigned,
+            "n_clusters": report.n_clusters,
+        },
+        "metrics": _metrics(report),
+        "populations": [
+            {
+                "name": found.name,
+                "size": found.size,
+                "cluster": found.cluster or None,
+                "precision": found.precision,
+                "recall": found.recall,
+                "F1": found.f1,
+                "best_cluster": found.best_cluster or None,
+                "best_F1": found.best_f1,
+            }
+            for found in report.populations
+        ],
+    }
+    if cluster_names:
+        content["cluster_names"] = list(cluster_names)
+    return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def _metrics(report: "ScoreReport") -> dict[str, float]:
+    """The scores under the names that tables and files of this project use."""
+    return {
+        "F_weighted": report.f_weighted,
+        "F_weighted_clusters": report.f_weighted_clusters,
+        "F1_mean": report.f1_mean,
+        "ARI": report.ari,
+        "NMI": report.nmi,
+        "accuracy": report.accuracy,
+    }
+
+
+def _counted(report: "ScoreReport") -> str:
+    lines = [
+        f"{report.n_cells:,} cells in {report.n_clusters:,} clusters, {report.n_gated:,} gated",
+        f"{report.n_cells - report.n_gated:,} ungated, not scored",
+        f"{report.n_unassigned:,} gated but unassigned",
+    ]
+    return "\n".join(lines if report.n_unassigned else lines[:2])
+
+
+def _cluster_name(cluster: int, names: Sequence[str]) -> str:
+    if not cluster:
+        return "none"
+    return names[cluster - 1] if cluster <= len(names) else str(cluster)

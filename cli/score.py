@@ -46,8 +46,11 @@ def score_cli(
 
     Cells in no gate are left out. Labels that are 0, empty or "unassigned" mean that a cell has no cluster.
 
-    F_weighted takes each population with its best cluster, weighted by size; F_weighted_clusters each cluster with its
-    best population; F1_mean gives each population a cluster of its own, unweighted. Compare each with its like only.
+    F_weighted: each population with its best cluster, weighted by size (several may choose the same cluster).
+
+    F_weighted_clusters: each cluster with its best population, weighted by size.
+
+    F1_mean: each population with a cluster of its own, all populations counting the same.
     """
     from cytovae.benchmark.labels import align_labels, read_gated_files, read_labels
     from cytovae.metrics import score

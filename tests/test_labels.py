@@ -157,7 +157,7 @@ def test_what_cannot_be_labels_is_refused(tmp_path: Path, name: str, text: str, 
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError) as refused:
         read_labels(path)
-    assert (refused.value.file, refused.value.field) == (str(path), field) or "\xff" in text
+    assert (refused.value.file, refused.value.field) == (str(path), field)
     assert said in str(refused.value)
 
 

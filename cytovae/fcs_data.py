@@ -26,7 +26,7 @@ _TAILS_OF_AN_INCLUSIVE_END = (1, 9, 11)
 
 @dataclass(frozen=True)
 class Channel:
-    """One column of an FCS file: ``index`` from 0, ``name`` is $PnN, ``label`` $PnS ('' when absent), ``range`` $PnR."""
+    """One column of an FCS file: ``index`` from 0, ``name`` is $PnN, ``label`` $PnS ('' if absent), ``range`` $PnR."""
 
     index: int
     name: str
@@ -228,8 +228,8 @@ def place_data(
 
     HEADER and TEXT may each name a place. A place fits if it lies inside the file, outside HEADER and TEXT, and holds
     exactly $TOT rows, or one byte more (an end given exclusively, which is common). An exact fit goes before one that
-    is a byte late. Where both fit exactly but differ, the one that begins right after TEXT is taken: TEXT was rewritten and only
-    one place with it. Anything else is an error that names both.
+    is a byte late. Where both fit exactly but differ, the one that begins right after TEXT is taken: TEXT was rewritten
+    and only one of the two with it. Anything else is an error that names both.
     """
     n_events = whole_number(text.keywords["$TOT"])
     if n_events is None:

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich import box
+from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -97,8 +98,8 @@ def inspect_cli(
             _show_file(summary)
         if len(summaries) > 1:
             _show_differences(differences, len(summaries))
-    for error in refused[:-1]:
-        console.say(f"error: {error}")
+    for refusal in refused[:-1]:
+        console.say(f"error: {refusal}")
     if refused:
         raise refused[-1]
 
@@ -207,8 +208,8 @@ def _show_file(summary: FileSummary) -> None:
         console.results.print(table)
     else:
         # A pipe has no width: every name is printed whole.
-        wide = console.results.options.update(width=10_000)
-        console.results.print(table, width=Measurement.get(console.results, wide, table).maximum, crop=False)
+        wide = Console(file=console.results.file, width=10_000)
+        wide.print(table, width=Measurement.get(wide, wide.options, table).maximum)
 
     if summary.suggested_cofactor is not None:
         console.results.print(f"suggested cofactor: {summary.suggested_cofactor:g}", markup=False)

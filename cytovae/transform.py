@@ -157,8 +157,11 @@ def value_scale(values: NDArray[Any]) -> ValueScale:
     if not np.isfinite(highest) or highest <= 0:
         return ValueScale.UNKNOWN
     if highest < _TRANSFORMED_BELOW:
-        # Counts of dim markers are small, too, but they are whole numbers.
-        return ValueScale.COUNTS if np.array_equal(values, np.rint(values)) else ValueScale.TRANSFORMED
+        # Counts of dim markers are small, too, but they are whole numbers; and what a logarithmic amplifier measured
+        # never is below 1, while every transform in use leaves negative cells around 0.
+        if np.array_equal(values, np.rint(values)):
+            return ValueScale.COUNTS
+        return ValueScale.TRANSFORMED if low.min() < 1 else ValueScale.UNKNOWN
     if highest < _DISPLAY_BELOW and median.min() > 50 and np.median(high / median) < 2.5:
         return ValueScale.DISPLAY
     if highest > _WIDE_ABOVE:

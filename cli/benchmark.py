@@ -35,6 +35,10 @@ OneJob = Annotated[int | None, typer.Option("--job", min=0, help="Do only the jo
 TimeLimit = Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop a job that takes longer.")]
 Steps = Annotated[int | None, typer.Option(min=0, help="Training steps of cytovae, instead of the preset's.")]
 Device = Annotated[str, typer.Option(help="Where cytovae trains: cpu, cuda, or auto.")]
+Clusters = Annotated[
+    str | None,
+    typer.Option(help="Comma-separated numbers for methods that must be told one [default: 10,15,20,25,30,40]."),
+]
 MaxEvents = Annotated[int | None, typer.Option(min=1, help="At most this many cells of a data set, the same for all.")]
 Data = Annotated[
     Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder of the data sets' files.")
@@ -75,6 +79,7 @@ def run_cli(
     ] = Path(),
     only: Annotated[str | None, typer.Option(help="Comma-separated names of data sets in --datasets.")] = None,
     seeds: Seeds = 1,
+    clusters: Clusters = None,
     max_events: MaxEvents = None,
     holdout: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Score this share of the cells, and learn from the others.")
@@ -118,6 +123,7 @@ def run_cli(
         threads=threads,
         steps=steps,
         device=device,
+        numbers=_numbers(clusters),
     )
     if _work(planned, output, jobs, time_limit, list_jobs, job):
         _write_tables(output)
@@ -138,6 +144,7 @@ def weber_cli(
     output: Output,
     methods: Methods = "cytovae:paper-weber,flowsom",
     seeds: Seeds = 30,
+    clusters: Clusters = None,
     max_events: MaxEvents = None,
     jobs: AtOnce = 1,
     threads: Threads = 1,
@@ -157,7 +164,16 @@ def weber_cli(
     from cytovae.benchmark.runner import plan, read_rows, write_whole
 
     protocol = Protocol(max_events)
-    planned = plan(weber_sets(data), _words(methods), seeds, protocol, threads=threads, steps=steps, device=device)
+    planned = plan(
+        weber_sets(data),
+        _words(methods),
+        seeds,
+        protocol,
+        threads=threads,
+        steps=steps,
+        device=device,
+        numbers=_numbers(clusters),
+    )
     if _work(planned, output, jobs, time_limit, list_jobs, job):
         _write_tables(output)
         text = weber_tables(read_rows(output))
@@ -171,6 +187,7 @@ def bodenmiller_cli(
     output: Output,
     methods: Methods = "cytovae:paper-bodenmiller,flowsom",
     seeds: Seeds = 1,
+    clusters: Clusters = None,
     jobs: AtOnce = 1,
     threads: Threads = 1,
     list_jobs: ListJobs = False,
@@ -189,10 +206,11 @@ def bodenmiller_cli(
 
     wells = bodenmiller_wells(data)
     names = _words(methods)
-    planned = plan(wells, names, seeds, HELD_OUT, threads=threads, steps=steps, device=device)
+    numbers = _numbers(clusters)
+    planned = plan(wells, names, seeds, HELD_OUT, threads=threads, steps=steps, device=device, numbers=numbers)
     others = [method for method in names if not method.startswith("cytovae")]
     if others:
-        planned += plan(wells, others, seeds, ALL_CELLS, threads=threads)
+        planned += plan(wells, others, seeds, ALL_CELLS, threads=threads, numbers=numbers)
     if _work(planned, output, jobs, time_limit, list_jobs, job):
         _write_tables(output)
         text = bodenmiller_table(read_rows(output))
@@ -203,6 +221,18 @@ def bodenmiller_cli(
 def _words(text: str | None) -> tuple[str, ...]:
     """The parts of a comma-separated option."""
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    """The numbers of clusters asked for, or those of the benchmark."""
+    from cytovae.benchmark.baselines import NUMBERS_OF_CLUSTERS
+
+    if text is None:
+        return NUMBERS_OF_CLUSTERS
+    words = _words(text)
+    if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise UsageError(f"--clusters takes numbers from 1 on, separated by commas, not {text!r}")
+    return tuple(dict.fromkeys(int(word) for word in words))
 
 
 def _from_table(table: str, data: Path, only: Sequence[str]) -> "tuple[DataSet, ...]":

@@ -168,6 +168,8 @@ def _what(rows: Sequence[Row], protocol: str) -> str:
 
 
 def _range(numbers: Sequence[int]) -> str:
+    if not numbers:
+        return "unknown"
     return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
 
 

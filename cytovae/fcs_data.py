@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.errors import FcsError
-from cytovae.fcs_text import HEADER_BYTES, FcsText, Segment, quoted, whole_number
+from cytovae.fcs_text import BLANKS, HEADER_BYTES, FcsText, Segment, quoted, whole_number
 
 INTEGER_BITS = (8, 16, 24, 32, 64)
 _BLOCK_BYTES = 1 << 20
@@ -98,11 +98,18 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _range(text: FcsText, number: int) -> float:
-    value = text.keywords[f"$P{number}R"].strip()
-    parsed = _number(value)
+    """$PnR; of an integer channel it must be a whole number, because it decides which bits count."""
+    value = text.keywords[f"$P{number}R"]
+    integer = _kind(text, number) == "I"
+    parsed = whole_number(value) if integer else _number(value)
     if parsed is None or parsed < 0:
-        raise FcsError(text.path, f"$P{number}R", quoted(value), "a number")
-    return parsed
+        raise FcsError(text.path, f"$P{number}R", quoted(value), "a whole number" if integer else "a number")
+    return float(parsed)
+
+
+def _kind(text: FcsText, number: int) -> str:
+    """F, D, I or whatever else the file says: the channel's own type (FCS 3.2) or the one of all."""
+    return text.keywords.get(f"$P{number}DATATYPE", text.keywords["$DATATYPE"]).strip(BLANKS).upper()
 
 
 def _gain(text: FcsText, number: int) -> float | None:
@@ -111,9 +118,7 @@ def _gain(text: FcsText, number: int) -> float | None:
 
 def _number(value: str) -> float | None:
     """A plain decimal number, or None; 1_000, nan and the like are none."""
-    if not re.fullmatch(
-        r"[+-]?([0-9]{1,40}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", value := value.strip(" \t\r\n\x00")
-    ):
+    if not re.fullmatch(r"[+-]?([0-9]{1,40}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", value := value.strip(BLANKS)):
         return None
     return parsed if isfinite(parsed := float(value)) else None
 
@@ -122,14 +127,13 @@ def read_layout(text: FcsText, notes: list[str]) -> Layout:
     """How a row is laid out, or an error naming the keyword that cannot be honoured."""
     keywords, path = text.keywords, text.path
     reexport = "Re-export the file as list-mode floating point."
-    mode = keywords.get("$MODE", "L").strip().upper()
+    mode = keywords.get("$MODE", "L").strip(BLANKS).upper()
     if mode != "L":
         raise FcsError(path, "$MODE", quoted(mode), "L (list mode)", reexport)
-    default = keywords["$DATATYPE"].strip().upper()
     kinds, widths = [], []
     for number in range(1, text.n_channels + 1):
         own = f"$P{number}DATATYPE"
-        kind = keywords.get(own, default).strip().upper()
+        kind = _kind(text, number)
         if kind not in ("F", "D", "I"):
             raise FcsError(path, own if own in keywords else "$DATATYPE", quoted(kind), "F, D or I", reexport)
         kinds.append(kind)

@@ -24,7 +24,8 @@ _HEADER_FIELDS = ("TEXT begin", "TEXT end", "DATA begin", "DATA end", "ANALYSIS 
 _BEYOND_HEADER = 99_999_999  # what some writers put into HEADER where eight digits do not suffice; the standard says 0
 _MOST_DELIMITERS = 2_000_000
 _MOST_DATA_SETS = 1_000
-_BLANK = " \t\r\n\f\v\x00"
+BLANKS = " \t\r\n\f\v"  # ASCII only: str.strip() would also take control characters that damage left in a number
+_BLANK = BLANKS + "\x00"
 _DECIDES_VALUES = re.compile(r"\$(?:PAR|TOT|DATATYPE|BYTEORD|MODE|P\d+(?:[BENR]|DATATYPE))")
 
 
@@ -70,7 +71,7 @@ class FcsText:
 
 def whole_number(value: str) -> int | None:
     """A keyword's value as a non-negative integer of at most 20 digits, or None if it is anything else."""
-    return int(value) if re.fullmatch(r"[0-9]{1,20}", value := value.strip(_BLANK)) else None
+    return int(value) if re.fullmatch(r"[0-9]{1,20}", value := value.strip(BLANKS)) else None
 
 
 def quoted(value: str) -> str:

@@ -101,9 +101,10 @@ def _clean_keywords(keywords: Mapping[str, str], n_channels: int) -> dict[str, s
 def _range(channel: Channel, values: NDArray[np.float32]) -> str:
     finite = values[np.isfinite(values)]
     needed = ceil(float(finite.max())) + 1 if len(finite) else 1
-    if not isfinite(channel.range) or channel.range <= needed:
+    given = float(channel.range)
+    if not isfinite(given) or given <= needed:
         return str(max(needed, 1))
-    return str(int(channel.range)) if channel.range.is_integer() else repr(channel.range)
+    return str(int(given)) if given.is_integer() else repr(given)
 
 
 def _write(

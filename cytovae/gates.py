@@ -167,7 +167,10 @@ def _read_csv(path: Path, n_events: int) -> _Table:
     text = _read_text(path)
     first_line = text.partition("\n")[0]
     delimiter = max(",;\t", key=first_line.count)
-    rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    except csv.Error as error:
+        raise GateError(path, "gates", str(error), "a table with one row for each event") from error
     if not rows:
         raise GateError(path, "gates", "an empty file", "a header and one row for each event")
     header = ["".join(name.casefold().split()) for name in rows[0]]

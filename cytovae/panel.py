@@ -208,8 +208,12 @@ def read_panel(path: Path) -> tuple[PanelRow, ...]:
         raise PanelError(path, "panel table", f"{error}", "a readable text file in UTF-8") from error
     first_line = text.partition("\n")[0]
     delimiter = max(",;\t", key=first_line.count)
-    lines = csv.reader(io.StringIO(text), delimiter=delimiter)
-    header = [column.strip().casefold() for column in next(lines, [])]
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    try:
+        lines = [(reader.line_num, fields) for fields in reader]
+    except csv.Error as error:
+        raise PanelError(path, f"line {reader.line_num}", str(error), "a table") from error
+    header = [column.strip().casefold() for column in (lines[0][1] if lines else ())]
     if not {"channel", "marker"} & set(header):
         raise PanelError(
             path,
@@ -218,11 +222,11 @@ def read_panel(path: Path) -> tuple[PanelRow, ...]:
             "columns channel, marker, use, cofactor (the first or the second at least)",
         )
     rows = []
-    for fields in lines:
+    for number, fields in lines[1:]:
         cells = {column: cell.strip() for column, cell in zip(header, fields, strict=False)}
         if not any(cells.values()):
             continue
-        where = f"line {lines.line_num}"
+        where = f"line {number}"
         channel, marker, use = cells.get("channel", ""), cells.get("marker", ""), cells.get("use", "").casefold()
         if not (channel or marker):
             raise PanelError(path, where, "neither channel nor marker", "one of them")

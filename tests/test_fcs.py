@@ -112,10 +112,10 @@ def test_log_amplification_of_integers(tmp_path: Path) -> None:
     data = struct.pack("<6H", 256, 512, 512, 256, 0, 1023)
     words = {"$DATATYPE": "I", "$P1R": "1024", "$P2R": "1024", "$P3R": "1024", "$P1E": "4,0", "$P2E": "4,0.1"}
     file = read(tmp_path, build(data, 2, (16, 16, 16), words))
-    np.testing.assert_allclose(file.read(), [[10, 10, 512], [10, 0.1, 1023]], rtol=1e-12)
+    np.testing.assert_allclose(file.read(), [[10.0, 10.0, 512.0], [10.0, 0.1, 1023.0]], rtol=1e-12)
     assert file.read(apply_log=False).tolist() == [[256, 512, 512], [256, 0, 1023]]
     assert any("log $PnE was applied" in note for note in file.notes)
-    np.testing.assert_allclose(np.concatenate(list(file.chunks([1], 1))), [[10], [0.1]], rtol=1e-12)
+    np.testing.assert_allclose(np.concatenate(list(file.chunks([1], 1))), [[10.0], [0.1]], rtol=1e-12)
 
 
 def test_names_labels_and_ranges(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ UNREADABLE = {
     "webduvet+fcsparser__wrongFile.fcs": "HEADER version",
 }
 # FlowIO cannot read these, so their bytes are decoded here: first byte of DATA, bytes per value, byte order, mask.
-BY_HAND = {
+BY_HAND: dict[str, tuple[int, int, Literal["little", "big"], int | None]] = {
     "cytoflow+cytoflow__Beckman_Coulter_-_Cytomics_FC500.LMD": (8192, 2, "little", 1023),
     "cytoflow+cytoflow__Partec_-_CyFlow_v2.9.fcs": (3022, 2, "little", 32767),
     "cytoflow+cytoflow__Cytek_xP5.fcs": (4096, 3, "big", None),

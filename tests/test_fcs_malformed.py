@@ -16,6 +16,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -146,7 +147,8 @@ def _strict(raw: bytes) -> NDArray[np.float64]:
     bits = [_digits(words[f"$P{n}B"]) for n in range(1, n_channels + 1)]
     _demand(last - first + 1 == n_events * sum(bits) // 8 and first > places[1] and last < len(raw), "size")
     _demand(words.get("$MODE", "L").upper() == "L", "mode")
-    order = {"1,2,3,4": "little", "1,2": "little", "4,3,2,1": "big", "2,1": "big"}[words["$BYTEORD"]]
+    orders: dict[str, Literal["little", "big"]] = {"1,2,3,4": "little", "1,2": "little", "4,3,2,1": "big", "2,1": "big"}
+    order = orders[words["$BYTEORD"]]
     at, rows = first, []
     for _ in range(n_events):
         row = []
@@ -328,7 +330,7 @@ def test_an_end_one_byte_late_is_tolerated_and_a_begin_one_byte_early_is_not(pat
     _refused(path, "DATA")
 
 
-HOW_TOLD = {
+HOW_TOLD: dict[str, tuple[dict[str, str | None], str]] = {
     "padded and lower-case names": ({"$TOT": None, "  $tot  ": "5", "$P1N": None, "   $P1n": "CH1-A"}, "fcsparser"),
     "an empty value": ({"$CYT": ""}, "fcsparser"),
     "no $NEXTDATA": ({"$NEXTDATA": None}, "fcsparser"),

@@ -1,0 +1,53 @@
+"""Model and cells to clusters and probabilities, chunk by chunk."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cytovae.cells import Assignment
+from cytovae.errors import UsageError
+from cytovae.trained import TrainedModel
+
+CHUNK = 65_536  # cells in the network at once
+
+
+class Assigner:
+    """A model made ready to assign chunk after chunk on one device."""
+
+    def __init__(self, model: TrainedModel, device: str = "cpu") -> None:
+        self.markers = model.markers
+        self.device = torch.device(device)
+        self.network = model.network.to(self.device).eval()
+        self.low = torch.from_numpy(model.scaling.low).to(self.device)
+        self.width = torch.from_numpy(model.scaling.high - model.scaling.low).to(self.device)
+        cluster = torch.from_numpy(model.expert_clusters.astype(np.int64) - 1)
+        experts = torch.zeros(len(cluster), model.n_clusters)
+        self.experts_of_cluster = experts.scatter_(1, cluster[:, None], 1.0).to(self.device)  # (k, n_clusters)
+
+    def assign(self, values: NDArray[np.float32]) -> Assignment:
+        """Clusters and probabilities of transformed values (n, m), in their order.
+
+        A cluster's probability is the sum of its experts'. The posterior's mean is used, so the answer is the same
+        every time. Raises :class:`UsageError` where the number of markers differs from the model's.
+        """
+        if values.ndim != 2 or values.shape[1] != len(self.markers):
+            raise UsageError(f"values of shape {values.shape} do not fit the model's {len(self.markers)} markers")
+        parts = [self._part(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK)]
+        if not parts:
+            return Assignment(np.zeros(0, np.int32), np.zeros((0, self.experts_of_cluster.shape[1]), np.float32))
+        p = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        return Assignment(p.argmax(1).astype(np.int32) + 1, p)
+
+    def _part(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            x = torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+            x = ((x - self.low) / self.width).clamp_(0, 1)  # (b, m)
+            p = self.network.assign(x) @ self.experts_of_cluster  # (b, n_clusters)
+            p /= p.sum(1, keepdim=True)
+            result: NDArray[np.float32] = p.cpu().numpy()
+        return result
+
+
+def assign(model: TrainedModel, values: NDArray[np.float32], device: str = "cpu") -> Assignment:
+    """Clusters and probabilities of transformed ``values`` (n, m); see :meth:`Assigner.assign`."""
+    return Assigner(model, device).assign(values)

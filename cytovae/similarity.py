@@ -1,0 +1,163 @@
+"""Which cells are similar: nearest neighbours, their UMAP projection, and the similarity matrix S of a batch.
+
+Neighbours are exact, found by chunked matrix products, so the same cells give the same neighbours on every run; UMAP
+gets them precomputed and never builds an index of its own. The only module that imports umap.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.cluster import MiniBatchKMeans
+from torch import Tensor
+
+from cytovae.errors import UsageError
+from cytovae.settings import Metric, Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbors:
+    """Nearest cells: ``indices`` int64 (n, k), the cell itself first, and ``distances`` float32 (n, k), ascending."""
+
+    indices: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """What S of a batch is made from. ``coordinates`` float32 (n, 2): UMAP's; ``labels`` int64 (n,), −1 = unknown.
+
+    ``kind`` says how two cells are compared: the same label ("partition"), nearer than ``radius`` ("radius"), or one
+    among the ``neighbors`` nearest of the other within the batch ("neighbors"). Known labels always decide between
+    two cells that both have one; a pair with an unknown label falls back to the coordinates.
+    """
+
+    kind: str
+    coordinates: Tensor
+    labels: Tensor
+    radius: float
+    neighbors: int
+    weak: bool  # labels are partial knowledge laid over the coordinates, not a partition of them
+
+    def block(self, rows: Tensor) -> Tensor:
+        """S of the cells at ``rows`` (b,): float32 (b, b), symmetric, 1 on the diagonal."""
+        if self.kind == "partition" and not self.weak:
+            label = self.labels[rows]
+            return (label[:, None] == label[None]).float()
+        y = self.coordinates[rows]
+        distance = torch.cdist(y, y)  # (b, b)
+        if self.kind == "radius":
+            s = distance < self.radius
+        else:
+            k = min(self.neighbors + 1, len(rows))  # the cell itself is one of them
+            nearest = distance.topk(k, largest=False).indices
+            s = torch.zeros_like(distance, dtype=torch.bool).scatter_(1, nearest, True)
+            s = s | s.T
+        if self.weak:
+            label = self.labels[rows]
+            known = label >= 0
+            s = torch.where(known[:, None] & known[None], label[:, None] == label[None], s)
+        s.fill_diagonal_(True)
+        return s.float()
+
+
+def nearest_neighbors(values: NDArray[np.float32], k: int, metric: Metric, device: str = "cpu") -> Neighbors:
+    """The ``k`` nearest cells of each of ``values`` (n, m), itself included, exactly.
+
+    Euclidean and correlation distances are matrix products of (chunk × n); Canberra (eq. 17) goes marker by marker.
+    Ties are broken by the order of ``topk``, the same on every run on one machine.
+    """
+    n = len(values)
+    if k > n:
+        raise UsageError(f"{k} nearest neighbours need at least {k} cells, there are {n}")
+    x = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
+    if metric == "correlation":
+        x = x - x.mean(1, keepdim=True)
+        x = x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    else:
+        x = x - x.mean(0) if metric == "euclidean" else x  # smaller numbers cancel less below
+    square = x.square().sum(1)  # (n,)
+    chunk = max(1, 2**25 // n)
+    indices, distances = [], []
+    for start in range(0, n, chunk):
+        part = x[start : start + chunk]  # (c, m)
+        if metric == "canberra":
+            d = torch.zeros(len(part), n, device=x.device)
+            for column in range(x.shape[1]):
+                p, q = part[:, column, None], x[None, :, column]
+                d += (p - q).abs() / (p.abs() + q.abs()).clamp_min(1e-12)
+        else:
+            d = torch.addmm(square[None], part, x.T, alpha=-2).add_(square[start : start + chunk, None])  # (c, n)
+        own = torch.arange(len(part), device=x.device)
+        d[own, own + start] = -1.0  # first, whatever rounding says
+        nearest = d.topk(k, largest=False)
+        distance = nearest.values.clamp_min(0)
+        if metric == "euclidean":
+            distance = distance.sqrt()
+        elif metric == "correlation":
+            distance = distance / 2  # |a − b|² = 2 (1 − r) for unit vectors
+        indices.append(nearest.indices.cpu())
+        distances.append(distance.cpu())
+    return Neighbors(torch.cat(indices).numpy(), torch.cat(distances).numpy())
+
+
+def umap_projection(
+    values: NDArray[np.float32], neighbors: Neighbors, settings: Settings, seed: int
+) -> NDArray[np.float32]:
+    """UMAP coordinates (n, 2) of ``values`` (n, m) from precomputed neighbours; one thread, so that a seed means a result."""
+    import umap
+
+    k = min(settings.umap_neighbors, neighbors.indices.shape[1])
+    reducer = umap.UMAP(
+        n_neighbors=k,
+        min_dist=settings.umap_min_dist,
+        metric=settings.metric,
+        n_epochs=settings.umap_epochs,
+        init="pca",  # spectral start values are not reproducible where the neighbour graph is not connected
+        random_state=seed,
+        n_jobs=1,
+        precomputed_knn=(neighbors.indices[:, :k], neighbors.distances[:, :k]),
+        transform_seed=seed,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # umap warns that it will not be able to transform new cells; we never do
+        coordinates = reducer.fit_transform(values)
+    return np.asarray(coordinates, dtype=np.float32)
+
+
+def fine_partition(coordinates: NDArray[np.float32], parts: int, seed: int) -> NDArray[np.int64]:
+    """Labels (n,) 0 … parts − 1 of small neighbourhoods of UMAP ``coordinates`` (n, 2): k-means, about a radius each."""
+    parts = min(parts, len(coordinates))
+    kmeans = MiniBatchKMeans(parts, n_init=1, batch_size=4096, random_state=seed)
+    return np.asarray(kmeans.fit_predict(coordinates), dtype=np.int64)
+
+
+def make_similarity(
+    coordinates: NDArray[np.float32],
+    settings: Settings,
+    *,
+    seed: int,
+    labels: NDArray[np.int64] | None = None,
+    device: str = "cpu",
+) -> Similarity:
+    """The :class:`Similarity` that ``settings`` asks for; ``labels`` (n,), −1 = unknown, are a user's own knowledge."""
+    kind = settings.similarity
+    if labels is None:
+        part = (
+            fine_partition(coordinates, settings.experts, seed)
+            if kind == "partition"
+            else np.full(len(coordinates), -1, dtype=np.int64)
+        )
+    else:
+        part = labels
+        kind = "radius" if kind == "partition" else kind
+    return Similarity(
+        kind,
+        torch.from_numpy(coordinates).to(device),
+        torch.from_numpy(part).to(device),
+        settings.radius,
+        settings.neighbors,
+        labels is not None,
+    )

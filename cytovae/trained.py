@@ -1,0 +1,46 @@
+"""A trained model: everything needed to assign transformed marker values, and nothing about files."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytovae.errors import UsageError
+from cytovae.model import MoeSimVae
+from cytovae.resolution import MergeTree
+from cytovae.settings import Settings
+from cytovae.transform import Scaling
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A network in evaluation mode on the CPU, with the scaling of its inputs and the clusters its experts make.
+
+    ``n_clusters`` says where ``tree`` is cut: the number found, or the one asked for.
+    """
+
+    network: MoeSimVae
+    settings: Settings
+    markers: tuple[str, ...]
+    scaling: Scaling
+    tree: MergeTree
+    n_clusters: int
+
+    def __post_init__(self) -> None:
+        if len(self.scaling.low) != len(self.markers):
+            raise UsageError(f"a scaling of {len(self.scaling.low)} markers does not fit {len(self.markers)}")
+
+    @property
+    def expert_clusters(self) -> NDArray[np.int32]:
+        """The cluster of each expert (k,), from 1."""
+        return self.tree.cut(self.n_clusters)
+
+    @property
+    def cluster_cells(self) -> NDArray[np.int64]:
+        """Training cells in each cluster, (n_clusters,), falling."""
+        return np.bincount(self.expert_clusters - 1, weights=self.tree.cells).astype(np.int64)
+
+    def with_clusters(self, n_clusters: int) -> "TrainedModel":
+        """The same model cut into ``n_clusters``; no training. Raises :class:`UsageError` where it cannot be."""
+        self.tree.cut(n_clusters)
+        return replace(self, n_clusters=n_clusters)

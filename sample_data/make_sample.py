@@ -96,7 +96,7 @@ def draw_cells(population: int, n_cells: int, sample: Sample, rng: np.random.Gen
     intensity *= rng.lognormal(0.0, SPREAD_CELL, size=(n_cells, 1))
     for source, target in zip(*np.nonzero(MASSES[:, None] + 1 == MASSES[None, :]), strict=True):
         intensity[:, target] += SPILL_PLUS_ONE * intensity[:, source]
-    counts = rng.poisson(intensity).astype(np.float64)
+    counts: NDArray[np.float64] = rng.poisson(intensity).astype(np.float64)
     counts[rng.random(counts.shape) < DROPOUT] = 0
     return counts
 

@@ -34,7 +34,7 @@ ListJobs = Annotated[bool, typer.Option("--list-jobs", help="Print the jobs, one
 OneJob = Annotated[int | None, typer.Option("--job", min=0, help="Do only the job of that number in --list-jobs.")]
 TimeLimit = Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop a job that takes longer.")]
 Steps = Annotated[int | None, typer.Option(min=0, help="Training steps of cytovae, instead of the preset's.")]
-Device = Annotated[str, typer.Option(help="Where cytovae trains: cpu, cuda, or auto.")]
+Device = Annotated[str, typer.Option(help="Where cytovae trains: cpu or cuda.")]
 Clusters = Annotated[
     str | None,
     typer.Option(help="Comma-separated numbers for methods that must be told one [default: 10,15,20,25,30,40]."),

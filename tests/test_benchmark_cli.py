@@ -102,6 +102,19 @@ def test_paper_weber_runs_and_prints_every_score_in_its_own_table(tmp_path: Path
     assert (out / "results.parquet").is_file()
 
 
+def test_cytovae_is_trained_as_the_preset_says_but_for_the_steps(tmp_path: Path) -> None:
+    levine32(tmp_path, raw_file=True)
+    out = tmp_path / "out"
+    arguments = ["benchmark", "paper", "weber", "--data", str(tmp_path), "-o", str(out), "--seeds", "1"]
+    done = CliRunner().invoke(app, [*arguments, "--methods", "cytovae:paper-weber", "--steps", "2"])
+    assert done.exit_code == 0, done.output
+    (row,) = json.loads((out / "results.json").read_text())
+    assert (row["method"], row["status"], row["reason"]) == ("cytovae:paper-weber", "ok", "")
+    assert 1 <= row["n_clusters"] <= 25  # the preset's experts
+    assert (row["n_learned"], row["n_gated"], row["n_unassigned"]) == (300, 240, 0)
+    assert "torch 2" in row["versions"]
+
+
 def test_paper_bodenmiller_scores_wells_both_ways_and_drops_small_populations(tmp_path: Path) -> None:
     raw, _ = populations(10)
     write_fcs(tmp_path / "A02.fcs", [*BODENMILLER_MARKERS, "pStat3"], np.hstack([raw, np.ones((300, 1))]))

@@ -105,7 +105,7 @@ def _cytovae(run: Run, cells: CellTable, learn: NDArray[np.bool_]) -> Clustering
         settings = replace(settings, steps=run.steps)
     clock = _Clock()
     model = train(cells.take(np.flatnonzero(learn)), settings, seed=run.seed, device=run.device)
-    assignment = assign(model, cells.values)
+    assignment = assign(model, cells.values, device=run.device)
     return Clustering(0, assignment.cluster, *clock.read())
 
 

@@ -13,7 +13,7 @@ from statistics import fmean
 from cytovae.benchmark.baselines import NEEDS_NUMBER
 from cytovae.benchmark.datasets import DataSet
 from cytovae.benchmark.job import Protocol, Row
-from cytovae.benchmark.tables import TITLES, Spread, method_title, oracle, oracle_title, spread
+from cytovae.benchmark.tables import TITLES, Spread, chosen_by_labels, method_title, oracle, oracle_title, spread
 from cytovae.errors import InputError
 
 # --- Weber & Robinson's four data sets (Table 2) ----------------------------------------------------------------------
@@ -164,7 +164,7 @@ def _weber_table(
                 for n in names
             ]
             lines.append([f"{method_title(method, number)} (measured here)", *cells])
-        if method in NEEDS_NUMBER:
+        if method in NEEDS_NUMBER and chosen_by_labels([row for row in rows if row.method == method]):
             best = [_oracle_cell([r for r in rows if (r.dataset, r.method) == (n, method)], metric) for n in names]
             lines.append([f"{oracle_title(method)} (measured here)", *best])
     return _markdown(lines)
@@ -249,7 +249,7 @@ def bodenmiller_table(rows: Sequence[Row]) -> str:
                 wells = str(len({row.dataset for row in same if row.status == "ok"}))
                 shown = beside if not number else "–"
                 lines.append([method_title(method, number), protocol, *cells, wells, shown])
-            if method in NEEDS_NUMBER:
+            if method in NEEDS_NUMBER and chosen_by_labels(own):
                 cells = [_oracle_over_wells(own, metric) for metric in metrics]
                 lines.append([oracle_title(method), protocol, *cells, "", beside])
     for known in TABLE_A1:

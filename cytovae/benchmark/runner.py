@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -83,7 +83,7 @@ def row_file(folder: Path, job: Job) -> Path:
 
 def run_jobs(
     jobs: Sequence[Job], folder: Path, *, at_once: int = 1, time_limit: float | None = None
-) -> Iterator[tuple[Job, tuple[Row, ...]]]:
+) -> Generator[tuple[Job, tuple[Row, ...]], None, None]:
     """Do the jobs that have no rows yet, ``at_once`` at a time, and yield each with its rows as it ends.
 
     A job that fails, or runs longer than ``time_limit`` seconds, has rows that say so. Closing the iterator, or an

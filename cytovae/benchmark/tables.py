@@ -87,6 +87,11 @@ def oracle(rows: Sequence[Row]) -> tuple[Oracle, ...]:
     return tuple(found)
 
 
+def chosen_by_labels(rows: Sequence[Row]) -> bool:
+    """Whether these rows of one method leave a number of clusters to choose."""
+    return len({row.number for row in rows if row.status == "ok"}) > 1
+
+
 def method_title(method: str, number: int = 0) -> str:
     """How tables write a method and the number of clusters it was told."""
     title = _NAMES.get(method, method)
@@ -181,7 +186,7 @@ def _table(rows: Sequence[Row]) -> str:
     for method, own in _groups(sorted(rows, key=_order), lambda row: row.method):
         for number, same in _groups(own, lambda row: row.number):
             lines.append(_line(method_title(method, number), same, metrics))
-        if method in NEEDS_NUMBER and any(row.status == "ok" for row in own):
+        if method in NEEDS_NUMBER and chosen_by_labels(own):
             best = {found.metric: found for found in oracle(own)}
             cells = [f"{best[name].score} (K={best[name].number})" if name in best else "–" for name in metrics]
             lines.append([oracle_title(method), *cells, "", "", "", "", ""])
@@ -268,7 +273,7 @@ def draw_scores(rows: Sequence[Row], path: Path) -> bool:
         for place, method in enumerate(methods):
             offset = (place - (len(methods) - 1) / 2) * 0.7 / len(methods)
             heights = [_drawn(group, method, metric) for _, group in groups]
-            told = method in NEEDS_NUMBER
+            told = method in NEEDS_NUMBER and chosen_by_labels([row for row in rows if row.method == method])
             axes.errorbar(
                 [x + offset for x, height in enumerate(heights) if height.mean is not None],
                 [height.mean for height in heights if height.mean is not None],

@@ -47,7 +47,8 @@ class Similarity:
             label = self.labels[rows]
             return (label[:, None] == label[None]).float()
         y = self.coordinates[rows]
-        distance = torch.cdist(y, y)  # (b, b)
+        # By differences, not products: those would leave rounding that depends on the order of the two cells.
+        distance = torch.cdist(y, y, compute_mode="donot_use_mm_for_euclid_dist")  # (b, b)
         if self.kind == "radius":
             s = distance < self.radius
         else:
@@ -67,15 +68,18 @@ def nearest_neighbors(values: NDArray[np.float32], k: int, metric: Metric, devic
     """The ``k`` nearest cells of each of ``values`` (n, m), itself included, exactly.
 
     Euclidean and correlation distances are matrix products of (chunk × n); Canberra (eq. 17) goes marker by marker.
-    Ties are broken by the order of ``topk``, the same on every run on one machine.
+    Ties are broken by the order of ``topk``, the same on every run on one machine. A cell whose markers are all equal
+    has no correlation: it is taken as 0 with other cells (distance 1) and as 1 with its like (distance 0).
     """
     n = len(values)
     if k > n:
         raise UsageError(f"{k} nearest neighbours need at least {k} cells, there are {n}")
-    x = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
+    x = torch.tensor(values, dtype=torch.float32, device=device)
     if metric == "correlation":
+        flat = (x == x[:, :1]).all(1, keepdim=True)  # (n, 1)
         x = x - x.mean(1, keepdim=True)
-        x = x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        x = (x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)).masked_fill(flat, 0)
+        x = torch.cat([x, flat.to(x.dtype)], 1)  # a direction of their own
     else:
         x = x - x.mean(0) if metric == "euclidean" else x  # smaller numbers cancel less below
     square = x.square().sum(1)  # (n,)
@@ -93,12 +97,14 @@ def nearest_neighbors(values: NDArray[np.float32], k: int, metric: Metric, devic
         own = torch.arange(len(part), device=x.device)
         d[own, own + start] = -1.0  # first, whatever rounding says
         nearest = d.topk(k, largest=False)
-        distance = nearest.values.clamp_min(0)
+        index, distance = nearest.indices, nearest.values.clamp_min(0)
         if metric == "euclidean":
-            distance = distance.sqrt()
+            # Again, by differences: what products leave of a small distance is mostly rounding.
+            distance, order = (part[:, None] - x[index]).norm(dim=2).sort(dim=1, stable=True)
+            index = index.gather(1, order)
         elif metric == "correlation":
             distance = distance / 2  # |a − b|² = 2 (1 − r) for unit vectors
-        indices.append(nearest.indices.cpu())
+        indices.append(index.cpu())
         distances.append(distance.cpu())
     return Neighbors(torch.cat(indices).numpy(), torch.cat(distances).numpy())
 
@@ -106,10 +112,15 @@ def nearest_neighbors(values: NDArray[np.float32], k: int, metric: Metric, devic
 def umap_projection(
     values: NDArray[np.float32], neighbors: Neighbors, settings: Settings, seed: int
 ) -> NDArray[np.float32]:
-    """UMAP coordinates (n, 2) of ``values`` (n, m) from precomputed neighbours; one thread, so that a seed means a result."""
-    import umap
+    """UMAP coordinates (n, 2) of ``values`` (n, m) from precomputed neighbours.
 
-    k = min(settings.umap_neighbors, neighbors.indices.shape[1])
+    On one thread, so that a seed means a result.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
+        import umap
+
+    k = min(settings.umap_neighbors, neighbors.indices.shape[1], len(values) - 1)
     reducer = umap.UMAP(
         n_neighbors=k,
         min_dist=settings.umap_min_dist,
@@ -122,13 +133,14 @@ def umap_projection(
         transform_seed=seed,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # umap warns that it will not be able to transform new cells; we never do
+        # New cells are assigned by the network, never transformed by UMAP.
+        warnings.filterwarnings("ignore", "precomputed_knn", UserWarning)
         coordinates = reducer.fit_transform(values)
     return np.asarray(coordinates, dtype=np.float32)
 
 
 def fine_partition(coordinates: NDArray[np.float32], parts: int, seed: int) -> NDArray[np.int64]:
-    """Labels (n,) 0 … parts − 1 of small neighbourhoods of UMAP ``coordinates`` (n, 2): k-means, about a radius each."""
+    """Labels (n,) 0 … parts − 1 of small neighbourhoods in UMAP ``coordinates`` (n, 2): k-means."""
     parts = min(parts, len(coordinates))
     kmeans = MiniBatchKMeans(parts, n_init=1, batch_size=4096, random_state=seed)
     return np.asarray(kmeans.fit_predict(coordinates), dtype=np.int64)

@@ -2,11 +2,53 @@
 
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from cytovae.errors import UsageError
 
 Metric = Literal["euclidean", "correlation", "canberra"]
+
+
+Kind = Literal["partition", "radius", "neighbors"]
+Activation = Literal["relu", "elu"]
+Schedule = Literal["one-cycle", "constant"]
+Resolution = Literal["merge", "experts"]
+
+_CHOICES = MappingProxyType(
+    {
+        "metric": get_args(Metric),
+        "similarity": get_args(Kind),
+        "activation": get_args(Activation),
+        "schedule": get_args(Schedule),
+        "resolution": get_args(Resolution),
+    }
+)
+_LOWEST = MappingProxyType(
+    {
+        "landmarks": 0,
+        "umap_neighbors": 2,  # the cell itself is the first
+        "umap_min_dist": 0,
+        "umap_epochs": 1,
+        "neighbors": 1,
+        "experts": 1,
+        "code": 1,
+        "encoder_depth": 1,
+        "encoder_width": 1,
+        "clustering_depth": 0,
+        "clustering_width": 1,
+        "expert_width": 1,
+        "dropout": 0,
+        "reconstruction_weight": 0,
+        "similarity_weight": 0,
+        "depict_weight": 0,
+        "kl_weight": 0,
+        "depict_from": 0,
+        "batch": 2,  # batch norm needs a variance
+        "steps": 0,
+        "valley": 0,
+    }
+)
+_HIGHEST = MappingProxyType({"umap_min_dist": 1, "depict_from": 1})
 
 
 @dataclass(frozen=True)
@@ -24,7 +66,7 @@ class Settings:
     umap_neighbors: int = 15
     umap_min_dist: float = 0.0
     umap_epochs: int = 200
-    similarity: Literal["partition", "radius", "neighbors"] = "partition"
+    similarity: Kind = "partition"
     radius: float = 2.0  # of "radius", in units of the UMAP coordinates
     neighbors: int = 10  # of "neighbors", within the batch
 
@@ -36,7 +78,7 @@ class Settings:
     clustering_depth: int = 1
     clustering_width: int = 128
     expert_width: int = 16
-    activation: Literal["relu", "elu"] = "relu"
+    activation: Activation = "relu"
     dropout: float = 0.1  # of the noisy branch (DEPICT)
     posterior_noise: bool = False  # draw z from the posterior (needs the KL term to mean anything)
 
@@ -51,23 +93,27 @@ class Settings:
     batch: int = 512
     steps: int = 1500
     learning_rate: float = 5e-3
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    schedule: Schedule = "one-cycle"
 
     # Experts to clusters
-    resolution: Literal["merge", "experts"] = "merge"
+    resolution: Resolution = "merge"
     valley: float = 0.45  # two sets of experts are one cluster unless the density between them falls below this
 
     def __post_init__(self) -> None:
-        positive = ("umap_neighbors", "umap_epochs", "experts", "code", "encoder_width", "clustering_width", "batch")
-        for name in (*positive, "expert_width", "neighbors"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout must lie in [0, 1), not {self.dropout}")
-        if self.radius <= 0 or self.learning_rate <= 0:
-            raise UsageError("radius and learning_rate must be positive")
-        if self.landmarks < 0 or self.steps < 0:
-            raise UsageError("landmarks and steps must not be negative")
+        for name, lowest in _LOWEST.items():
+            if not getattr(self, name) >= lowest:
+                raise UsageError(f"{name} must be at least {lowest}, not {getattr(self, name)}")
+        for name, highest in _HIGHEST.items():
+            if not getattr(self, name) <= highest:
+                raise UsageError(f"{name} must be at most {highest}, not {getattr(self, name)}")
+        if not self.dropout < 1:
+            raise UsageError(f"dropout must be below 1, not {self.dropout}")
+        for name in ("radius", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UsageError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
 
 
 # A.1.3. Encoder and expert widths (100 and 48) are those that reproduce the printed parameter counts; dropout 0.5
@@ -130,9 +176,16 @@ def settings_to_dict(settings: Settings) -> dict[str, object]:
 
 
 def settings_from_dict(values: dict[str, object]) -> Settings:
-    """Settings from plain values; unknown names raise :class:`UsageError`."""
-    known = {field.name for field in fields(Settings)}
-    unknown = sorted(set(values) - known)
+    """Settings from plain values, as JSON holds them.
+
+    Raises :class:`UsageError` on names that are unknown and on values of another type than the default's.
+    """
+    known = {field.name: type(field.default) for field in fields(Settings)}
+    unknown = sorted(values.keys() - known.keys())
     if unknown:
         raise UsageError(f"unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    for name, value in values.items():
+        # JSON writes 1.0 as 1 in some hands; True is an int in Python, but not here.
+        if type(value) is not known[name] and not (known[name] is float and type(value) is int):
+            raise UsageError(f"{name} must be of type {known[name].__name__}, not {value!r}")
     return Settings(**values)  # type: ignore[arg-type]

@@ -1,0 +1,262 @@
+"""`cytovae train`: FCS files to a model folder."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich import box
+from rich.table import Table
+
+from cytovae.cells import CellTable, GateLabels
+from cytovae.cli import console, options
+from cytovae.errors import UsageError
+from cytovae.settings import PRESETS, Metric, Settings, preset
+
+if TYPE_CHECKING:
+    from cytovae.fcs import FcsFile
+    from cytovae.learning import Learning
+    from cytovae.modelfile import SavedModel
+    from cytovae.panel import Panel
+    from cytovae.transform import Transform
+
+
+def train_cli(
+    files: options.Files,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder to write the model to.", show_default=False)
+    ],
+    markers: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Markers to use.", show_default="all that look like one")
+    ] = None,
+    panel: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Panel table instead of --markers: channel, marker, use, cofactor."),
+    ] = None,
+    exclude: Annotated[str | None, typer.Option(metavar="A,B", help="Markers to leave out.")] = None,
+    cofactor: Annotated[float, typer.Option(help="Of arcsinh(x / cofactor): 5 for mass, 150 for flow cytometry.")] = 5,
+    transform: Annotated[
+        Literal["arcsinh", "none"], typer.Option(help="none for values that are transformed already.")
+    ] = "arcsinh",
+    max_events_per_file: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Learn from at most N cells of each file.")
+    ] = None,
+    sampling: Annotated[
+        Literal["equal", "proportional"],
+        typer.Option(help="The same number of cells of each file, or the same share."),
+    ] = "proportional",
+    preset_name: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help=f"Settings to start from: {', '.join(PRESETS)}.")
+    ] = "default",
+    metric: Annotated[Metric | None, typer.Option(help="Distance between cells, for UMAP.")] = None,
+    similarity: Annotated[
+        Literal["partition", "radius", "neighbors"] | None,
+        typer.Option(help="Which cells are similar, from their UMAP coordinates."),
+    ] = None,
+    radius: Annotated[float | None, typer.Option(help="Of --similarity radius, in UMAP coordinates.")] = None,
+    neighbors: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="Of --similarity neighbors, within a batch.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="SPEC", help="Known labels of some cells, to learn from: as --gates, empty = unknown."),
+    ] = None,
+    clusters: Annotated[str, typer.Option(metavar="N|auto", help="How many clusters the experts make.")] = "auto",
+    experts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Experts of the decoder.")] = None,
+    steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Training steps.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Cells in a batch.")] = None,
+    landmarks: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Cells to train on, drawn from those read; 0 = all.")
+    ] = None,
+    gates: options.Gates = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Learn the populations of FCS files and save the model.
+
+    The markers are chosen in the first file and found in the others by name. Of very many cells 200,000 are read, and
+    the landmarks among them trained on; `cytovae assign` then assigns all cells.
+
+    Settings that are not named are those of the preset.
+    """
+    chosen = {
+        "metric": metric, "similarity": similarity, "radius": radius, "neighbors": neighbors,
+        "experts": experts, "steps": steps, "batch": batch, "landmarks": landmarks,
+    }  # fmt: skip
+    settings = _settings(preset_name, chosen)
+    n_clusters = _number_of_clusters(clusters)
+
+    from cytovae.learning import learn_with_history, resolve_device
+    from cytovae.modelfile import RunRecord, SavedModel, check_model_target, input_record, save_model, use_threads
+    from cytovae.panel import columns_in_study, resolve_panel
+    from cytovae.study import POOL, read_cells
+    from cytovae.transform import Transform
+
+    check_model_target(output, force=force)
+    place = resolve_device(device)
+    use_threads(options.n_threads(threads))
+
+    opened = options.open_files(files)
+    resolved = resolve_panel(
+        opened[0],
+        markers=options.words(markers),
+        exclude=options.words(exclude),
+        panel_csv=panel,
+        cofactor=cofactor,
+    )
+    scale = Transform(transform, resolved.cofactors)
+    columns = [columns_in_study(resolved, file).tolist() for file in opened]
+    known = options.read_spec(labels, opened) if labels is not None else None
+    truth = options.read_spec(gates, opened) if gates is not None else None
+    if not quiet:
+        console.say(describe_panel(resolved, scale))
+    options.warn_about(opened, columns, resolved, scale)
+
+    began = perf_counter()
+    cells = read_cells(
+        opened,
+        resolved,
+        scale,
+        max_events_per_file=max_events_per_file,
+        sampling=sampling,
+        at_most=max(POOL, settings.landmarks) if settings.landmarks else None,
+        seed=seed,
+    )
+    reading = perf_counter() - began
+    if not quiet:
+        console.say(f"read {len(cells):,} of {sum(file.n_events for file in opened):,} cells, device {place}")
+
+    with _stages(quiet=quiet) as progress:
+        learning = learn_with_history(
+            cells,
+            settings,
+            seed=seed,
+            device=place,
+            labels=None if known is None else _labels_of_cells(known, cells, opened),
+            n_clusters=n_clusters,
+            progress=progress,
+        )
+
+    seconds = {"reading": reading, **learning.seconds}
+    per_file = np.bincount(cells.source, minlength=len(opened)).tolist()
+    inputs = tuple(input_record(file, count) for file, count in zip(opened, per_file, strict=True))
+    saved = SavedModel(learning.model, resolved, scale)
+    save_model(output, saved, learning, cells, RunRecord(tuple(sys.argv), seed, place, inputs, seconds), force=force)
+
+    if not quiet:
+        console.talk.print(summary(learning, seconds))
+        console.say(f"wrote {output}")
+    if truth is not None:
+        _show_scores(saved, opened, columns, truth, place, options.n_threads(threads), quiet=quiet)
+
+
+def describe_panel(panel: "Panel", transform: "Transform") -> str:
+    """The markers on one line, with the transform; a cofactor of its own stands behind its marker."""
+    cofactors = [marker.cofactor for marker in panel.markers]
+    usual = max(set(cofactors), key=cofactors.count)
+    own = transform.kind == "arcsinh"
+    names = [
+        f"{marker.name} (/ {marker.cofactor:g})" if own and marker.cofactor != usual else marker.name
+        for marker in panel.markers
+    ]
+    scale = f"arcsinh(x / {usual:g})" if own else "values as they are"
+    return f"{len(panel)} markers, {scale}: {', '.join(names)}"
+
+
+def summary(learning: "Learning", seconds: dict[str, float]) -> Table:
+    """The clusters with the training cells in each, and beside them the seconds of each stage."""
+    cells = learning.model.cluster_cells
+    clusters = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("cluster", "training cells", "share"):
+        clusters.add_column(title, justify="right")
+    for number, count in enumerate(cells.tolist(), start=1):
+        clusters.add_row(str(number), f"{count:,}", f"{count / cells.sum():.1%}")
+    stages = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    stages.add_column("stage")
+    stages.add_column("seconds", justify="right")
+    for stage, spent in seconds.items():
+        stages.add_row(stage, f"{spent:.1f}")
+    page = Table.grid(padding=(0, 4))
+    page.add_row(clusters, stages)
+    return page
+
+
+def _settings(preset_name: str, chosen: Mapping[str, object]) -> Settings:
+    """The preset with what was chosen in its place. Raises :class:`UsageError` for a choice that would do nothing."""
+    given = {name: value for name, value in chosen.items() if value is not None}
+    settings = replace(preset(preset_name), **given)  # type: ignore[arg-type]
+    for name in ("radius", "neighbors"):
+        if name in given and settings.similarity != name:
+            raise UsageError(f"--{name} only means something with --similarity {name}, not {settings.similarity}")
+    return settings
+
+
+def _number_of_clusters(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--clusters takes a number from 1 on, or auto, not {text!r}")
+    return int(text)
+
+
+def _labels_of_cells(known: GateLabels, cells: CellTable, files: "Sequence[FcsFile]") -> NDArray[np.int64]:
+    """The label of each cell of the pool, −1 = unknown; ``known`` has one for each event of all files in turn."""
+    first = np.cumsum([0, *(file.n_events for file in files)])[:-1]
+    return known.population[first[cells.source] + cells.event].astype(np.int64)
+
+
+@contextmanager
+def _stages(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A function that learning calls with stage, done and total; each stage has a bar (or a line) of its own."""
+    if quiet:
+        yield lambda _stage, _done, _total: None
+        return
+    with ExitStack() as shown:
+        current: dict[str, console.Meter] = {}
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if stage not in current:
+                shown.close()
+                current.clear()
+                current[stage] = shown.enter_context(console.meter(stage, total))
+                if not console.talk.is_terminal:
+                    console.say(f"{stage} ...")
+            current[stage].update(done)
+
+        yield progress
+
+
+def _show_scores(
+    saved: "SavedModel",
+    files: "Sequence[FcsFile]",
+    columns: Sequence[list[int]],
+    truth: GateLabels,
+    device: str,
+    workers: int,
+    *,
+    quiet: bool,
+) -> None:
+    """Assign all cells of the files and print the F-measures against their gates."""
+    from cytovae.assignment import Assigner
+    from cytovae.cli.assign import assign_file
+    from cytovae.cli.score import report_table
+    from cytovae.metrics import score
+    from cytovae.modelfile import use_threads
+    from cytovae.study import file_names
+
+    use_threads(1)
+    assigner = Assigner(saved.model, device)
+    cluster = [
+        assign_file(file, where, name, saved, assigner, workers, quiet=quiet)
+        for file, where, name in zip(files, columns, file_names(files), strict=True)
+    ]
+    console.results.print(report_table(score(np.concatenate(cluster), truth)))

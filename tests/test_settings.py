@@ -1,0 +1,132 @@
+"""Settings: what is refused, the presets against the paper's A.1.3, and the round trip through JSON."""
+
+import json
+from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any
+
+import pytest
+
+from cytovae.errors import UsageError
+from cytovae.settings import PRESETS, Settings, preset, settings_from_dict, settings_to_dict
+
+# What A.1.3 prints for the CyTOF data (Weber & Robinson, Bodenmiller).
+PRINTED_FOR_BOTH = {
+    "batch": 128,
+    "code": 9,
+    "activation": "relu",
+    "reconstruction_weight": 1.0,
+    "similarity_weight": 1.0,
+    "kl_weight": 0.0,
+    "dropout": 0.5,
+    "similarity": "radius",
+    "radius": 2.0,
+    "clustering_depth": 5,
+    "clustering_width": 9,
+}
+PRINTED = {
+    "paper-weber": {"experts": 25, "steps": 30_000, "learning_rate": 1e-3, "metric": "correlation"},
+    "paper-bodenmiller": {"experts": 15, "steps": 20_000, "learning_rate": 5e-3, "metric": "canberra"},
+}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_presets_hold_what_the_paper_prints(name: str) -> None:
+    values = settings_to_dict(preset(name))
+    printed: dict[str, object] = {**PRINTED_FOR_BOTH, **PRINTED[name]}
+    assert {key: values[key] for key in printed} == printed
+    assert values["resolution"] == "experts"  # a cluster is an expert
+    assert values["landmarks"] == 0  # trained on all data
+
+
+def test_a_preset_knows_its_name() -> None:
+    assert {name: settings.preset for name, settings in PRESETS.items()} == {name: name for name in PRESETS}
+    assert preset("default") == Settings()
+
+
+def test_an_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"'paper'.*default, paper-weber, paper-bodenmiller"):
+        preset("paper")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_settings_survive_json(name: str) -> None:
+    settings = replace(preset(name), radius=0.1 + 0.2, experts=7)
+    assert settings_from_dict(json.loads(json.dumps(settings_to_dict(settings)))) == settings
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Settings().steps = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("landmarks", -1),
+        ("umap_neighbors", 1),  # the cell itself is one
+        ("umap_epochs", 0),
+        ("umap_min_dist", -0.1),
+        ("umap_min_dist", 1.1),  # UMAP's spread is 1
+        ("experts", 0),
+        ("code", 0),
+        ("encoder_depth", 0),
+        ("clustering_depth", -1),
+        ("expert_width", 0),
+        ("neighbors", 0),
+        ("dropout", -0.1),
+        ("dropout", 1.0),
+        ("dropout", float("nan")),
+        ("radius", 0.0),
+        ("radius", float("nan")),
+        ("learning_rate", 0.0),
+        ("learning_rate", -1.0),
+        ("kl_weight", -1.0),
+        ("depict_weight", float("nan")),
+        ("depict_from", 1.5),
+        ("batch", 1),  # no variance for batch norm
+        ("steps", -1),
+        ("metric", "cosine"),
+        ("similarity", "knn"),
+        ("activation", "gelu"),
+        ("schedule", "cosine"),
+        ("resolution", "none"),
+    ],
+)
+def test_a_choice_that_cannot_be_run_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=name):
+        replace(Settings(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("landmarks", 0), ("clustering_depth", 0), ("dropout", 0.0), ("steps", 0), ("batch", 2), ("depict_from", 1.0)],
+)
+def test_the_ends_of_a_range_are_in_it(name: str, value: Any) -> None:
+    assert getattr(replace(Settings(), **{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("experts", "25"),
+        ("experts", 25.0),
+        ("experts", True),
+        ("experts", None),
+        ("radius", "2"),
+        ("posterior_noise", 1),
+        ("metric", 3),
+    ],
+)
+def test_plain_values_of_another_type_are_refused(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"{name} must be of type"):
+        settings_from_dict({name: value})
+
+
+def test_a_whole_number_is_good_enough_for_a_real_one() -> None:
+    assert settings_from_dict({"radius": 2}).radius == 2.0
+
+
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"unknown settings experst, zeal; known are .*experts") as caught:
+        settings_from_dict({"zeal": 1, "experst": 3, "steps": 2})
+    assert all(field.name in str(caught.value) for field in fields(Settings))

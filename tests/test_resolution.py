@@ -1,0 +1,275 @@
+"""Experts to clusters on cells whose populations are known, and the laws of a tree that is cut."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from cytovae.errors import UsageError
+from cytovae.resolution import MergeTree, expert_tree, merge_tree
+from cytovae.settings import Settings
+
+VALLEY = Settings().valley
+
+
+def certain(expert: NDArray[np.integer], n_experts: int) -> NDArray[np.float32]:
+    """Probabilities of cells that are sure of their expert."""
+    probabilities = np.zeros((len(expert), n_experts), np.float32)
+    probabilities[np.arange(len(expert)), expert] = 1
+    return probabilities
+
+
+def gaussians(
+    centres: list[list[float]], sizes: list[int], seed: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Cells of unit variance about ``centres``, and which population each is of."""
+    rng = np.random.default_rng(seed)
+    population = np.repeat(np.arange(len(centres)), sizes)
+    values = np.asarray(centres, dtype=np.float64)[population] + rng.normal(size=(len(population), len(centres[0])))
+    return values.astype(np.float32), population
+
+
+def split(values: NDArray[np.float32], population: NDArray[np.int64], each: int) -> NDArray[np.int64]:
+    """Experts that part every population into ``each`` by k-means."""
+    expert = np.empty(len(values), dtype=np.int64)
+    for index in np.unique(population):
+        rows = np.flatnonzero(population == index)
+        expert[rows] = each * index + KMeans(each, n_init=2, random_state=0).fit_predict(values[rows])
+    return expert
+
+
+def clusters_of(tree: MergeTree, expert: NDArray[np.int64], n_clusters: int | None = None) -> NDArray[np.int32]:
+    return tree.cut(tree.n_found if n_clusters is None else n_clusters)[expert]
+
+
+THREE = [[0.0, 0.0, 0.0], [7.0, 0.0, 0.0], [0.0, 7.0, 3.0]]
+
+
+# --- what is one population -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_three_populations_seen_by_nine_experts_are_three_clusters(seed: int) -> None:
+    values, population = gaussians(THREE, [600, 400, 200], seed)
+    expert = split(values, population, 3)
+    tree = merge_tree(values, certain(expert, 9), VALLEY, seed=0)
+    assert tree.n_found == 3
+    assert adjusted_rand_score(population, clusters_of(tree, expert)) == 1
+    # Numbered by size: the first population is the largest.
+    assert (clusters_of(tree, expert) == population + 1).all()
+
+
+def test_two_halves_of_one_population_are_one_cluster() -> None:
+    values, _ = gaussians([[0.0, 0.0, 0.0]], [1000])
+    tree = merge_tree(values, certain((values[:, 0] > 0).astype(np.int64), 2), VALLEY, seed=0)
+    assert tree.n_found == 1
+    assert tree.valley[0] > 0.9  # the density has its peak right where they touch
+
+
+def test_a_slice_of_one_population_is_part_of_it() -> None:
+    """Also where the parts are of very different size."""
+    values, _ = gaussians([[0.0, 0.0]], [2000], seed=3)
+    expert = np.digitize(values[:, 0], [-1.5, 0.3, 1.8])
+    assert merge_tree(values, certain(expert, 4), VALLEY, seed=0).n_found == 1
+
+
+def test_two_populations_side_by_side_stay_two() -> None:
+    values, population = gaussians([[0.0, 0.0], [5.0, 0.0]], [1000, 1000])
+    expert = split(values, population, 2)
+    tree = merge_tree(values, certain(expert, 4), VALLEY, seed=0)
+    assert tree.n_found == 2
+    assert adjusted_rand_score(population, clusters_of(tree, expert)) == 1
+    # Two unit Gaussians 5 apart: e^(−2.5²/2) · 2 = 0.088 of either peak lies half-way; the kernel widens that a little.
+    assert tree.valley[-1] < 0.25
+
+
+@pytest.mark.parametrize("size", [12, 40])
+def test_a_rare_population_far_away_stays(size: int) -> None:
+    values, population = gaussians([[0.0] * 6, [8.0] + [0.0] * 5], [3000, size])
+    expert = np.where(population == 0, (values[:, 1] > 0).astype(np.int64), 2)
+    tree = merge_tree(values, certain(expert, 3), VALLEY, seed=0)
+    assert tree.n_found == 2
+    assert (clusters_of(tree, expert) == population + 1).all()
+
+
+def test_a_lower_valley_joins_more() -> None:
+    values, population = gaussians([[0.0, 0.0], [3.5, 0.0], [7.0, 0.0]], [500, 500, 500])
+    probabilities = certain(population, 3)
+    found = [merge_tree(values, probabilities, valley, seed=0).n_found for valley in (0.0, 0.3, 0.6, 0.9)]
+    assert found == sorted(found)
+    assert found[0] == 1
+    assert found[-1] == 3
+
+
+# --- laws -------------------------------------------------------------------------------------------------------------
+
+
+def test_scale_and_place_of_the_cells_do_not_matter() -> None:
+    values, population = gaussians(THREE, [400, 300, 200])
+    expert = split(values, population, 3)
+    first = merge_tree(values, certain(expert, 9), VALLEY, seed=0)
+    moved = merge_tree(4 * values + 16, certain(expert, 9), VALLEY, seed=0)
+    assert moved.n_found == first.n_found
+    assert (moved.kept == first.kept).all()
+    assert (moved.absorbed == first.absorbed).all()
+    np.testing.assert_allclose(moved.separation, first.separation, rtol=1e-4)
+    np.testing.assert_allclose(moved.valley, first.valley, rtol=1e-3)
+
+
+def test_the_names_of_the_experts_do_not_matter() -> None:
+    values, population = gaussians(THREE, [400, 300, 200])
+    expert = split(values, population, 3)
+    renamed = np.random.default_rng(1).permutation(9)[expert]
+    first, second = (merge_tree(values, certain(e, 9), VALLEY, seed=0) for e in (expert, renamed))
+    for n_clusters in range(1, 10):
+        assert (
+            adjusted_rand_score(
+                clusters_of(first, expert, n_clusters),
+                clusters_of(second, renamed, n_clusters),
+            )
+            == 1
+        )
+
+
+def test_the_same_seed_means_the_same_tree() -> None:
+    """Also where only some of the cells of a set are used for its density."""
+    values, population = gaussians(THREE, [3000, 2000, 1000])
+    expert = split(values, population, 2)
+    first, second = (merge_tree(values, certain(expert, 6), VALLEY, seed=4) for _ in range(2))
+    assert (first.valley == second.valley).all()
+    assert (first.separation == second.separation).all()
+    assert (first.kept == second.kept).all()
+
+
+# --- cutting ----------------------------------------------------------------------------------------------------------
+
+
+def random_tree(seed: int, unused: int = 4) -> tuple[MergeTree, NDArray[np.int64]]:
+    """Twelve used experts in no order, and some that no cell goes to."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0, 2, (400, 4)).astype(np.float32)
+    names = rng.permutation(12 + unused)[:12]
+    expert = names[KMeans(12, n_init=1, random_state=seed).fit_predict(values)]
+    probabilities = (
+        0.9 * certain(expert, 12 + unused) + 0.1 * rng.dirichlet(np.ones(12 + unused), 400).astype(np.float32)
+    ).astype(np.float32)
+    return merge_tree(values, probabilities, VALLEY, seed=0), probabilities.argmax(1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_cut_has_exactly_as_many_clusters_none_of_them_empty(seed: int) -> None:
+    tree, expert = random_tree(seed)
+    assert tree.n_most == 12
+    assert 1 <= tree.n_found <= 12
+    for n_clusters in range(1, 13):
+        cluster = tree.cut(n_clusters)
+        assert cluster.shape == (16,)
+        assert sorted(np.unique(cluster)) == list(range(1, n_clusters + 1))
+        sizes = np.bincount(cluster[expert], minlength=n_clusters + 1)[1:]
+        assert (sizes > 0).all()
+        assert (np.diff(sizes) <= 0).all()  # numbered by falling size
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_cut_refines_the_one_before(seed: int) -> None:
+    tree, _ = random_tree(seed)
+    for n_clusters in range(1, 12):
+        pairs = set(zip(tree.cut(n_clusters), tree.cut(n_clusters + 1), strict=True))
+        assert len(pairs) == n_clusters + 1  # every finer cluster lies in one coarser one
+
+
+@pytest.mark.parametrize("n_clusters", [-1, 0, 13])
+def test_a_cut_that_the_tree_does_not_have_is_refused(n_clusters: int) -> None:
+    tree, _ = random_tree(0)
+    with pytest.raises(UsageError, match=rf"{n_clusters} clusters .* 1 … 12"):
+        tree.cut(n_clusters)
+
+
+def test_equal_clusters_are_numbered_by_their_first_expert() -> None:
+    values, population = gaussians(THREE, [100, 100, 100])
+    tree = merge_tree(values, certain(population, 3), VALLEY, seed=0)
+    assert tree.cut(3).tolist() == [1, 2, 3]
+
+
+# --- experts without cells --------------------------------------------------------------------------------------------
+
+
+def test_an_unused_expert_joins_the_one_whose_cells_think_most_of_it() -> None:
+    values, population = gaussians(THREE, [100, 100, 100])
+    probabilities = np.zeros((300, 5), np.float32)
+    probabilities[np.arange(300), population] = 0.8  # experts 0, 1, 2
+    probabilities[population == 0, 3] = 0.05
+    probabilities[population == 1, 3] = 0.15  # expert 3 belongs to 1
+    probabilities[population == 2, 4] = 0.01  # expert 4, if to anyone, to 2
+    for tree in (merge_tree(values, probabilities, VALLEY, seed=0), expert_tree(probabilities)):
+        assert tree.n_most == tree.n_found == 3
+        cluster = tree.cut(3)
+        assert cluster[3] == cluster[1]
+        assert cluster[4] == cluster[2]
+        assert len(set(cluster[:3])) == 3
+        assert tree.cells.tolist() == [100, 100, 100, 0, 0]
+
+
+def test_a_single_used_expert_is_a_single_cluster() -> None:
+    values, _ = gaussians([[0.0, 0.0]], [60])
+    probabilities = np.tile(np.array([[0.2, 0.7, 0.1]], np.float32), (60, 1))
+    for tree in (merge_tree(values, probabilities, VALLEY, seed=0), expert_tree(probabilities)):
+        assert tree.n_found == tree.n_most == 1
+        assert tree.cut(1).tolist() == [1, 1, 1]
+
+
+def test_one_expert_alone() -> None:
+    values, _ = gaussians([[0.0, 0.0]], [60])
+    probabilities = np.ones((60, 1), np.float32)
+    for tree in (merge_tree(values, probabilities, VALLEY, seed=0), expert_tree(probabilities)):
+        assert (tree.n_found, tree.n_most) == (1, 1)
+        assert tree.cut(1).tolist() == [1]
+
+
+# --- experts as clusters ----------------------------------------------------------------------------------------------
+
+
+def test_the_papers_clusters_are_its_experts() -> None:
+    expert = np.repeat([0, 2, 3], [10, 30, 20])
+    tree = expert_tree(certain(expert, 4))
+    assert tree.n_found == 3
+    assert tree.cut(3)[[2, 3, 0]].tolist() == [1, 2, 3]
+
+
+@pytest.mark.xfail(strict=False, reason="cut() shortens the list of merges without a word where it holds too few")
+def test_fewer_clusters_than_experts_are_made_or_refused() -> None:
+    tree = expert_tree(certain(np.repeat([0, 2, 3], [10, 30, 20]), 4))
+    try:
+        cluster = tree.cut(2)
+    except UsageError:
+        return
+    assert sorted(set(cluster)) == [1, 2]
+
+
+# --- cells that are hard on the arithmetic ----------------------------------------------------------------------------
+
+
+def test_copies_of_one_cell_and_constant_markers() -> None:
+    """No variance in any direction, or in some: finite numbers, and sets at different places stay apart."""
+    place = np.repeat([0, 1, 2], 50)
+    values = np.array([[0, 0, 3], [1, 0, 3], [0, 5, 3]], np.float32)[place]
+    tree = merge_tree(values, certain(place, 3), VALLEY, seed=0)
+    assert tree.n_found == 3
+    assert np.isfinite(tree.separation).all()
+    assert np.isfinite(tree.valley).all()
+
+
+def test_experts_with_one_cell_each() -> None:
+    values, _ = gaussians([[0.0, 0.0]], [6])
+    tree = merge_tree(values, np.eye(6, dtype=np.float32), VALLEY, seed=0)
+    assert 1 <= tree.n_found <= 6
+    assert sorted(tree.cut(6)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_sets_at_the_same_place_are_one() -> None:
+    values, _ = gaussians([[0.0, 0.0, 0.0]], [400])
+    tree = merge_tree(np.concatenate([values, values]), certain(np.repeat([0, 1], 400), 2), VALLEY, seed=0)
+    assert tree.n_found == 1
+    assert tree.separation[0] == pytest.approx(0, abs=1e-6)
+    assert tree.valley[0] == pytest.approx(1)

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from pyarrow import parquet
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from cytovae import __version__
 from cytovae.cells import CellTable
@@ -145,7 +145,7 @@ def save_model(
     try:
         with _removed_on_failure(partial):
             partial.mkdir()
-            save_file(arrays, partial / WEIGHTS)
+            (partial / WEIGHTS).write_bytes(save(arrays))
             _write_json(partial / DESCRIPTION, _description(saved))
             _write_history(partial / HISTORY, learning)
             _write_landmarks(partial / LANDMARKS, learning, cells)
@@ -185,7 +185,7 @@ def _arrays(model: TrainedModel) -> dict[str, NDArray[Any]]:
     arrays = {f"network.{name}": tensor.detach().cpu().numpy() for name, tensor in model.network.state_dict().items()}
     arrays |= {"scaling.low": model.scaling.low, "scaling.high": model.scaling.high}
     arrays |= {f"tree.{name}": getattr(model.tree, name) for name in _TREE_ARRAYS}
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}
 
 
 _TREE_ARRAYS = {"kept": "I32", "absorbed": "I32", "separation": "F32", "valley": "F32", "cells": "I64"}

@@ -103,7 +103,7 @@ def train_cli(
 
     check_model_target(output, force=force)
     place = resolve_device(device)
-    use_threads(options.n_threads(threads))
+    use_threads(options.n_threads(threads), with_umap=True)
 
     opened = options.open_files(files)
     resolved = resolve_panel(

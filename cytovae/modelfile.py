@@ -99,8 +99,15 @@ def input_record(file: FcsFile, cells: int) -> InputRecord:
     return InputRecord(str(file.path), digest, size, file.n_events, cells)
 
 
-def use_threads(n_threads: int) -> None:
-    """How many threads torch uses for one operation from now on."""
+def use_threads(n_threads: int, *, with_umap: bool = False) -> None:
+    """How many threads torch uses for one operation from now on, and with ``with_umap`` numba, too."""
+    if with_umap:
+        # The first parallel function that UMAP runs starts numba's threads, and that sets torch's number anew: they
+        # are started here, before.
+        import numba
+
+        most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        numba.set_num_threads(min(n_threads, most))
     torch.set_num_threads(n_threads)
 
 

@@ -195,7 +195,14 @@ def _arrays(model: TrainedModel) -> dict[str, NDArray[Any]]:
     return {name: np.asarray(array, order="C") for name, array in arrays.items()}
 
 
-_TREE_ARRAYS = {"kept": "I32", "absorbed": "I32", "separation": "F32", "valley": "F32", "cells": "I64"}
+def _tree_arrays() -> dict[str, str]:
+    """The arrays of a merge tree by name, with the safetensors type of each."""
+    kinds = {np.float32: "F32", np.int32: "I32", np.int64: "I64"}
+    hints = {name: get_args(hint) for name, hint in get_type_hints(MergeTree).items()}
+    return {name: kinds[get_args(parts[1])[0]] for name, parts in hints.items() if parts}
+
+
+_TREE_ARRAYS = _tree_arrays()
 
 
 def _must_be_finite(name: str) -> bool:
@@ -425,7 +432,7 @@ def _read_arrays(path: Path, network: MoeSimVae, markers: int, experts: int) -> 
         f"network.{name}": (kinds[tensor.dtype], tuple(tensor.shape)) for name, tensor in network.state_dict().items()
     }
     expected |= {"scaling.low": ("F32", (markers,)), "scaling.high": ("F32", (markers,))}
-    expected |= {f"tree.{name}": (kind, (None,)) for name, kind in _TREE_ARRAYS.items()}  # None: any number of merges
+    expected |= {f"tree.{name}": (kind, (None,)) for name, kind in _TREE_ARRAYS.items()}  # None: any length
     expected["tree.cells"] = ("I64", (experts,))
     arrays: dict[str, NDArray[Any]] = {}
     try:
@@ -455,9 +462,9 @@ def _read_tree(arrays: Mapping[str, NDArray[Any]], description: _Fields, path: P
     """The merge tree, checked: each expert is absorbed at most once, and nothing is merged into what is gone."""
     kept, absorbed, cells = (arrays[f"tree.{name}"] for name in ("kept", "absorbed", "cells"))
     n_same = description.whole("n_same")
-    lengths = {len(arrays[f"tree.{name}"]) for name in _TREE_ARRAYS if name != "cells"}
-    if lengths != {len(kept)} or len(kept) >= len(cells):
-        raise ModelError(f"{path}: tree: found {sorted(lengths)} merges of {len(cells)} experts. {_AGAIN}.")
+    if len(kept) != len(absorbed) or len(kept) >= len(cells):
+        found = f"{len(kept)} and {len(absorbed)} sides of merges of {len(cells)} experts"
+        raise ModelError(f"{path}: tree: found {found}. {_AGAIN}.")
     if not 0 <= n_same <= len(kept):
         raise description.error("n_same", f"{n_same}", f"0 … {len(kept)}, the number of merges")
     gone = np.zeros(len(cells), dtype=bool)
@@ -469,7 +476,8 @@ def _read_tree(arrays: Mapping[str, NDArray[Any]], description: _Fields, path: P
         gone[b] = True
     if not sound:
         raise ModelError(f"{path}: tree: found merges or counts that cannot be. {_AGAIN}.")
-    return MergeTree(kept, absorbed, arrays["tree.separation"], arrays["tree.valley"], n_same, cells)
+    parts: dict[str, Any] = {name: arrays[f"tree.{name}"] for name in _TREE_ARRAYS}
+    return MergeTree(n_same=n_same, **parts)
 
 
 def _check_sums(folder: Path) -> None:

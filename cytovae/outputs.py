@@ -87,6 +87,9 @@ class AssignmentWriter:
         except OSError as error:
             self._discard()
             raise self._unwritable(error) from error
+        except BaseException:  # a signal, before the block has begun
+            self._discard()
+            raise
         return self
 
     def write(self, file: str, first_event: int, assignment: Assignment) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,19 @@ BASELINE, STIM = SAMPLE / "donor1_baseline.fcs", SAMPLE / "donor1_stim.fcs"
 N_EXPERTS = 6
 
 
+def merge_tree(kept: list[int], absorbed: list[int], n_same: int, cells: list[int]) -> MergeTree:
+    """A tree of these merges; what else it says of them is made up."""
+    parts: dict[str, Any] = {
+        "kept": np.array(kept, np.int32),
+        "absorbed": np.array(absorbed, np.int32),
+        "n_same": n_same,
+        "cells": np.array(cells, np.int64),
+    }
+    others = {field.name for field in fields(MergeTree)} - set(parts)
+    parts |= {name: np.linspace(1, 0, len(kept), dtype=np.float32) for name in others}
+    return MergeTree(**parts)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of the sample's markers that was never trained: assigning is the same work."""
@@ -43,14 +57,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns = [channel.index for channel in file.channels if channel.name in {m.channel for m in panel.markers}]
     values = arcsinh(file.read(columns), 5.0)
     settings = Settings(experts=N_EXPERTS, encoder_width=16, clustering_width=16)
-    tree = MergeTree(
-        np.array([0, 1, 0, 2, 0], np.int32),
-        np.array([3, 4, 1, 5, 2], np.int32),
-        np.arange(5, dtype=np.float32),
-        np.ones(5, np.float32),
-        2,
-        np.array([60, 50, 40, 30, 20, 10], np.int64),
-    )
+    tree = merge_tree([0, 1, 0, 2, 0], [3, 4, 1, 5, 2], 2, [60, 50, 40, 30, 20, 10])
     network = build_network(len(panel), settings, 3).eval()
     trained = TrainedModel(network, settings, panel.names, fit_scaling(values), tree, 4)
     saved = SavedModel(trained, panel, Transform("arcsinh", panel.cofactors))
@@ -119,7 +126,7 @@ def test_csv_folders_and_standard_output_hold_the_same(model: Path, tmp_path: Pa
 
 
 def _floats(table: pd.DataFrame) -> dict[str, str]:
-    return {name: "float32" for name in table if table[name].dtype == np.float32}
+    return {str(name): "float32" for name in table if table[name].dtype == np.float32}
 
 
 def test_the_same_command_writes_the_same_bytes(model: Path, tmp_path: Path) -> None:
@@ -168,7 +175,7 @@ def test_clusters_cut_the_tree_elsewhere(model: Path, tmp_path: Path) -> None:
     done(model, BASELINE, "-o", tmp_path / "four.parquet")
     done(model, BASELINE, "-o", tmp_path / "two.parquet", "--clusters", 2)
     four, two = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("four", "two"))
-    assert [name for name in two if name.startswith("p_")] == ["p_1", "p_2"]
+    assert [name for name in map(str, two) if name.startswith("p_")] == ["p_1", "p_2"]
     # Tree: {0, 3}, {1, 4}, 2, 5 with 90, 70, 40, 10 cells; then 1 joins 0 and 5 joins 2: 1 + 2 and 3 + 4.
     assert np.allclose(two["p_1"], four["p_1"] + four["p_2"], atol=1e-6)
     assert "1 … 6" in refused(UsageError, model, BASELINE, "-o", tmp_path / "x.parquet", "--clusters", 9)

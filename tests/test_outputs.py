@@ -10,7 +10,7 @@ import pytest
 
 from cytovae.cells import Assignment
 from cytovae.errors import NumericalError, OutputError, UsageError
-from cytovae.outputs import AssignmentWriter, check_target, table_format
+from cytovae.outputs import AssignmentWriter, TableFormat, check_target, table_format
 
 
 def some(n_cells: int, n_clusters: int = 3, seed: int = 0) -> Assignment:
@@ -27,7 +27,7 @@ def left(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
-def test_rows_are_the_cells_in_their_order(tmp_path: Path, kind: str) -> None:
+def test_rows_are_the_cells_in_their_order(tmp_path: Path, kind: TableFormat) -> None:
     path = tmp_path / f"x.{kind}"
     parts = [some(5), some(4, seed=1), some(2, seed=2)]
     with AssignmentWriter(path, kind, 3, 11) as writer:
@@ -58,7 +58,7 @@ def test_parquet_types_are_as_promised(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
-def test_no_cells_make_an_empty_table(tmp_path: Path, kind: str) -> None:
+def test_no_cells_make_an_empty_table(tmp_path: Path, kind: TableFormat) -> None:
     with AssignmentWriter(tmp_path / f"x.{kind}", kind, 2, 0) as writer:
         writer.write("a.fcs", 0, some(0, 2))
     table = read(tmp_path / f"x.{kind}")
@@ -67,7 +67,7 @@ def test_no_cells_make_an_empty_table(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
-def test_a_stream_gets_the_same_bytes_and_stays_open(tmp_path: Path, kind: str) -> None:
+def test_a_stream_gets_the_same_bytes_and_stays_open(tmp_path: Path, kind: TableFormat) -> None:
     stream = io.BytesIO()
     for target in (stream, tmp_path / "x"):
         with AssignmentWriter(target, kind, 3, 7) as writer:

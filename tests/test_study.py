@@ -1,6 +1,7 @@
 """Several files as one study: which cells are taken, that they are the right ones, and what is said about files."""
 
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 
 from cytovae.errors import InputError, PanelError, UsageError
 from cytovae.fcs import Channel, FcsFile, open_fcs, write_fcs
-from cytovae.panel import resolve_panel
-from cytovae.study import file_names, file_warnings, read_cells, sample_sizes
+from cytovae.panel import Panel, resolve_panel
+from cytovae.study import Sampling, file_names, file_warnings, read_cells, sample_sizes
 from cytovae.transform import Transform, arcsinh
 
 
@@ -22,7 +23,7 @@ def make(path: Path, n_events: int, first: float = 0.0, names: tuple[str, ...] =
     return open_fcs(path)
 
 
-def plain(file: FcsFile) -> tuple:
+def plain(file: FcsFile) -> tuple[Panel, Transform]:
     panel = resolve_panel(file)
     return panel, Transform("none", panel.cofactors)
 
@@ -40,17 +41,17 @@ def plain(file: FcsFile) -> tuple:
         ([0, 0], {}, (0, 0)),
     ],
 )
-def test_sizes_worked_by_hand(sizes: list[int], options: dict, expected: tuple[int, ...]) -> None:
+def test_sizes_worked_by_hand(sizes: list[int], options: dict[str, Any], expected: tuple[int, ...]) -> None:
     assert sample_sizes(sizes, **options) == expected
 
 
 @given(
     st.lists(st.integers(0, 10**7), min_size=1, max_size=6),
     st.one_of(st.none(), st.integers(1, 10**6)),
-    st.sampled_from(["equal", "proportional"]),
+    st.sampled_from(get_args(Sampling)),
     st.one_of(st.none(), st.integers(1, 10**6)),
 )
-def test_no_limit_is_passed(sizes: list[int], cap: int | None, sampling: str, at_most: int | None) -> None:
+def test_no_limit_is_passed(sizes: list[int], cap: int | None, sampling: Sampling, at_most: int | None) -> None:
     taken = sample_sizes(sizes, max_events_per_file=cap, sampling=sampling, at_most=at_most)
     assert all(0 <= some <= size for some, size in zip(taken, sizes, strict=True))
     assert cap is None or max(taken) <= cap

@@ -1,6 +1,5 @@
 """The app and the one door where errors become exit codes."""
 
-import os
 import signal
 import sys
 from types import FrameType
@@ -77,4 +76,4 @@ def _let_go_of_stdout() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout = None  # type: ignore[assignment]

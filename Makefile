@@ -1,0 +1,46 @@
+# Everything a checkout needs. `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+CONSTRAINTS = .ci/constraints.txt
+OUT    ?= demo-output
+BENCH  ?= bench-output
+DATA   ?= ../shared/data
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo check test bench bench-speed soak clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(VENV)/installed ## make a virtual environment with everything in it
+
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $$(grep -E '^torch==' $(CONSTRAINTS))
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,report,baselines]'
+	touch $@
+
+demo: $(VENV)/installed ## train on sample_data, assign every cell, print the F-measures
+	$(BIN)/cytovae train sample_data/*.fcs --output $(OUT)/model --force
+	$(BIN)/cytovae assign $(OUT)/model sample_data/*.fcs --output $(OUT)/cells.parquet --force
+	$(BIN)/cytovae benchmark score $(OUT)/cells.parquet $(foreach f,$(wildcard sample_data/*.fcs),--gates $(f))
+	@echo "The model is in $(OUT)/model, every cell's cluster and probabilities in $(OUT)/cells.parquet."
+
+check: $(VENV)/installed ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@# mypy must see cli/ where it is installed: as cytovae.cli
+	rm -rf .typing && mkdir .typing && cp -rs $(CURDIR)/cytovae .typing/cytovae && cp -rs $(CURDIR)/cli .typing/cytovae/cli
+	cd .typing && MYPYPATH=. $(abspath $(BIN))/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p cytovae
+
+test: check ## check, then every test (under ten minutes on two cores)
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/installed ## the table of the README, on gated public data in $(DATA)
+	$(BIN)/cytovae benchmark run --datasets public --data $(DATA) --methods cytovae,flowsom,kmeans --seeds 5 --output $(BENCH)
+	$(BIN)/cytovae benchmark run --datasets public --data $(DATA) --methods phenograph,umap+hdbscan --seeds 1 --max-events 20000 --output $(BENCH)
+
+clean: ## remove what the targets above made, but not the virtual environment
+	rm -rf $(OUT) $(BENCH) build dist .typing .pytest_cache .mypy_cache .ruff_cache

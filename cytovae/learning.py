@@ -99,7 +99,7 @@ def learn_with_history(
         with torch.inference_mode():
             probabilities = network.assign(x).cpu().numpy()  # (n, experts)
         tree = (
-            merge_tree(values, probabilities, settings.valley, seed)
+            merge_tree(values, coordinates, probabilities, settings.agreement, seed)
             if settings.resolution == "merge"
             else expert_tree(probabilities)
         )

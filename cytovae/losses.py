@@ -18,9 +18,12 @@ def reconstruction_loss(logits: Tensor, x: Tensor) -> Tensor:
 
 
 def similarity_loss(p: Tensor, s: Tensor) -> Tensor:
-    """Eq. 7: binary cross-entropy between the similarities ``s`` (b, b) in [0, 1] and PPᵀ of ``p`` (b, k). A scalar."""
-    pp = (p @ p.T).clamp(1e-6, 1 - 1e-6)  # (b, b)
-    return functional.binary_cross_entropy(pp, s)
+    """Eq. 7: binary cross-entropy between adjacency ``s`` (b, b), 0 or 1, and PPᵀ of probabilities ``p`` (b, k). A scalar.
+
+    Written as −log of the probability given to the right answer, which needs one logarithm an entry.
+    """
+    right = 1 - (s - p @ p.T).abs()  # (b, b): PPᵀ where similar, 1 − PPᵀ where not
+    return -right.clamp_min(1e-6).log().mean()
 
 
 def depict_target(p: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU}
 
@@ -56,35 +57,37 @@ class ClusteringNetwork(nn.Module):
         for layer in self.hidden:
             h = self.activation(layer(h))  # (b, width)
             if noisy:
-                h = nn.functional.dropout(h, self.dropout)
+                h = functional.dropout(h, self.dropout)
         logits: Tensor = self.out(h)  # (b, k)
         return logits
 
 
 class Experts(nn.Module):
-    """The mixture-of-experts decoder: one small network per population, all of them in three tensors.
+    """The mixture-of-experts decoder: one small network per population, all of them in four tensors.
 
-    The first layer of every expert is evaluated on every cell as one matrix product; the cell's own expert is then
-    picked (hard gating), and only its second layer is applied. No loop over cells or experts.
+    Each cell's code meets the weights of its own expert (hard gating), gathered into one batched product for all
+    cells: no loop over cells or experts, and no work for the experts a cell does not go to.
     """
 
     def __init__(self, experts: int, code: int, width: int, markers: int, activation: str) -> None:
         super().__init__()
-        self.width = width
-        self.first = nn.Linear(code, experts * width)
+        self.shape = (code, width, markers)
+        bound, bound_out = code**-0.5, width**-0.5  # as nn.Linear draws its weights
+        self.weight = nn.Parameter(torch.empty(experts, code * width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(experts, width).uniform_(-bound, bound))
+        self.weight_out = nn.Parameter(torch.empty(experts, width * markers).uniform_(-bound_out, bound_out))
+        self.bias_out = nn.Parameter(torch.zeros(experts, markers))
         self.activation = ACTIVATIONS[activation]()
-        bound = width**-0.5  # as nn.Linear draws its weights
-        self.weight = nn.Parameter(torch.empty(experts, width, markers).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.zeros(experts, markers))
 
     def forward(self, z: Tensor, expert: Tensor) -> Tensor:
         """Logits (b, m) of codes ``z`` (b, d), each decoded by its ``expert`` (b,)."""
-        b = len(z)
-        h = self.first(z).view(b, -1, self.width)  # (b, k, h)
-        h = h[torch.arange(b, device=z.device), expert]  # (b, h)
-        h = self.activation(h)
-        out = torch.bmm(h[:, None, :], self.weight[expert])  # (b, 1, m)
-        return out[:, 0] + self.bias[expert]  # (b, m)
+        code, width, markers = self.shape
+        # Gathering rows as an embedding does has a fast backward pass, and the same one every time.
+        weight = functional.embedding(expert, self.weight).view(-1, code, width)  # (b, d, h)
+        weight_out = functional.embedding(expert, self.weight_out).view(-1, width, markers)  # (b, h, m)
+        h = torch.baddbmm(functional.embedding(expert, self.bias)[:, None], z[:, None], weight)  # (b, 1, h)
+        out = torch.baddbmm(functional.embedding(expert, self.bias_out)[:, None], self.activation(h), weight_out)
+        return out[:, 0]  # (b, m)
 
 
 class MoeSimVae(nn.Module):
@@ -114,10 +117,7 @@ class MoeSimVae(nn.Module):
         mean, log_variance = self.encoder(x)  # (b, d) each
         z = mean if noise is None else mean + noise * (0.5 * log_variance).exp()  # (b, d)
         p = torch.softmax(self.clustering(z), 1)  # (b, k)
-        if with_depict:
-            noisy = torch.log_softmax(self.clustering(z, noisy=True), 1)  # (b, k)
-        else:
-            noisy = p  # not read
+        noisy = torch.log_softmax(self.clustering(z, noisy=True), 1) if with_depict else p  # (b, k); p is not read
         logits = self.decoder(z, p.argmax(1))  # (b, m), gated by eq. "k = argmax p"
         return ModelOutput(p, noisy, z, logits)
 

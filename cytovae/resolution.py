@@ -1,40 +1,47 @@
 """Experts to clusters, without labels: which sets of experts are one population, and the tree of all merges.
 
-Experts model the cells finely. Two sets of them are one population when the cells between them are as many as within
-them, that is, when their density has no valley along the line that separates them best. Sets are merged nearest first;
-the merges go on past that point down to one cluster, so that the tree can be cut anywhere.
+Experts model the cells finely. How deep a valley between two populations must be is not the same in all data, but what
+is arbitrary does not come back: the landmarks are parted finely several times, each time merged level by level (see
+``valleys``), and the clusters are those of the finest level that the repetitions agree on. The tree itself is their
+average, so it can be cut anywhere.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import average
+from scipy.spatial.distance import squareform
+from sklearn.cluster import MiniBatchKMeans
 
 from cytovae.errors import UsageError
+from cytovae.metrics import adjusted_rand_index
+from cytovae.valleys import LEVELS, ValleyHierarchy, valley_hierarchy
 
-# Ledoit-Wolf-like pull of a covariance towards a sphere: small clusters have singular ones.
-SHRINKAGE = 0.05
-# Kernel width of the density along the line, in pooled standard deviations of the two sets.
-BANDWIDTH = 0.35
-# Cells of a set used for its density: the estimate's error no longer matters beyond.
-DENSITY_CELLS = 800
+# Sizes of the repeated partitions, relative to the number of experts: a structure that depends on the grain is not one.
+GRAINS = (1.0, 0.75, 1.33, 0.9, 1.1, 0.8)
+# A part of fewer cells has no density to speak of.
+CELLS_PER_PART = 40
+# Levels among which the one to cut at is looked for: beyond them noise and the largest gaps agree, too.
+FINEST, COARSEST = 0.8, 0.3
 
 
 @dataclass(frozen=True, eq=False)
 class MergeTree:
     """Merges of experts, in order: ``kept`` and ``absorbed`` int32 (k − 1,), experts that stand for their sets.
 
-    ``separation`` float32 (k − 1,) is the Mahalanobis distance at each merge, ``valley`` float32 (k − 1,) the lowest
-    density between the two sets over the lower of their peaks (1: none). The first ``n_same`` merges join what is one
-    population; ``cells`` int64 (k,) are the training cells of each expert.
+    ``valley`` float32 (k − 1,) is the density between the two sets over the lower of their peaks (1: no valley), the
+    average over repetitions. The first ``n_same`` merges join what is one population. ``cells`` int64 (k,) are the
+    training cells of each expert. ``agreement`` float32 (n_levels,) is the mean adjusted Rand index of the repetitions
+    with the tree cut at each of ``valleys.LEVELS``.
     """
 
     kept: NDArray[np.int32]
     absorbed: NDArray[np.int32]
-    separation: NDArray[np.float32]
     valley: NDArray[np.float32]
     n_same: int
     cells: NDArray[np.int64]
+    agreement: NDArray[np.float32]
 
     @property
     def n_experts(self) -> int:
@@ -56,12 +63,14 @@ class MergeTree:
 
         Raises :class:`UsageError` where the tree has fewer branches than ``n_clusters`` asks for.
         """
-        if not 1 <= n_clusters <= self.n_most:
-            raise UsageError(f"{n_clusters} clusters were asked for; this model can be cut into 1 … {self.n_most}")
+        fewest = self.n_experts - len(self.kept)
+        if not fewest <= n_clusters <= self.n_most:
+            raise UsageError(
+                f"{n_clusters} clusters were asked for; this model can be cut into {fewest} … {self.n_most}"
+            )
+        merges = self.n_experts - n_clusters
         group = np.arange(self.n_experts)
-        for kept, absorbed in zip(
-            self.kept[: self.n_experts - n_clusters], self.absorbed[: self.n_experts - n_clusters], strict=True
-        ):
+        for kept, absorbed in zip(self.kept[:merges], self.absorbed[:merges], strict=True):
             group[group == absorbed] = kept
         groups, index = np.unique(group, return_inverse=True)
         size = np.bincount(index, weights=self.cells)
@@ -70,156 +79,130 @@ class MergeTree:
         return rank[index]
 
 
-class _Sets:
-    """Sets of experts while they are merged: cells, means and covariances of each."""
-
-    def __init__(self, values: NDArray[np.float32], expert: NDArray[np.int64], n_experts: int, seed: int) -> None:
-        self.values = values.astype(np.float64)
-        self.rng = np.random.default_rng(seed)
-        order = np.argsort(expert, kind="stable")
-        self.rows = np.split(order, np.searchsorted(expert[order], np.arange(1, n_experts)))
-        markers = values.shape[1]
-        self.count = np.array([len(rows) for rows in self.rows], dtype=np.float64)
-        self.mean = np.zeros((n_experts, markers))
-        self.covariance = np.zeros((n_experts, markers, markers))
-        for index, rows in enumerate(self.rows):
-            if len(rows):
-                self.mean[index] = self.values[rows].mean(0)
-                centred = self.values[rows] - self.mean[index]
-                self.covariance[index] = centred.T @ centred / len(rows)
-
-    def merge(self, kept: int, absorbed: int) -> None:
-        """Pool two sets: counts, means and covariances add exactly."""
-        total = self.count[kept] + self.count[absorbed]
-        a, b = self.count[kept] / total, self.count[absorbed] / total
-        apart = self.mean[absorbed] - self.mean[kept]
-        self.covariance[kept] = (
-            a * self.covariance[kept] + b * self.covariance[absorbed] + a * b * np.outer(apart, apart)
-        )
-        self.mean[kept] = a * self.mean[kept] + b * self.mean[absorbed]
-        self.count[kept] = total
-        self.rows[kept] = np.concatenate([self.rows[kept], self.rows[absorbed]])
-
-    def _pooled(self, a: int, others: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Shrunk mean of two covariances, (len(others), m, m); both sets count the same, so that rare ones matter."""
-        pooled = (self.covariance[others] + self.covariance[a]) / 2
-        markers = pooled.shape[-1]
-        width = np.trace(pooled, axis1=1, axis2=2) / markers
-        return pooled + np.eye(markers) * (SHRINKAGE * width + 1e-9)[:, None, None]
-
-    def separation(self, a: int, others: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Mahalanobis distances (len(others),) of the means of set ``a`` and of ``others``."""
-        apart = self.mean[others] - self.mean[a]
-        solved = np.linalg.solve(self._pooled(a, others), apart[:, :, None])[:, :, 0]
-        return np.sqrt(np.maximum((apart * solved).sum(1), 0))
-
-    def valley(self, a: int, b: int) -> float:
-        """The lowest density between two sets over the lower of their peaks, along their discriminant line.
-
-        1 where the density of the two together has a single peak; near 0 where hardly a cell lies between.
-        """
-        others = np.array([b])
-        line = np.linalg.solve(self._pooled(a, others)[0], self.mean[b] - self.mean[a])  # (m,)
-        x, y = (self.values[self._some(self.rows[side])] @ line for side in (a, b))
-        width = BANDWIDTH * np.sqrt((x.var() + y.var()) / 2) + 1e-12
-        grid = np.linspace(np.median(x), np.median(y), 33)
-        density = sum(np.exp(-0.5 * ((grid[:, None] - side[None]) / width) ** 2).mean(1) for side in (x, y))
-        peak = np.minimum(np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1])
-        return float((density / peak).min())
-
-    def _some(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        return rows if len(rows) <= DENSITY_CELLS else self.rng.choice(rows, DENSITY_CELLS, replace=False)
-
-
 def merge_tree(
     values: NDArray[np.float32],
+    coordinates: NDArray[np.float32],
     probabilities: NDArray[np.float32],
-    lowest_valley: float,
+    agreement: float,
     seed: int,
 ) -> MergeTree:
-    """The merge tree of experts from training cells ``values`` (n, m) and their expert probabilities (n, k).
-
-    Merges sets in the order of their separation as long as some pair's valley is not below ``lowest_valley``; then
-    merges what is left in the order of separation alone.
+    """The merge tree of experts, from training cells ``values`` (n, m), their UMAP ``coordinates`` (n, 2) and their
+    expert ``probabilities`` (n, k); cut at the finest level that the repetitions agree on to ``agreement`` in [0, 1].
     """
     n_experts = probabilities.shape[1]
     expert = probabilities.argmax(1)
     cells = np.bincount(expert, minlength=n_experts)
-    merges: list[tuple[int, int, float, float]] = _adopt_unused(probabilities, expert, cells)
-    sets = _Sets(values, expert, n_experts, seed)
-    alive = cells > 0
-    distance = np.full((n_experts, n_experts), np.inf)
-    for first in np.flatnonzero(alive):
-        others = np.flatnonzero(alive)
-        others = others[others > first]
-        if len(others):
-            distance[first, others] = distance[others, first] = sets.separation(int(first), others)
+    adopted = _adopt_unused(probabilities, expert, cells)
+    used = np.flatnonzero(cells > 0)
+    unit = np.searchsorted(used, expert)  # (n,)
+    size = cells[used]
 
-    parted = np.zeros((n_experts, n_experts), dtype=bool)  # pairs with a valley between them
-    valleys: dict[tuple[int, int], float] = {}
-    n_same = -1
-    while alive.sum() > 1:
-        candidates = np.where(parted, np.inf, distance) if n_same < 0 else distance
-        a, b = (int(side) for side in np.unravel_index(candidates.argmin(), candidates.shape))
-        if not np.isfinite(candidates[a, b]):
-            n_same = len(merges)
-            continue
-        if (a, b) not in valleys:
-            valleys[a, b] = valleys[b, a] = sets.valley(a, b)
-        if n_same < 0 and valleys[a, b] < lowest_valley:
-            parted[a, b] = parted[b, a] = True
-            continue
-        if sets.count[b] > sets.count[a]:
-            a, b = b, a
-        merges.append((a, b, float(distance[a, b]), valleys[a, b]))
-        sets.merge(a, b)
-        alive[b] = False
-        distance[b], distance[:, b] = np.inf, np.inf
-        parted[a], parted[:, a] = False, False
-        valleys = {pair: valley for pair, valley in valleys.items() if a not in pair and b not in pair}
-        others = np.flatnonzero(alive)
-        others = others[others != a]
-        if len(others):
-            distance[a, others] = distance[others, a] = sets.separation(a, others)
-    if n_same < 0:
-        n_same = len(merges)
-    kept, absorbed, separation, valley = (
-        (np.array(column) for column in zip(*merges, strict=True)) if merges else (np.zeros(0),) * 4
-    )
+    parts = [_partition(values, coordinates, n_experts, seed, index) for index in range(len(GRAINS))]
+    hierarchies = [valley_hierarchy(values, part, seed + index) for index, part in enumerate(parts)]
+    similarity = np.zeros((len(used), len(used)))  # the mean level at which two experts' cells come together
+    for part, hierarchy in zip(parts, hierarchies, strict=True):
+        share = _counts(unit, part) / size[:, None]  # (used, parts)
+        similarity += share @ hierarchy.joined @ share.T / len(parts)
+    height = np.clip(1 - (similarity + similarity.T) / 2, 0, 1)
+    np.fill_diagonal(height, 0)
+
+    merges = [(int(a), int(b), 1.0) for a, b in adopted]
+    heights = np.zeros(0)
+    if len(used) > 1:
+        linkage = average(squareform(height, checks=False))
+        heights = linkage[:, 2]
+        representative = [*used.tolist()]
+        for left, right, at, _ in linkage:
+            pair = sorted((representative[int(left)], representative[int(right)]), key=lambda e: (-cells[e], e))
+            representative.append(pair[0])
+            merges.append((pair[0], pair[1], 1 - at))
+    cuts = _cuts(merges[len(adopted) :], heights, used)
+    agreements = np.array([_agreement(cut[unit], parts, hierarchies, row) for row, cut in enumerate(cuts)])
+    level = _level(agreements, agreement)
+    n_same = len(adopted) + int((heights <= 1 - level + 1e-9).sum())
+    kept, absorbed, valley = np.array(merges, dtype=np.float64).reshape(-1, 3).T
     return MergeTree(
         kept.astype(np.int32),
         absorbed.astype(np.int32),
-        separation.astype(np.float32),
         valley.astype(np.float32),
         n_same,
         cells.astype(np.int64),
+        agreements.astype(np.float32),
     )
 
 
 def expert_tree(probabilities: NDArray[np.float32]) -> MergeTree:
     """The tree of the paper's presets, where a cluster is an expert: only unused experts are merged into others."""
-    n_experts = probabilities.shape[1]
     expert = probabilities.argmax(1)
-    cells = np.bincount(expert, minlength=n_experts)
-    merges = _adopt_unused(probabilities, expert, cells)
-    columns = np.array(merges, dtype=np.float64).reshape(-1, 4)
-    return MergeTree(
-        columns[:, 0].astype(np.int32),
-        columns[:, 1].astype(np.int32),
-        columns[:, 2].astype(np.float32),
-        columns[:, 3].astype(np.float32),
-        len(merges),
-        cells.astype(np.int64),
-    )
+    cells = np.bincount(expert, minlength=probabilities.shape[1])
+    adopted = np.array(_adopt_unused(probabilities, expert, cells), dtype=np.int32).reshape(-1, 2)
+    none = np.full(len(LEVELS), np.nan, dtype=np.float32)
+    valley = np.ones(len(adopted), dtype=np.float32)
+    return MergeTree(adopted[:, 0], adopted[:, 1], valley, len(adopted), cells.astype(np.int64), none)
+
+
+def _partition(
+    values: NDArray[np.float32], coordinates: NDArray[np.float32], n_experts: int, seed: int, index: int
+) -> NDArray[np.int64]:
+    """One fine partition (n,), of the UMAP coordinates and of the markers by turns, none of its parts empty."""
+    wanted = int(min(n_experts, len(values) // CELLS_PER_PART) * GRAINS[index])
+    kmeans = MiniBatchKMeans(max(wanted, 1), n_init=1, batch_size=4096, random_state=seed + index)
+    part = kmeans.fit_predict(values if index % 2 else coordinates)
+    return np.unique(part, return_inverse=True)[1].astype(np.int64)
+
+
+def _counts(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Cells in each pair of groups, (n_first, n_second)."""
+    rows, columns = int(first.max()) + 1, int(second.max()) + 1
+    counts = np.bincount(first * columns + second, minlength=rows * columns)
+    return counts.reshape(rows, columns).astype(np.float64)
+
+
+def _cuts(
+    merges: list[tuple[int, int, float]], heights: NDArray[np.float64], used: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    """The groups (used,) that the tree has at each level."""
+    cuts = []
+    group = used.copy()
+    done = 0
+    for level in LEVELS:
+        until = int((heights <= 1 - level + 1e-9).sum())
+        for kept, absorbed, _ in merges[done:until]:
+            group[group == absorbed] = kept
+        done = until
+        cuts.append(np.unique(group, return_inverse=True)[1].astype(np.int64))
+    return cuts
+
+
+def _agreement(
+    ours: NDArray[np.int64],
+    parts: list[NDArray[np.int64]],
+    hierarchies: list[ValleyHierarchy],
+    row: int,
+) -> float:
+    """Mean adjusted Rand index of each repetition's groups at one level with the tree's, ``ours`` (n,)."""
+    indices = []
+    for part, hierarchy in zip(parts, hierarchies, strict=True):
+        theirs = np.unique(hierarchy.groups[row], return_inverse=True)[1][part]
+        indices.append(adjusted_rand_index(_counts(ours, theirs).astype(np.int64)))
+    return float(np.mean(indices))
+
+
+def _level(agreements: NDArray[np.float64], wanted: float) -> float:
+    """The finest level that agrees as wanted; where none does, the one that agrees most."""
+    among = (LEVELS <= FINEST) & (LEVELS >= COARSEST)
+    levels, found = LEVELS[among], agreements[among]
+    enough = np.flatnonzero(found >= wanted)
+    return float(levels[enough[0]] if len(enough) else levels[found.argmax()])
 
 
 def _adopt_unused(
     probabilities: NDArray[np.float32], expert: NDArray[np.int64], cells: NDArray[np.int64]
-) -> list[tuple[int, int, float, float]]:
-    """Merges of experts that no training cell goes to into the used one whose cells think most of them."""
+) -> list[tuple[int, int]]:
+    """Experts that no training cell goes to, each after the used one whose cells think most of it."""
     used = np.flatnonzero(cells > 0)
     unused = np.flatnonzero(cells == 0)
     if not len(unused):
         return []
     shared = np.stack([probabilities[expert == a][:, unused].mean(0) for a in used])  # (used, unused)
-    return [(int(used[column.argmax()]), int(b), 0.0, 1.0) for b, column in zip(unused, shared.T, strict=True)]
+    return [(int(used[column.argmax()]), int(b)) for b, column in zip(unused, shared.T, strict=True)]

@@ -45,10 +45,10 @@ _LOWEST = MappingProxyType(
         "depict_from": 0,
         "batch": 2,  # batch norm needs a variance
         "steps": 0,
-        "valley": 0,
+        "agreement": 0,
     }
 )
-_HIGHEST = MappingProxyType({"umap_min_dist": 1, "depict_from": 1})
+_HIGHEST = MappingProxyType({"umap_min_dist": 1, "depict_from": 1, "agreement": 1})
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Settings:
 
     # Experts to clusters
     resolution: Resolution = "merge"
-    valley: float = 0.45  # two sets of experts are one cluster unless the density between them falls below this
+    agreement: float = 0.93  # how well repetitions must agree on the clusters (adjusted Rand index)
 
     def __post_init__(self) -> None:
         for name, lowest in _LOWEST.items():

@@ -82,10 +82,11 @@ def train(
             noise = None
             if settings.posterior_noise:
                 noise = torch.randn(len(rows), settings.code, generator=generator, device=device)
-            out = network(x[rows], noise, with_depict)
+            cells = x.index_select(0, rows)  # (b, m)
+            out = network(cells, noise, with_depict)
 
             zero = x.new_zeros(())
-            reconstruction = losses.reconstruction_loss(out.logits, x[rows])
+            reconstruction = losses.reconstruction_loss(out.logits, cells)
             similar = losses.similarity_loss(out.probabilities, similarity.block(rows))
             kl = losses.kl_loss(out.probabilities, out.code) if settings.kl_weight > 0 else zero
             depict = losses.depict_loss(out.probabilities, out.noisy_log_probabilities) if with_depict else zero

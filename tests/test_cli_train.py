@@ -138,7 +138,19 @@ def test_what_cannot_be_is_refused(kind: type[CytovaeError], options: tuple[str,
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_leaves_nothing(tmp_path: Path, sent: signal.Signals, code: int) -> None:
-    arguments = (*FILES, "-o", tmp_path / "m", "--steps", 100_000, "--landmarks", 400, "--device", "cpu")
+    arguments = (
+        *FILES,
+        "-o",
+        tmp_path / "m",
+        "--steps",
+        100_000,
+        "--landmarks",
+        400,
+        "--device",
+        "cpu",
+        "--threads",
+        1,
+    )
     command = [sys.executable, "-m", "cytovae", "train", *map(str, arguments)]
     started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert started.stderr is not None
@@ -155,7 +167,7 @@ def test_a_signal_leaves_nothing(tmp_path: Path, sent: signal.Signals, code: int
 
 def test_the_sample_study_is_clustered_well(tmp_path: Path) -> None:
     """The whole way with the default settings: F_weighted of all 11,400 gated cells is at least 0.9."""
-    result = done(*FILES, "-o", tmp_path / "m", "--gates", "beside", "--device", "cpu")
+    result = done(*FILES, "-o", tmp_path / "m", "--gates", "beside", "--device", "cpu", "--threads", 1)
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("F_weighted ")]
     assert float(line.split()[1]) >= 0.9
     assert np.isfinite(pd.read_parquet(tmp_path / "m" / "history.parquet").to_numpy()).all()

@@ -135,7 +135,13 @@ def umap_projection(
     with warnings.catch_warnings():
         # New cells are assigned by the network, never transformed by UMAP.
         warnings.filterwarnings("ignore", "precomputed_knn", UserWarning)
-        coordinates = reducer.fit_transform(values)
+        threads = torch.get_num_threads()
+        try:
+            coordinates = reducer.fit_transform(values)
+        finally:
+            # Numba sets the number of threads of the OpenMP it shares with torch: training would take many times longer
+            # where other work keeps the cores busy, and another number of threads is another order of sums.
+            torch.set_num_threads(threads)
     return np.asarray(coordinates, dtype=np.float32)
 
 

@@ -276,6 +276,18 @@ def test_a_seed_means_a_projection_and_the_global_generator_is_left_alone() -> N
     assert str(state) == str(np.random.get_state(legacy=True))  # noqa: NPY002
 
 
+def test_the_number_of_threads_is_left_alone() -> None:
+    """Numba and torch share an OpenMP; what one asks of it the other gets."""
+    x, _ = blobs(2, 40, 4)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        umap_projection(x, nearest_neighbors(x, 15, "euclidean"), QUICK, seed=0)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_fewer_cells_than_neighbors_asked_for() -> None:
     """Fifty cells and sixty neighbours: all cells there are, and no warning."""
     x, _ = blobs(2, 25, 4)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cytovae.model import Experts, MoeSimVae
+from cytovae.model import ClusteringNetwork, Experts, MoeSimVae
 from cytovae.settings import preset
 from cytovae.training import build_network
 
@@ -180,24 +180,47 @@ def test_probabilities_are_those_of_the_clustering_network() -> None:
     np.testing.assert_allclose(out.probabilities.numpy(), expected, rtol=1e-5)
 
 
+def drawing(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def test_the_noisy_branch_differs_from_the_clean_one_and_sums_to_one() -> None:
-    out = network(dropout=0.5)(cells(20))
+    out = network(dropout=0.5)(cells(20), dropout=drawing())
     noisy = out.noisy_log_probabilities.exp()
     torch.testing.assert_close(noisy.sum(1), torch.ones(20))
     assert (noisy - out.probabilities).abs().max() > 1e-3
 
 
 def test_without_dropout_both_branches_agree() -> None:
-    out = network(dropout=0.0)(cells(20))
+    out = network(dropout=0.0)(cells(20), dropout=drawing())
     torch.testing.assert_close(out.noisy_log_probabilities.exp(), out.probabilities)
 
 
 def test_noise_is_drawn_anew_on_each_pass_and_leaves_the_clean_branch_alone() -> None:
-    model = network(dropout=0.5).eval()
-    first, second = model(cells(20)), model(cells(20))
+    model, generator = network(dropout=0.5).eval(), drawing()
+    first, second = model(cells(20), dropout=generator), model(cells(20), dropout=generator)
     assert not torch.equal(first.noisy_log_probabilities, second.noisy_log_probabilities)
     assert torch.equal(first.probabilities, second.probabilities)
     assert torch.equal(first.logits, second.logits)
+    assert torch.equal(model(cells(20), dropout=drawing()).noisy_log_probabilities, first.noisy_log_probabilities)
+
+
+@pytest.mark.parametrize("dropout", [0.1, 0.5])
+def test_units_are_dropped_at_their_rate_and_the_rest_raised_so_that_the_mean_stays(dropout: float) -> None:
+    """A network of one hidden layer whose outputs are its hidden units, each 1 without noise."""
+    clustering = ClusteringNetwork(1, 100, 1, 100, "relu", dropout)
+    with torch.no_grad():
+        for parameter in clustering.parameters():
+            parameter.zero_()
+        clustering.out.weight.copy_(torch.eye(100))
+        hidden = clustering.hidden[0]
+        assert isinstance(hidden, torch.nn.Linear)
+        hidden.bias.fill_(1)
+        seen = clustering(torch.zeros(500, 1), drawing())
+    np.testing.assert_allclose(np.unique(seen.numpy()), [0, 1 / (1 - dropout)], rtol=1e-6)
+    # 50,000 draws: five standard deviations of their mean are 5 · 0.5 / √50,000 = 0.011 at most.
+    assert (seen == 0).double().mean().item() == pytest.approx(dropout, abs=0.0112)
+    assert clustering(torch.zeros(3, 1)).unique().tolist() == [1]
 
 
 # --- assignment -------------------------------------------------------------------------------------------------------
@@ -245,7 +268,7 @@ def test_the_paper_presets_have_the_papers_layers(name: str, markers: int, print
 
 
 def test_shapes() -> None:
-    out = network()(cells(12))
+    out = network()(cells(12), dropout=drawing())
     assert out.probabilities.shape == out.noisy_log_probabilities.shape == (12, EXPERTS)
     assert out.code.shape == (12, CODE)
     assert out.logits.shape == (12, MARKERS)

@@ -2,20 +2,20 @@
 
 Experts model the cells finely. How deep a valley between two populations must be is not the same in all data, but what
 is arbitrary does not come back: the landmarks are parted finely several times, each time merged level by level (see
-``valleys``), and the clusters are those of the finest level that the repetitions agree on. The tree itself is their
-average, so it can be cut anywhere.
+``valleys``), and the clusters are those of the finest level on which the repetitions agree as well as on any. The tree
+is their average, so it can be cut anywhere.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import average
+from scipy.cluster.hierarchy import average, fcluster
 from scipy.spatial.distance import squareform
-from sklearn.cluster import MiniBatchKMeans
 
 from cytovae.errors import UsageError
 from cytovae.metrics import adjusted_rand_index
+from cytovae.similarity import fine_partition
 from cytovae.valleys import LEVELS, ValleyHierarchy, valley_hierarchy
 
 # Sizes of the repeated partitions, relative to the number of experts: a structure that depends on the grain is not one.
@@ -24,6 +24,7 @@ GRAINS = (1.0, 0.75, 1.33, 0.9, 1.1, 0.8)
 CELLS_PER_PART = 40
 # Levels among which the one to cut at is looked for: beyond them noise and the largest gaps agree, too.
 FINEST, COARSEST = 0.8, 0.3
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,49 +84,61 @@ def merge_tree(
     values: NDArray[np.float32],
     coordinates: NDArray[np.float32],
     probabilities: NDArray[np.float32],
-    agreement: float,
+    slack: float,
     seed: int,
 ) -> MergeTree:
     """The merge tree of experts, from training cells ``values`` (n, m), their UMAP ``coordinates`` (n, 2) and their
-    expert ``probabilities`` (n, k); cut at the finest level that the repetitions agree on to ``agreement`` in [0, 1].
+    expert ``probabilities`` (n, k); cut at the finest level whose agreement is within ``slack`` of the best level's.
     """
     n_experts = probabilities.shape[1]
     expert = probabilities.argmax(1)
     cells = np.bincount(expert, minlength=n_experts)
-    adopted = _adopt_unused(probabilities, expert, cells)
+    merges = [(int(a), int(b), 1.0) for a, b in _adopt_unused(probabilities, expert, cells)]
     used = np.flatnonzero(cells > 0)
-    unit = np.searchsorted(used, expert)  # (n,)
-    size = cells[used]
 
-    parts = [_partition(values, coordinates, n_experts, seed, index) for index in range(len(GRAINS))]
+    # Repetitions, and their average over small units that no repetition knows.
+    parts = [_partition(coordinates, n_experts, seed, grain) for grain in range(len(GRAINS))]
     hierarchies = [valley_hierarchy(values, part, seed + index) for index, part in enumerate(parts)]
-    similarity = np.zeros((len(used), len(used)))  # the mean level at which two experts' cells come together
+    unit = _partition(coordinates, n_experts, seed, len(GRAINS))  # (n,)
+    n_units = int(unit.max()) + 1
+    joined = np.zeros((n_units, n_units))  # the mean level at which the cells of two units come together
     for part, hierarchy in zip(parts, hierarchies, strict=True):
-        share = _counts(unit, part) / size[:, None]  # (used, parts)
-        similarity += share @ hierarchy.joined @ share.T / len(parts)
-    height = np.clip(1 - (similarity + similarity.T) / 2, 0, 1)
+        share = _counts(unit, part)
+        share /= share.sum(1, keepdims=True)  # (units, parts)
+        joined += share @ hierarchy.joined @ share.T / len(parts)
+    height = np.clip(1 - (joined + joined.T) / 2, 0, 1)
     np.fill_diagonal(height, 0)
+    linkage = average(squareform(height, checks=False)) if n_units > 1 else np.zeros((0, 4))
 
-    merges = [(int(a), int(b), 1.0) for a, b in adopted]
-    heights = np.zeros(0)
-    if len(used) > 1:
-        linkage = average(squareform(height, checks=False))
-        heights = linkage[:, 2]
-        representative = [*used.tolist()]
-        for left, right, at, _ in linkage:
-            pair = sorted((representative[int(left)], representative[int(right)]), key=lambda e: (-cells[e], e))
-            representative.append(pair[0])
-            merges.append((pair[0], pair[1], 1 - at))
-    cuts = _cuts(merges[len(adopted) :], heights, used)
+    cuts = _cuts(linkage, n_units)
     agreements = np.array([_agreement(cut[unit], parts, hierarchies, row) for row, cut in enumerate(cuts)])
-    level = _level(agreements, agreement)
-    n_same = len(adopted) + int((heights <= 1 - level + 1e-9).sum())
+    row = _row(agreements, slack)
+
+    # An expert stands where most of its cells are: in one of the clusters found, there in one of its units.
+    held = _counts(np.searchsorted(used, expert), unit)  # (used, units)
+    cluster = (held @ np.eye(n_units)[cuts[row]]).argmax(1)  # (used,)
+    home = np.where(cuts[row][None] == cluster[:, None], held, -1).argmax(1)  # (used,)
+    representative: list[int | None] = []  # of each unit, then of each branch of the linkage
+    for index in range(n_units):
+        members = sorted(used[home == index].tolist(), key=lambda e: (-cells[e], e))
+        merges += [(members[0], other, 1.0) for other in members[1:]]
+        representative.append(members[0] if members else None)
+    n_same = len(merges)
+    for left, right, at, _ in linkage:
+        a, b = representative[int(left)], representative[int(right)]
+        if a is None or b is None:
+            representative.append(b if a is None else a)
+            continue
+        a, b = sorted((a, b), key=lambda e: (-cells[e], e))
+        merges.append((a, b, 1 - at))
+        representative.append(a)
+        n_same += at <= 1 - LEVELS[row] + ROUNDING
     kept, absorbed, valley = np.array(merges, dtype=np.float64).reshape(-1, 3).T
     return MergeTree(
         kept.astype(np.int32),
         absorbed.astype(np.int32),
         valley.astype(np.float32),
-        n_same,
+        int(n_same),
         cells.astype(np.int64),
         agreements.astype(np.float32),
     )
@@ -141,13 +154,11 @@ def expert_tree(probabilities: NDArray[np.float32]) -> MergeTree:
     return MergeTree(adopted[:, 0], adopted[:, 1], valley, len(adopted), cells.astype(np.int64), none)
 
 
-def _partition(
-    values: NDArray[np.float32], coordinates: NDArray[np.float32], n_experts: int, seed: int, index: int
-) -> NDArray[np.int64]:
-    """One fine partition (n,), of the UMAP coordinates and of the markers by turns, none of its parts empty."""
-    wanted = int(min(n_experts, len(values) // CELLS_PER_PART) * GRAINS[index])
-    kmeans = MiniBatchKMeans(max(wanted, 1), n_init=1, batch_size=4096, random_state=seed + index)
-    part = kmeans.fit_predict(values if index % 2 else coordinates)
+def _partition(coordinates: NDArray[np.float32], n_experts: int, seed: int, index: int) -> NDArray[np.int64]:
+    """One fine partition (n,) of the UMAP coordinates, none of its parts empty."""
+    grain = GRAINS[index % len(GRAINS)]
+    wanted = int(min(n_experts, len(coordinates) // CELLS_PER_PART) * grain)
+    part = fine_partition(coordinates, max(wanted, 1), seed + index)
     return np.unique(part, return_inverse=True)[1].astype(np.int64)
 
 
@@ -158,20 +169,11 @@ def _counts(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.f
     return counts.reshape(rows, columns).astype(np.float64)
 
 
-def _cuts(
-    merges: list[tuple[int, int, float]], heights: NDArray[np.float64], used: NDArray[np.int64]
-) -> list[NDArray[np.int64]]:
-    """The groups (used,) that the tree has at each level."""
-    cuts = []
-    group = used.copy()
-    done = 0
-    for level in LEVELS:
-        until = int((heights <= 1 - level + 1e-9).sum())
-        for kept, absorbed, _ in merges[done:until]:
-            group[group == absorbed] = kept
-        done = until
-        cuts.append(np.unique(group, return_inverse=True)[1].astype(np.int64))
-    return cuts
+def _cuts(linkage: NDArray[np.float64], n_units: int) -> list[NDArray[np.int64]]:
+    """The groups (n_units,), 0 …, that the tree has at each level."""
+    if not len(linkage):
+        return [np.zeros(n_units, dtype=np.int64) for _ in LEVELS]
+    return [fcluster(linkage, 1 - level + ROUNDING, "distance").astype(np.int64) - 1 for level in LEVELS]
 
 
 def _agreement(
@@ -188,12 +190,11 @@ def _agreement(
     return float(np.mean(indices))
 
 
-def _level(agreements: NDArray[np.float64], wanted: float) -> float:
-    """The finest level that agrees as wanted; where none does, the one that agrees most."""
-    among = (LEVELS <= FINEST) & (LEVELS >= COARSEST)
-    levels, found = LEVELS[among], agreements[among]
-    enough = np.flatnonzero(found >= wanted)
-    return float(levels[enough[0]] if len(enough) else levels[found.argmax()])
+def _row(agreements: NDArray[np.float64], slack: float) -> int:
+    """The finest level that agrees as well as the best one, to within ``slack``: its place among LEVELS."""
+    among = np.flatnonzero((LEVELS <= FINEST) & (LEVELS >= COARSEST))
+    found = agreements[among]
+    return int(among[found >= found.max() - slack][0])
 
 
 def _adopt_unused(

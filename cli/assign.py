@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cytovae.assignment import Assigner
     from cytovae.fcs import FcsFile
     from cytovae.modelfile import SavedModel
-    from cytovae.outputs import AssignmentWriter, TableFormat
+    from cytovae.outputs import AssignmentSink, OutputFormat
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,20 @@ def assign_cli(
             "--output",
             "-o",
             metavar="OUT",
-            help="A .parquet or .csv table of all files, DIR/ for one table each, or - for standard output.",
+            help="A .parquet or .csv table of all files, DIR/ for one output each, or - for standard output. "
+            "fcs, clr and flowjo-csv need DIR/ where there are several files.",
             show_default=False,
         ),
     ],
     kind: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="parquet or csv.", show_default="by suffix")
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="parquet; csv; fcs (all channels, raw, with cytovae_cluster and cytovae_probability); "
+            "clr (FlowJo: a probability per class) or flowjo-csv (FlowJo: the class).",
+            show_default="by suffix",
+        ),
     ] = None,
     clusters: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Cut into N clusters.", show_default="as trained")
@@ -61,13 +69,13 @@ def assign_cli(
     Markers are found by name, whatever their order. A row for each event, in the order of the file: file, event
     (from 0), cluster (from 1), probability (of that cluster), p_1 … p_K.
     """
-    from cytovae.outputs import AssignmentWriter, table_format
+    from cytovae.outputs import AssignmentWriter, FcsWriter, output_format
     from cytovae.panel import columns_of
     from cytovae.study import file_names
 
     is_folder = output.endswith(("/", os.sep)) or Path(output).is_dir()
-    table: TableFormat = (kind and table_format(output, kind)) or ("parquet" if is_folder else table_format(output))
-    jobs = _jobs(output, files, table, model, is_folder=is_folder, force=force)
+    form: OutputFormat = output_format(output, kind or ("parquet" if is_folder else None))
+    jobs = _jobs(output, files, form, model, is_folder=is_folder, force=force)
 
     from cytovae.assignment import Assigner
     from cytovae.learning import resolve_device
@@ -92,7 +100,12 @@ def assign_cli(
             Path(output).mkdir(parents=True, exist_ok=True)
         for job in jobs:
             n_rows = sum(opened[index].n_events for index in job.files)
-            with AssignmentWriter(job.target, table, saved.model.n_clusters, n_rows, force=force) as writer:
+            n_clusters = saved.model.n_clusters
+            with (
+                FcsWriter(job.target, opened[job.files[0]], n_clusters, force=force)
+                if form == "fcs" and isinstance(job.target, Path)
+                else AssignmentWriter(job.target, form, n_clusters, n_rows, force=force)
+            ) as writer:
                 for index in job.files:
                     found[index] = assign_file(
                         opened[index], columns[index], names[index], saved, assigner, workers, writer, quiet=quiet
@@ -116,7 +129,7 @@ def assign_file(
     saved: "SavedModel",
     assigner: "Assigner",
     workers: int,
-    writer: "AssignmentWriter | None" = None,
+    writer: "AssignmentSink | None" = None,
     *,
     quiet: bool = False,
 ) -> NDArray[np.int32]:
@@ -150,21 +163,23 @@ def assign_file(
 
 
 def _jobs(
-    output: str, files: Sequence[Path], table: "TableFormat", model: Path, *, is_folder: bool, force: bool
+    output: str, files: Sequence[Path], form: "OutputFormat", model: Path, *, is_folder: bool, force: bool
 ) -> tuple[Job, ...]:
     """The tables to write. Raises before any work where one of them cannot be, or is one of the inputs."""
-    from cytovae.outputs import check_target
+    from cytovae.outputs import ONE_FILE_EACH, check_target, suffix_of
 
+    if form in ONE_FILE_EACH and len(files) > 1 and not is_folder:
+        raise UsageError(f"{form} holds one file; end {output} with a slash to get one for each of {len(files)} files")
     if output == "-":
         return (Job(sys.stdout.buffer, tuple(range(len(files)))),)
     jobs = (
-        tuple(Job(Path(output) / f"{file.stem}.{table}", (index,)) for index, file in enumerate(files))
+        tuple(Job(Path(output) / f"{file.stem}{suffix_of(form)}", (index,)) for index, file in enumerate(files))
         if is_folder
         else (Job(Path(output), tuple(range(len(files)))),)
     )
     targets = [job.target.resolve() for job in jobs if isinstance(job.target, Path)]
     if len(set(targets)) < len(targets):
-        raise UsageError(f"files of the same name cannot each have a table in {output}; write one table instead")
+        raise UsageError(f"files of the same name cannot each have an output in {output}; write one table instead")
     inputs = {file.resolve() for file in files}
     for target in targets:
         if target in inputs or target.is_relative_to(model.resolve()):

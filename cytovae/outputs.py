@@ -1,40 +1,66 @@
-"""Clusters and probabilities of cells → a Parquet or CSV table, written chunk by chunk, whole or not at all.
+"""Clusters and probabilities of cells → Parquet, CSV, FlowJo's tables and FCS, each whole under its name or not at all.
 
-The columns are ``file`` (string), ``event`` (int64, 0-based row in the file), ``cluster`` (int32, from 1),
-``probability`` (float32, of that cluster) and ``p_1 … p_K`` (float32, rows sum to 1); rows are in input order.
+What the rows of tables hold is in :mod:`cytovae.rows`; row i is event i in every format.
 """
 
 import contextlib
 import io
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, get_args
+from typing import IO, Any, Literal, Protocol, get_args
 
 import numpy as np
-import pyarrow as pa
 from pyarrow import csv, parquet
 
 from cytovae.cells import Assignment
-from cytovae.errors import NumericalError, OutputError, UsageError
+from cytovae.errors import OutputError, UsageError
+from cytovae.fcs import Channel, FcsFile, write_fcs
+from cytovae.rows import (
+    CLUSTER_CHANNEL,
+    PROBABILITY_CHANNEL,
+    TableFormat,
+    check_assignment,
+    csv_line,
+    probability_of,
+    table_rows,
+    table_schema,
+)
 
-TableFormat = Literal["parquet", "csv"]
-SUM_TOLERANCE = 1e-5
+OutputFormat = Literal[TableFormat, "fcs"]
+ONE_FILE_EACH = frozenset({"clr", "flowjo-csv", "fcs"})  # formats with no place for the name of a file
+_CHUNK = 65_536  # events read at once
 
 
-def table_format(target: str, asked: str | None = None) -> TableFormat:
+class AssignmentSink(Protocol):
+    """Where the cells of files go, chunk after chunk in their order."""
+
+    def write(self, file: str, first_event: int, assignment: Assignment) -> None:
+        """Take the cells ``first_event``, ``first_event`` + 1, … of ``file``."""
+
+
+def output_format(target: str, asked: str | None = None) -> OutputFormat:
     """The format ``asked`` for, else the one that the suffix of ``target`` says; CSV on standard output ("-").
 
-    Raises :class:`UsageError` where neither is a format of ours.
+    Raises :class:`UsageError` where neither is a format of ours, or where it cannot go to standard output.
     """
-    known: tuple[TableFormat, ...] = get_args(TableFormat)
+    known: tuple[OutputFormat, ...] = (*get_args(TableFormat), "fcs")
     wanted = asked or ("csv" if target == "-" else Path(target).suffix.casefold().lstrip("."))
+    if target == "-" and wanted == "fcs":
+        raise UsageError(f"{wanted} cannot go to standard output; name a file with --output")
     for name in known:
         if name == wanted:
             return name
-    raise UsageError(f"the format of {target} is not known; name it .parquet or .csv, or say --format")
+    raise UsageError(
+        f"the format of {target} is not known; name it .parquet or .csv, or say --format {'|'.join(known)}"
+    )
+
+
+def suffix_of(kind: OutputFormat) -> str:
+    """The suffix of files of this format, with its dot."""
+    return ".csv" if kind == "flowjo-csv" else f".{kind}"
 
 
 def check_target(path: Path, *, force: bool = False) -> None:
@@ -42,7 +68,7 @@ def check_target(path: Path, *, force: bool = False) -> None:
     file is allowed), and the folder it goes to can be written to.
     """
     if path.is_dir():
-        raise OutputError(f"{path} is a folder; end it with a slash to get one table for each file there")
+        raise OutputError(f"{path} is a folder; end it with a slash to get one output for each file there")
     if path.exists() and not path.is_file():
         raise OutputError(f"{path} is not a plain file and is not replaced; use -o - for standard output")
     if path.exists() and not force:
@@ -62,14 +88,23 @@ class AssignmentWriter:
     """
 
     def __init__(
-        self, target: Path | IO[bytes], kind: TableFormat, n_clusters: int, n_rows: int, *, force: bool = False
+        self,
+        target: Path | IO[bytes],
+        kind: TableFormat,
+        n_clusters: int,
+        n_rows: int,
+        *,
+        populations: Sequence[str] = (),
+        force: bool = False,
     ) -> None:
         self.name = str(target) if isinstance(target, Path) else "standard output"
         self.n_clusters = n_clusters
         self.n_rows = n_rows
         self.rows = 0
         self.force = force
-        self._kind = kind
+        self._kind: TableFormat = kind
+        self._populations = tuple(populations)
+        self._schema = table_schema(kind, n_clusters, populations)
         self._target = target
         self._final: Path | None = None
         self._partial: Path | None = None
@@ -83,7 +118,7 @@ class AssignmentWriter:
             self._partial = self._final.with_name(f".{self._final.name[:200]}.{secrets.token_hex(4)}.partial")
         try:
             self._stream = _Outlet(self._target) if self._partial is None else self._partial.open("xb")
-            self._table = _open_table(self._stream, self._kind, _schema(self.n_clusters))
+            self._table = _open_table(self._stream, self._kind, self._schema)
         except OSError as error:
             self._discard()
             raise self._unwritable(error) from error
@@ -98,8 +133,8 @@ class AssignmentWriter:
         Raises :class:`NumericalError` where probabilities do not sum to 1 or do not fit the cluster, and
         :class:`OutputError` where the table cannot be written.
         """
-        _check(assignment, self.n_clusters, file)
-        batch = _record_batch(file, first_event, assignment, _schema(self.n_clusters))
+        check_assignment(assignment, self.n_clusters, file)
+        batch = table_rows(self._kind, self._schema, file, first_event, assignment, self._populations)
         self._attempt(lambda: self._table.write(batch))
         self.rows += len(assignment)
 
@@ -151,6 +186,84 @@ class AssignmentWriter:
             self._partial.unlink(missing_ok=True)
 
 
+class FcsWriter:
+    """A copy of an FCS file with two channels more, ``cytovae_cluster`` and ``cytovae_probability``; a context manager.
+
+    The channels of ``file`` keep their order, names, labels and raw values (integers with a log $PnE as the linear
+    values they mean, as float32 has none), its keywords stay, and $PnR is at least the largest value plus one. Names of
+    ``populations`` go into the keywords CYTOVAE_CLUSTER_1, …. A file that has channels of these names already gets
+    ``cytovae_cluster_2`` and so on.
+
+    FlowIO writes whole files only: the events are read chunk by chunk, but held in memory as float32, twice while the
+    file is written (8 bytes for each value).
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        file: FcsFile,
+        n_clusters: int,
+        *,
+        populations: Sequence[str] = (),
+        force: bool = False,
+    ) -> None:
+        self.target = target
+        self.force = force
+        self._file = file
+        self._n_clusters = n_clusters
+        self._populations = tuple(populations)
+        self._added = np.zeros((file.n_events, 2), dtype=np.float32)
+        self._done = 0
+
+    def __enter__(self) -> "FcsWriter":
+        check_target(self.target, force=self.force)
+        return self
+
+    def write(self, file: str, first_event: int, assignment: Assignment) -> None:
+        """Take the cells ``first_event``, ``first_event`` + 1, … of ``file``.
+
+        Raises :class:`NumericalError` where probabilities do not sum to 1 or do not fit the cluster.
+        """
+        check_assignment(assignment, self._n_clusters, file)
+        rows = slice(first_event, first_event + len(assignment))
+        self._added[rows, 0] = assignment.cluster
+        self._added[rows, 1] = probability_of(assignment)
+        self._done += len(assignment)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            return
+        if self._done != self._file.n_events:
+            raise OutputError(
+                f"{self.target} was not written: {self._done} of {self._file.n_events} cells were assigned"
+            )
+        file = self._file
+        n_channels = len(file.channels)
+        events = np.empty((file.n_events, n_channels + 2), dtype=np.float32)
+        for number, chunk in enumerate(file.chunks(None, _CHUNK)):
+            events[number * _CHUNK : number * _CHUNK + len(chunk), :n_channels] = chunk
+        events[:, n_channels:] = self._added
+        names = self._new_names()
+        channels = (
+            *file.channels,
+            Channel(n_channels, names[0], "", self._n_clusters + 1),
+            Channel(n_channels + 1, names[1], "", 2),
+        )
+        said = {f"CYTOVAE_CLUSTER_{number}": name for number, name in enumerate(self._populations, start=1)}
+        # A link stays, what it points to is replaced.
+        write_fcs(self.target.resolve(), events, channels, {**file.keywords, **said}, force=self.force)
+
+    def _new_names(self) -> tuple[str, str]:
+        taken = {channel.name.casefold() for channel in self._file.channels}
+        number, ending = 1, ""
+        while {f"{CLUSTER_CHANNEL}{ending}", f"{PROBABILITY_CHANNEL}{ending}"} & taken:
+            number += 1
+            ending = f"_{number}"
+        return f"{CLUSTER_CHANNEL}{ending}", f"{PROBABILITY_CHANNEL}{ending}"
+
+
 class _Outlet(io.RawIOBase):
     """A stream that cannot be rewound (a pipe), for writers that ask where they are; closing it leaves it open."""
 
@@ -174,61 +287,14 @@ class _Outlet(io.RawIOBase):
             self._out.flush()
 
 
-# --- what a row holds -------------------------------------------------------------------------------------------------
-
-
-def _schema(n_clusters: int) -> pa.Schema:
-    return pa.schema(
-        [
-            ("file", pa.string()),
-            ("event", pa.int64()),
-            ("cluster", pa.int32()),
-            ("probability", pa.float32()),
-            *((f"p_{cluster}", pa.float32()) for cluster in range(1, n_clusters + 1)),
-        ]
-    )
-
-
-def _record_batch(file: str, first_event: int, assignment: Assignment, schema: pa.Schema) -> pa.RecordBatch:
-    """The columns in the order of the schema."""
-    n_cells = len(assignment)
-    by_cluster = np.ascontiguousarray(assignment.probabilities.T, dtype=np.float32)  # (n_clusters, n_cells)
-    probability = np.take_along_axis(assignment.probabilities, assignment.cluster[:, None] - 1, axis=1)[:, 0]
-    columns = [
-        pa.repeat(file, n_cells),
-        pa.array(np.arange(first_event, first_event + n_cells, dtype=np.int64)),
-        pa.array(assignment.cluster.astype(np.int32, copy=False)),
-        pa.array(probability.astype(np.float32, copy=False)),
-        *(pa.array(column) for column in by_cluster),
-    ]
-    return pa.record_batch(columns, schema=schema)
-
-
-def _check(assignment: Assignment, n_clusters: int, file: str) -> None:
-    """Raise :class:`NumericalError` where a row is no distribution or its cluster none of the clusters."""
-    p, cluster = assignment.probabilities, assignment.cluster
-    if p.shape != (len(cluster), n_clusters):
-        raise UsageError(f"{p.shape} probabilities do not fit {len(cluster)} cells and {n_clusters} clusters")
-    if not len(cluster):
-        return
-    with np.errstate(invalid="ignore"):
-        wrong = ~(np.abs(p.sum(axis=1, dtype=np.float64) - 1) <= SUM_TOLERANCE) | ~(p.min(axis=1) >= 0)
-    wrong |= (cluster < 1) | (cluster > n_clusters)
-    if wrong.any():
-        raise NumericalError(
-            f"{int(wrong.sum())} cells of {file} have probabilities that do not sum to 1, or no cluster; "
-            "look for extreme values with `cytovae inspect`"
-        )
-
-
 # --- formats ----------------------------------------------------------------------------------------------------------
 
 
-def _open_table(stream: Any, kind: TableFormat, schema: pa.Schema) -> Any:
+def _open_table(stream: Any, kind: TableFormat, schema: Any) -> Any:
     """A writer of record batches with the methods ``write`` and ``close``."""
-    if kind == "csv":
+    if kind != "parquet":
         options = csv.WriteOptions(include_header=False, quoting_style="needed")
-        stream.write((",".join(schema.names) + "\n").encode())
+        stream.write(csv_line(schema.names).encode())
         return csv.CSVWriter(stream, schema, write_options=options)
     # Probabilities hardly compress (90 of 96 bytes a cell; zstd 82, at two thirds of the speed), and a dictionary of
     # their values makes writing five times slower. Snappy is read everywhere.
@@ -236,7 +302,7 @@ def _open_table(stream: Any, kind: TableFormat, schema: pa.Schema) -> Any:
         stream,
         schema,
         compression="snappy",
-        use_dictionary=["file"],
+        use_dictionary=["file", "population"],
         column_encoding={"event": "DELTA_BINARY_PACKED"},
         store_schema=False,
     )

@@ -10,7 +10,8 @@ import pytest
 
 from cytovae.cells import Assignment
 from cytovae.errors import NumericalError, OutputError, UsageError
-from cytovae.outputs import AssignmentWriter, TableFormat, check_target, table_format
+from cytovae.outputs import AssignmentWriter, check_target, output_format
+from cytovae.rows import TableFormat
 
 
 def some(n_cells: int, n_clusters: int = 3, seed: int = 0) -> Assignment:
@@ -153,8 +154,8 @@ def test_what_a_link_points_to_is_replaced(tmp_path: Path) -> None:
 
 
 def test_the_format_is_known_from_the_name() -> None:
-    assert [table_format(name) for name in ("a.parquet", "b.CSV", "-")] == ["parquet", "csv", "csv"]
-    assert table_format("a.txt", "csv") == "csv"
+    assert [output_format(name) for name in ("a.parquet", "b.CSV", "-")] == ["parquet", "csv", "csv"]
+    assert output_format("a.txt", "csv") == "csv"
     for name, asked in (("a.txt", None), ("a", None), ("a.csv", "xls")):
         with pytest.raises(UsageError, match="not known"):
-            table_format(name, asked)
+            output_format(name, asked)

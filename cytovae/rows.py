@@ -1,0 +1,106 @@
+"""What a row of a table of assignments holds, by format: Arrow schemas and batches. No files.
+
+Parquet and CSV have the columns ``file`` (string), ``event`` (int64, 0-based row in the file), ``cluster`` (int32, from
+1), ``population`` (string, only where clusters have names), ``probability`` (float32, of that cluster) and
+``p_1 … p_K`` (float32, rows sum to 1). The two that FlowJo imports beside a sample have one row for each event and
+nothing else: "clr" (classification results) a column of probabilities for each class, under the class's name, and
+"flowjo-csv" one column with the number of the class. Rows are in the order of the events in all of them.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cytovae.cells import Assignment
+from cytovae.errors import NumericalError, UsageError
+
+TableFormat = Literal["parquet", "csv", "clr", "flowjo-csv"]
+CLUSTER_CHANNEL = "cytovae_cluster"  # FlowJo shows it among the channels of the sample
+PROBABILITY_CHANNEL = "cytovae_probability"
+SUM_TOLERANCE = 1e-5
+
+
+def class_names(n_clusters: int, populations: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names of the clusters: ``populations`` where there are any, else cluster_1, cluster_2, …."""
+    return tuple(populations) or tuple(f"cluster_{cluster}" for cluster in range(1, n_clusters + 1))
+
+
+def table_schema(kind: TableFormat, n_clusters: int, populations: Sequence[str] = ()) -> pa.Schema:
+    """Columns and types of a table of ``n_clusters`` clusters."""
+    if kind == "clr":
+        return pa.schema([(name, pa.float32()) for name in class_names(n_clusters, populations)])
+    if kind == "flowjo-csv":
+        return pa.schema([(CLUSTER_CHANNEL, pa.int32())])
+    return pa.schema(
+        [
+            ("file", pa.string()),
+            ("event", pa.int64()),
+            ("cluster", pa.int32()),
+            *([("population", pa.string())] if populations else []),
+            ("probability", pa.float32()),
+            *((f"p_{cluster}", pa.float32()) for cluster in range(1, n_clusters + 1)),
+        ]
+    )
+
+
+def table_rows(
+    kind: TableFormat,
+    schema: pa.Schema,
+    file: str,
+    first_event: int,
+    assignment: Assignment,
+    populations: Sequence[str] = (),
+) -> pa.RecordBatch:
+    """The rows of the cells ``first_event``, ``first_event`` + 1, … of ``file``, with the columns of ``schema``."""
+    cluster = pa.array(assignment.cluster.astype(np.int32, copy=False))
+    if kind == "flowjo-csv":
+        return pa.record_batch([cluster], schema=schema)
+    by_cluster = np.ascontiguousarray(assignment.probabilities.T, dtype=np.float32)  # (n_clusters, n_cells)
+    probabilities = [pa.array(column) for column in by_cluster]
+    if kind == "clr":
+        return pa.record_batch(probabilities, schema=schema)
+    n_cells = len(assignment)
+    columns = [
+        pa.repeat(file, n_cells),
+        pa.array(np.arange(first_event, first_event + n_cells, dtype=np.int64)),
+        cluster,
+        *([pa.array(populations, pa.string()).take(pa.array(assignment.cluster - 1))] if populations else []),
+        pa.array(probability_of(assignment)),
+        *probabilities,
+    ]
+    return pa.record_batch(columns, schema=schema)
+
+
+def probability_of(assignment: Assignment) -> NDArray[np.float32]:
+    """The probability of each cell's own cluster, float32 (n_cells,)."""
+    own = np.take_along_axis(assignment.probabilities, assignment.cluster[:, None] - 1, axis=1)[:, 0]
+    return own.astype(np.float32, copy=False)
+
+
+def csv_line(cells: Sequence[str]) -> str:
+    """A line of CSV, quoted where it must be."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def check_assignment(assignment: Assignment, n_clusters: int, file: str) -> None:
+    """Raise :class:`NumericalError` where a row is no distribution or its cluster none of the clusters."""
+    p, cluster = assignment.probabilities, assignment.cluster
+    if p.shape != (len(cluster), n_clusters):
+        raise UsageError(f"{p.shape} probabilities do not fit {len(cluster)} cells and {n_clusters} clusters")
+    if not len(cluster):
+        return
+    with np.errstate(invalid="ignore"):
+        wrong = ~(np.abs(p.sum(axis=1, dtype=np.float64) - 1) <= SUM_TOLERANCE) | ~(p.min(axis=1) >= 0)
+    wrong |= (cluster < 1) | (cluster > n_clusters)
+    if wrong.any():
+        raise NumericalError(
+            f"{int(wrong.sum())} cells of {file} have probabilities that do not sum to 1, or no cluster; "
+            "look for extreme values with `cytovae inspect`"
+        )

@@ -1,0 +1,96 @@
+"""`cytovae assign` into the formats of other programs, with tables beside and names for clusters."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from flowio import FlowData
+from typer.testing import CliRunner, Result
+
+from cytovae.cells import CellTable
+from cytovae.cli.main import app
+from cytovae.errors import CytovaeError, OutputError, UsageError
+from cytovae.fcs import open_fcs
+from cytovae.learning import Learning
+from cytovae.modelfile import RunRecord, SavedModel, save_model
+from cytovae.panel import resolve_panel
+from cytovae.resolution import MergeTree
+from cytovae.settings import Settings
+from cytovae.trained import TrainedModel
+from cytovae.training import build_network
+from cytovae.transform import Transform, arcsinh, fit_scaling
+
+SAMPLE = Path(__file__).parents[1] / "sample_data"
+FILES = SAMPLE / "donor1_baseline.fcs", SAMPLE / "donor1_stim.fcs"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the sample's markers that was never trained, four experts, each a cluster of 40, 30, 20 and 10."""
+    file = open_fcs(FILES[0])
+    panel = resolve_panel(file)
+    columns = [channel.index for channel in file.channels if channel.name in {m.channel for m in panel.markers}]
+    values = arcsinh(file.read(columns), 5.0)
+    settings = Settings(experts=4, encoder_width=16, clustering_width=16)
+    parts: dict[str, Any] = {
+        "kept": np.zeros(3, np.int32), "absorbed": np.array([3, 2, 1], np.int32), "n_same": 0,
+        "cells": np.array([40, 30, 20, 10], np.int64),
+    }  # fmt: skip
+    others = {field.name for field in fields(MergeTree)} - set(parts)
+    tree = MergeTree(**parts, **{name: np.linspace(1, 0, 3, dtype=np.float32) for name in others})
+    network = build_network(len(panel), settings, 3).eval()
+    trained = TrainedModel(network, settings, panel.names, fit_scaling(values), tree, 4)
+    saved = SavedModel(trained, panel, Transform("arcsinh", panel.cofactors))
+    cells = CellTable(values[:5], panel.names, ("a",), np.zeros(5, np.int32), np.arange(5, dtype=np.int64))
+    learning = Learning(trained, np.arange(5), np.zeros((5, 2), np.float32), (), {})
+    path = tmp_path_factory.mktemp("models") / "model"
+    save_model(path, saved, learning, cells, RunRecord(("test",), 0, "cpu", (), {}))
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["assign", *map(str, arguments), "--device", "cpu", "--threads", "1"])
+
+
+def done(*arguments: object) -> Result:
+    result = run(*arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result
+
+
+def refused(kind: type[CytovaeError], *arguments: object) -> str:
+    result = run(*arguments)
+    assert isinstance(result.exception, kind), (result.output, result.exception)
+    return str(result.exception)
+
+
+def test_every_format_says_the_same_of_every_event(model: Path, tmp_path: Path) -> None:
+    done(model, *FILES, "-o", tmp_path / "x.parquet")
+    for form in ("fcs", "clr", "flowjo-csv"):
+        done(model, *FILES, "-o", f"{tmp_path}/{form}/", "--format", form)
+    table = pd.read_parquet(tmp_path / "x.parquet")
+    for path in FILES:
+        rows = table[table["file"] == path.name]
+        p = rows.filter(regex=r"^p_\d+$").to_numpy()
+        events = FlowData(tmp_path / "fcs" / path.name).as_array(preprocess=False)
+        assert np.array_equal(events[:, :-2], FlowData(path).as_array(preprocess=False))
+        assert np.array_equal(events[:, -2], rows["cluster"])
+        assert np.array_equal(events[:, -1].astype(np.float32), rows["probability"])
+        assert np.array_equal(pd.read_csv(tmp_path / "clr" / f"{path.stem}.clr").to_numpy().astype(np.float32), p)
+        classes = pd.read_csv(tmp_path / "flowjo-csv" / f"{path.stem}.csv")
+        assert classes["cytovae_cluster"].tolist() == rows["cluster"].tolist()
+
+
+def test_formats_of_one_file_take_one_file(model: Path, tmp_path: Path) -> None:
+    for form in ("fcs", "clr", "flowjo-csv"):
+        told = refused(UsageError, model, *FILES, "-o", tmp_path / "x", "--format", form)
+        assert "slash" in told
+    done(model, FILES[0], "-o", tmp_path / "one.fcs")
+    assert "--force" in refused(OutputError, model, FILES[0], "-o", tmp_path / "one.fcs")
+    refused(UsageError, model, tmp_path / "one.fcs", "-o", tmp_path / "one.fcs", "--force")
+    refused(UsageError, model, tmp_path / "one.fcs", "-o", f"{tmp_path}/", "--format", "fcs", "--force")
+    refused(UsageError, model, FILES[0], "-o", "-", "--format", "fcs")
+    assert done(model, FILES[0], "-o", "-", "--format", "flowjo-csv").stdout.startswith("cytovae_cluster\n")

@@ -8,7 +8,8 @@ from cytovae.cells import Assignment
 from cytovae.errors import UsageError
 from cytovae.trained import TrainedModel
 
-CHUNK = 65_536  # cells in the network at once
+CHUNK = 8_192  # cells in the network at once: more do not fit a processor's cache
+GPU_CHUNK = 1_048_576
 
 
 class Assigner:
@@ -32,7 +33,8 @@ class Assigner:
         """
         if values.ndim != 2 or values.shape[1] != len(self.markers):
             raise UsageError(f"values of shape {values.shape} do not fit the model's {len(self.markers)} markers")
-        parts = [self._part(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK)]
+        chunk = CHUNK if self.device.type == "cpu" else GPU_CHUNK
+        parts = [self._part(values[start : start + chunk]) for start in range(0, len(values), chunk)]
         if not parts:
             return Assignment(np.zeros(0, np.int32), np.zeros((0, self.experts_of_cluster.shape[1]), np.float32))
         p = np.concatenate(parts) if len(parts) > 1 else parts[0]
@@ -40,7 +42,7 @@ class Assigner:
 
     def _part(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+            x = torch.tensor(values, dtype=torch.float32, device=self.device)
             x = ((x - self.low) / self.width).clamp_(0, 1)  # (b, m)
             p = self.network.assign(x) @ self.experts_of_cluster  # (b, n_clusters)
             p /= p.sum(1, keepdim=True)

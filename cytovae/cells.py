@@ -42,7 +42,7 @@ class CellTable:
 
 @dataclass(frozen=True, eq=False)
 class GateLabels:
-    """Manual gates: ``population`` is int32 of shape (n_cells,), an index into ``names``, −1 where a cell is ungated."""
+    """Manual gates: ``population`` int32 (n_cells,) is an index into ``names``, −1 where a cell is ungated."""
 
     population: NDArray[np.int32]
     names: tuple[str, ...]
@@ -50,9 +50,7 @@ class GateLabels:
     def __post_init__(self) -> None:
         if self.population.ndim != 1:
             raise UsageError(f"gate labels must be one-dimensional, not {self.population.shape}")
-        if len(self.population) and not (
-            self.population.min() >= UNGATED and self.population.max() < len(self.names)
-        ):
+        if len(self.population) and not (self.population.min() >= UNGATED and self.population.max() < len(self.names)):
             raise UsageError(f"gate labels must lie in -1 … {len(self.names) - 1}")
 
     def __len__(self) -> int:
@@ -61,9 +59,9 @@ class GateLabels:
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
-    """Clusters of cells: ``cluster`` int32 (n_cells,), from 1; ``probabilities`` float32 (n_cells, n_clusters), rows sum to 1.
+    """Clusters of cells: ``cluster`` int32 (n_cells,), from 1; ``probabilities`` float32 (n_cells, n_clusters).
 
-    ``cluster`` is the column of the largest probability, plus one (the lowest column on a tie).
+    Probabilities of a cell sum to 1; its cluster is the column of the largest, plus one (the lowest on a tie).
     """
 
     cluster: NDArray[np.int32]

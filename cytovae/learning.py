@@ -69,6 +69,10 @@ def learn_with_history(
     """
     if len(cells) < FEWEST_CELLS:
         raise UsageError(f"training needs at least {FEWEST_CELLS} cells, there are {len(cells)}")
+    if labels is not None and labels.shape != (len(cells),):
+        raise UsageError(f"labels of shape {labels.shape} do not fit {len(cells)} cells")
+    if n_clusters is not None and not 1 <= n_clusters <= settings.experts:
+        raise UsageError(f"{n_clusters} clusters cannot be made of {settings.experts} experts; use more --experts")
     seconds: dict[str, float] = {}
 
     with _timed(seconds, "landmarks"):
@@ -99,7 +103,7 @@ def learn_with_history(
         with torch.inference_mode():
             probabilities = network.assign(x).cpu().numpy()  # (n, experts)
         tree = (
-            merge_tree(values, coordinates, probabilities, settings.agreement, seed)
+            merge_tree(values, coordinates, probabilities, settings.fineness, seed)
             if settings.resolution == "merge"
             else expert_tree(probabilities)
         )
@@ -110,7 +114,7 @@ def learn_with_history(
 
 
 def resolve_device(asked: str) -> str:
-    """``auto`` becomes the GPU if there is one, else the CPU; raises :class:`DeviceError` where ``asked`` is missing."""
+    """``auto`` becomes the GPU if there is one, else the CPU. Raises :class:`DeviceError` for one that is missing."""
     if asked == "auto":
         if torch.cuda.is_available():
             return "cuda"

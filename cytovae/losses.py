@@ -18,7 +18,7 @@ def reconstruction_loss(logits: Tensor, x: Tensor) -> Tensor:
 
 
 def similarity_loss(p: Tensor, s: Tensor) -> Tensor:
-    """Eq. 7: binary cross-entropy between adjacency ``s`` (b, b), 0 or 1, and PPᵀ of probabilities ``p`` (b, k). A scalar.
+    """Eq. 7: binary cross-entropy between adjacency ``s`` (b, b), 0 or 1, and PPᵀ of ``p`` (b, k). A scalar.
 
     Written as −log of the probability given to the right answer, which needs one logarithm an entry.
     """

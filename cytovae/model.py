@@ -15,7 +15,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU}
 
 
 class ModelOutput(NamedTuple):
-    """What one pass yields: probabilities of the clean and logs of the noisy branch (b, k), code (b, d), logits (b, m)."""
+    """What one pass yields: probabilities of the clean branch, logs of the noisy one (b, k); code (b, d); logits (b, m)."""
 
     probabilities: Tensor
     noisy_log_probabilities: Tensor
@@ -51,13 +51,14 @@ class ClusteringNetwork(nn.Module):
         self.out = nn.Linear(width if depth else code, experts)
         self.dropout = dropout
 
-    def forward(self, z: Tensor, noisy: bool = False) -> Tensor:
-        """Logits (b, k) of codes ``z`` (b, d)."""
+    def forward(self, z: Tensor, noise: torch.Generator | None = None) -> Tensor:
+        """Logits (b, k) of codes ``z`` (b, d); with ``noise``, of the noisy branch."""
         h = z
         for layer in self.hidden:
             h = self.activation(layer(h))  # (b, width)
-            if noisy:
-                h = functional.dropout(h, self.dropout)
+            if noise is not None:
+                kept = torch.rand(h.shape, generator=noise, device=h.device) >= self.dropout
+                h = h * kept / (1 - self.dropout)
         logits: Tensor = self.out(h)  # (b, k)
         return logits
 
@@ -112,12 +113,14 @@ class MoeSimVae(nn.Module):
         self.clustering = ClusteringNetwork(code, experts, clustering_depth, clustering_width, activation, dropout)
         self.decoder = Experts(experts, code, expert_width, markers, activation)
 
-    def forward(self, x: Tensor, noise: Tensor | None = None, with_depict: bool = True) -> ModelOutput:
-        """``x`` (b, m) in [0, 1]; ``noise`` (b, d) standard normal draws z from the posterior, None takes its mean."""
+    def forward(self, x: Tensor, noise: Tensor | None = None, dropout: torch.Generator | None = None) -> ModelOutput:
+        """``x`` (b, m) in [0, 1]; ``noise`` (b, d) standard normal draws z from the posterior, None takes its mean;
+        ``dropout`` is what the noisy branch (DEPICT) draws from, None leaves that branch out.
+        """
         mean, log_variance = self.encoder(x)  # (b, d) each
         z = mean if noise is None else mean + noise * (0.5 * log_variance).exp()  # (b, d)
         p = torch.softmax(self.clustering(z), 1)  # (b, k)
-        noisy = torch.log_softmax(self.clustering(z, noisy=True), 1) if with_depict else p  # (b, k); p is not read
+        noisy = p if dropout is None else torch.log_softmax(self.clustering(z, dropout), 1)  # (b, k); p is not read
         logits = self.decoder(z, p.argmax(1))  # (b, m), gated by eq. "k = argmax p"
         return ModelOutput(p, noisy, z, logits)
 

@@ -2,7 +2,7 @@
 
 Experts model the cells finely. How deep a valley between two populations must be is not the same in all data, but what
 is arbitrary does not come back: the landmarks are parted finely several times, each time merged level by level (see
-``valleys``), and the clusters are those of the finest level on which the repetitions agree as well as on any. The tree
+``valleys``), and the clusters are those of the level on which the repetitions agree best, finer ones preferred. The tree
 is their average, so it can be cut anywhere.
 """
 
@@ -56,7 +56,7 @@ class MergeTree:
 
     @property
     def n_most(self) -> int:
-        """The largest number of clusters that are not empty: experts with training cells."""
+        """The largest number of clusters that each hold training cells, by the most likely expert of a cell."""
         return int((self.cells > 0).sum())
 
     def cut(self, n_clusters: int) -> NDArray[np.int32]:
@@ -84,11 +84,11 @@ def merge_tree(
     values: NDArray[np.float32],
     coordinates: NDArray[np.float32],
     probabilities: NDArray[np.float32],
-    slack: float,
+    fineness: float,
     seed: int,
 ) -> MergeTree:
     """The merge tree of experts, from training cells ``values`` (n, m), their UMAP ``coordinates`` (n, 2) and their
-    expert ``probabilities`` (n, k); cut at the finest level whose agreement is within ``slack`` of the best level's.
+    expert ``probabilities`` (n, k); cut at the level with the largest agreement + ``fineness`` · level.
     """
     n_experts = probabilities.shape[1]
     expert = probabilities.argmax(1)
@@ -112,7 +112,7 @@ def merge_tree(
 
     cuts = _cuts(linkage, n_units)
     agreements = np.array([_agreement(cut[unit], parts, hierarchies, row) for row, cut in enumerate(cuts)])
-    row = _row(agreements, slack)
+    row = _row(agreements, cuts, fineness)
 
     # An expert stands where most of its cells are: in one of the clusters found, there in one of its units.
     held = _counts(np.searchsorted(used, expert), unit)  # (used, units)
@@ -190,11 +190,14 @@ def _agreement(
     return float(np.mean(indices))
 
 
-def _row(agreements: NDArray[np.float64], slack: float) -> int:
-    """The finest level that agrees as well as the best one, to within ``slack``: its place among LEVELS."""
-    among = np.flatnonzero((LEVELS <= FINEST) & (LEVELS >= COARSEST))
-    found = agreements[among]
-    return int(among[found >= found.max() - slack][0])
+def _row(agreements: NDArray[np.float64], cuts: list[NDArray[np.int64]], fineness: float) -> int:
+    """The place among LEVELS of the one to cut at: the largest agreement + ``fineness`` · level, the finer one of
+    equals. A single cluster agrees with itself and says nothing, so it is taken only where nothing else is left.
+    """
+    several = np.array([cut.max() > 0 for cut in cuts])
+    among = (LEVELS <= FINEST) & (LEVELS >= COARSEST)
+    worth = np.where(among & several, agreements + fineness * LEVELS, -np.inf)
+    return int(worth.argmax()) if np.isfinite(worth).any() else int(np.flatnonzero(among)[-1])
 
 
 def _adopt_unused(

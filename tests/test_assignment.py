@@ -154,7 +154,6 @@ def test_the_layout_of_the_values_in_memory_does_not_matter() -> None:
     assert (values == before).all()
 
 
-@pytest.mark.xfail(strict=False, reason="torch warns of arrays that cannot be written to")
 def test_read_only_values_are_fine() -> None:
     """What pandas and memory maps hand out."""
     values = cells(64, seed=8)

@@ -14,12 +14,12 @@ from cytovae.resolution import merge_tree as merge_tree_of
 from cytovae.settings import Settings
 from cytovae.valleys import LEVELS, ValleyHierarchy, valley_hierarchy
 
-SLACK = Settings().slack
+FINENESS = Settings().fineness
 
 
 def merge_tree(values: NDArray[np.float32], probabilities: NDArray[np.float32], seed: int = 0) -> MergeTree:
     """The tree with the first two markers in the place of UMAP's coordinates."""
-    return merge_tree_of(values, np.ascontiguousarray(values[:, :2]), probabilities, SLACK, seed)
+    return merge_tree_of(values, np.ascontiguousarray(values[:, :2]), probabilities, FINENESS, seed)
 
 
 def certain(expert: NDArray[np.integer], n_experts: int) -> NDArray[np.float32]:

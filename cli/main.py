@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cytovae import __version__
-from cytovae.cli import assign, benchmark, console, inspect, train
+from cytovae.cli import assign, benchmark, console, inspect, report, train
 from cytovae.errors import CytovaeError
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ def main(
 app.command("inspect")(inspect.inspect_cli)
 app.command("train")(train.train_cli)
 app.command("assign")(assign.assign_cli)
+app.command("report")(report.report_cli)
 app.add_typer(benchmark.app, name="benchmark")
 
 

@@ -1,0 +1,203 @@
+"""Pictures of clusters: heatmap, abundance, probabilities, training, and clusters against gates."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import dendrogram, linkage
+
+from cytovae.report.content import DOUBTFUL, SURE, Agreement, ReportContent
+from cytovae.report.drawing import EXPRESSION, FAINT, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
+from cytovae.report.record import LOSSES, History
+
+_MOST_NUMBERS = 900  # cells of a heatmap that still hold a number each
+_MOST_SAMPLES = 80  # bars that can be told apart
+
+
+def draw_heatmap(content: ReportContent) -> Figure:
+    """Median of each marker in each cluster; rows and columns in the order of their trees, cells beside."""
+    scaled, medians, counts = content.scaled_medians, content.medians, content.counts
+    present = np.flatnonzero(~np.isnan(scaled).any(axis=1))
+    row_order, row_tree = _linked(scaled[present])
+    rows = np.concatenate([present[row_order], np.setdiff1d(np.arange(content.n_clusters), present)])
+    columns, column_tree = _linked(scaled[present].T)
+    cell_w, cell_h = float(np.clip(9.0 / len(columns), 0.3, 0.62)), float(np.clip(9.0 / len(rows), 0.2, 0.32))
+    wide, high = cell_w * len(columns), cell_h * len(rows)
+    names = [shown(content.markers[column], 24) for column in columns]
+    below = 0.35 + 0.078 * max(len(name) for name in names)
+    tree, left = 0.7, 1.3
+    figure = new_figure(left + wide + 2.6, below + high + tree + 0.3)
+    axes = axes_at(figure, left, below, wide, high)
+    shade = EXPRESSION.with_extremes(bad="#f7f0e6")
+    drawn = axes.imshow(scaled[rows][:, columns], cmap=shade, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    axes.set_xticks(range(len(columns)), names, rotation=90, fontsize=9)
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if len(rows) * len(columns) <= _MOST_NUMBERS:
+        size = min(7.5, cell_w * 17)
+        for y, row in enumerate(rows):
+            for x, column in enumerate(columns):
+                if not np.isnan(scaled[row, column]):
+                    colour = "white" if scaled[row, column] > 0.45 else QUIET
+                    text = f"{medians[row, column]:.1f}".replace("-0.0", "0.0")
+                    axes.text(x, y, text, ha="center", va="center", fontsize=size, color=colour)
+    _tree(axes_at(figure, left, below + high + 0.04, wide, tree), column_tree, len(columns), sideways=False)
+    _tree(axes_at(figure, 0.1, below, 0.65, high), row_tree, len(rows), sideways=True)
+    labels = axes_at(figure, left - 0.5, below, 0.46, high, sharey=axes)
+    bare(labels)
+    labels.set_xlim(0, 1)
+    labels.barh(range(len(rows)), 0.3, left=0.66, height=0.92, color=[colour_of(row) for row in rows])
+    for y, row in enumerate(rows):
+        labels.text(0.55, y, f"{row + 1}", ha="right", va="center", fontsize=9, fontweight="bold")
+    bars = axes_at(figure, left + wide + 0.12, below, 0.95, high, sharey=axes)
+    bare(bars)
+    bars.barh(range(len(rows)), counts[rows], height=0.75, color=[colour_of(row) for row in rows])
+    bars.set_xlim(0, max(1, counts.max()))
+    for y, row in enumerate(rows):
+        bars.text(counts[row], y, f" {counts[row]:,}", va="center", fontsize=8)
+    bars.text(0, -0.62, "cells", fontsize=9, fontweight="bold", va="bottom")
+    bars.set_ylim(len(rows) - 0.5, -0.5)
+    scale = axes_at(figure, left + wide + 0.12, max(0.3, below - 0.45), 1.5, 0.11)
+    figure.colorbar(drawn, cax=scale, orientation="horizontal").outline.set_visible(False)
+    scale.set_title("range of the marker", fontsize=8, fontweight="normal", color=QUIET)
+    scale.set_xticks([0, 1], ["low", "high"], fontsize=8)
+    return figure
+
+
+def draw_abundance(content: ReportContent) -> Figure:
+    """The share of each cluster in each file, as stacked bars."""
+    samples = content.samples[:_MOST_SAMPLES]
+    shares = np.array([sample.counts / max(sample.n_cells, 1) for sample in samples])
+    names = [shown(sample.name, 36) for sample in samples]
+    left = 0.3 + 0.082 * max(len(name) for name in names)
+    legend = 0.2 * -(-content.n_clusters // 16)
+    height = 0.4 * len(samples)
+    figure = new_figure(left + 9.2, height + 0.85 + legend)
+    axes = axes_at(figure, left, 0.55 + legend, 8.2, height)
+    start = np.zeros(len(samples))
+    for index in range(content.n_clusters):
+        width = shares[:, index]
+        label = f"{index + 1}"
+        axes.barh(range(len(samples)), width, 0.78, start, color=colour_of(index), edgecolor="white", linewidth=0.5,
+                  label=label)  # fmt: skip
+        for y, (x, share) in enumerate(zip(start, width, strict=True)):
+            if share > 0.025:
+                axes.text(x + share / 2, y, label, ha="center", va="center", fontsize=8, color=_on(colour_of(index)))
+        start = start + width
+    for y, sample in enumerate(samples):
+        axes.text(1.008, y, f"{sample.n_cells:,}", va="center", fontsize=8, color=QUIET)
+    axes.set_yticks(range(len(samples)), names)
+    axes.set_ylim(len(samples) - 0.5, -0.5)
+    axes.set_xlim(0, 1)
+    axes.set_xticks(np.linspace(0, 1, 6), [f"{tick:.0%}" for tick in np.linspace(0, 1, 6)])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    figure.legend(loc="lower left", bbox_to_anchor=(left / figure.get_size_inches()[0], 0), ncols=16, frameon=False,
+                  fontsize=8, handlelength=0.9, handleheight=0.9, handletextpad=0.35, columnspacing=1.1)  # fmt: skip
+    return figure
+
+
+def draw_probabilities(content: ReportContent) -> Figure:
+    """How sure the model is of the cells: a histogram on a logarithmic axis."""
+    figure = new_figure(9.5, 3.0)
+    axes = axes_at(figure, 0.8, 0.55, 8.4, 2.15)
+    counts, edges = np.histogram(np.clip(content.probability, 0, 1), bins=50, range=(0, 1))
+    middle = (edges[:-1] + edges[1:]) / 2
+    colours = ["#d9480f" if x < DOUBTFUL else "#e9a15b" if x < SURE else "#8a93a6" for x in middle]
+    axes.bar(middle, counts, width=0.018, color=colours)
+    axes.set_yscale("log")
+    axes.set_ylim(0.7, max(2.0, counts.max() * 2.5))
+    axes.set_xlim(0, 1)
+    for limit in (DOUBTFUL, SURE):
+        axes.axvline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        number = int((content.probability < limit).sum())
+        text = f"{number:,} cells below {limit:g} ({number / len(content.probability):.2%}) "
+        axes.text(limit, 1.0, text, ha="right", va="bottom", fontsize=8.5, transform=axes.get_xaxis_transform())
+    axes.set_xlabel("probability of the cell's cluster")
+    axes.set_ylabel("cells")
+    return figure
+
+
+def draw_training(history: History) -> Figure:
+    """Each loss over the steps of training."""
+    figure = new_figure(11.0, 2.5)
+    for index, name in enumerate(LOSSES):
+        axes = axes_at(figure, 0.5 + index * 2.12, 0.5, 1.7, 1.65)
+        axes.plot(history.step, history.losses[:, index], color=colour_of(index), linewidth=1.5)
+        axes.set_title(name)
+        axes.tick_params(labelsize=7.5)
+        axes.grid(axis="y", color=FAINT, linewidth=0.6)
+        axes.set_xlabel("step", fontsize=8)
+        axes.margins(x=0.02)
+    return figure
+
+
+def draw_confusion(agreement: Agreement, n_clusters: int) -> Figure:
+    """For each population (row) the share of its cells in each cluster; largest populations and their clusters first."""
+    table = agreement.table
+    f_measures = table.f_measures()
+    row_order = np.argsort(-table.population_sizes, kind="stable")
+    shares = table.counts / np.maximum(table.population_sizes[:, None], 1)
+    best = np.argsort(row_order)[f_measures.argmax(axis=0)]
+    columns = np.lexsort((-table.cluster_sizes, best))
+    names = [f"{shown(table.names[row], 32)}  ({table.population_sizes[row]:,})" for row in row_order]
+    left = 0.25 + 0.08 * max(len(name) for name in names)
+    cell_w = float(np.clip(9.0 / max(len(columns), 1), 0.3, 0.6))
+    wide, high = cell_w * len(columns), 0.34 * len(names)
+    figure = new_figure(left + wide + 1.4, high + 1.1)
+    axes = axes_at(figure, left, 0.6, wide, high)
+    axes.imshow(shares[row_order][:, columns], cmap=EXPRESSION, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    for y, row in enumerate(row_order):
+        for x, column in enumerate(columns):
+            share = shares[row, column]
+            if share >= 0.005:
+                colour = "white" if share > 0.45 else INK
+                axes.text(x, y, f"{share * 100:.0f}", ha="center", va="center", fontsize=8, color=colour)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(len(columns)), [f"{table.clusters[column]}" for column in columns])
+    axes.set_xlabel("cluster")
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    scores = {found.name: found for found in agreement.scores.populations}
+    axes.text(len(columns) - 0.3, -0.6, "F1", fontsize=9, fontweight="bold", va="bottom")
+    for y, row in enumerate(row_order):
+        axes.text(len(columns) - 0.3, y, f"{scores[table.names[row]].f1:.3f}", va="center", fontsize=9)
+    figure.text(left / (left + wide + 1.4), 1 - 0.25 / (high + 1.1), "% of the population", fontsize=9, color=QUIET)
+    return figure
+
+
+def _linked(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], dict[str, Any] | None]:
+    """The order of rows in an average linkage of them, near ones beside each other, and the tree to draw."""
+    if len(values) < 3:
+        return np.arange(len(values)), None
+    tree = linkage(values.astype(np.float64), "average", optimal_ordering=True)
+    drawn: dict[str, Any] = dendrogram(tree, no_plot=True)
+    return np.array(drawn["leaves"], dtype=np.int64), drawn
+
+
+def _tree(axes: Any, tree: dict[str, Any] | None, n_leaves: int, *, sideways: bool) -> None:
+    bare(axes)
+    if tree is None:
+        return
+    along = (np.array(tree["icoord"]) - 5) / 10  # scipy puts leaf i at 10 i + 5
+    up = np.array(tree["dcoord"])
+    pairs = np.stack([up, along] if sideways else [along, up], axis=-1)
+    axes.add_collection(LineCollection(list(pairs), colors=QUIET, linewidths=0.9))
+    top = float(up.max()) * 1.04 or 1.0
+    if sideways:
+        axes.set_xlim(top, 0)
+        axes.set_ylim(n_leaves - 0.5, -0.5)
+    else:
+        axes.set_xlim(-0.5, n_leaves - 0.5)
+        axes.set_ylim(0, top)
+
+
+def _on(colour: str) -> str:
+    """White or ink, whichever can be read on ``colour``."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else INK

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from cytovae.assignment import Assigner
     from cytovae.fcs import FcsFile
     from cytovae.modelfile import SavedModel
-    from cytovae.outputs import AssignmentSink, OutputFormat
+    from cytovae.names import ClusterNames
+    from cytovae.outputs import AssignmentSink, AssignmentWriter, FcsWriter, OutputFormat
+    from cytovae.tables import ClusterSummary
+
+
+TABLES = ("abundance.csv", "cluster_medians.csv")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,18 @@ class Job:
 
     target: Path | IO[bytes]
     files: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is assigned: files, where the markers are in each, what each is called, the model, and its clusters."""
+
+    files: "tuple[FcsFile, ...]"
+    columns: tuple[tuple[int, ...], ...]
+    names: tuple[str, ...]
+    saved: "SavedModel"
+    n_clusters: int
+    populations: tuple[str, ...]
 
 
 def assign_cli(
@@ -58,6 +75,23 @@ def assign_cli(
     clusters: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Cut into N clusters.", show_default="as trained")
     ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Table of cluster, name: clusters of one name become one, numbered anew by their size in training; "
+            "a column population is added.",
+            show_default=False,
+        ),
+    ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write abundance.csv (cells per file and cluster) and cluster_medians.csv (all channels, raw) there.",
+            show_default=False,
+        ),
+    ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     gates: options.Gates = None,
@@ -69,22 +103,28 @@ def assign_cli(
     Markers are found by name, whatever their order. A row for each event, in the order of the file: file, event
     (from 0), cluster (from 1), probability (of that cluster), p_1 … p_K.
     """
-    from cytovae.outputs import AssignmentWriter, FcsWriter, output_format
+    from cytovae.outputs import output_format, read_names
     from cytovae.panel import columns_of
     from cytovae.study import file_names
 
     is_folder = output.endswith(("/", os.sep)) or Path(output).is_dir()
-    form: OutputFormat = output_format(output, kind or ("parquet" if is_folder else None))
+    form = output_format(output, kind or ("parquet" if is_folder else None))
     jobs = _jobs(output, files, form, model, is_folder=is_folder, force=force)
+    if tables is not None:
+        _check_tables(tables, jobs, [*files, *([names] if names else [])], model, force=force)
 
     from cytovae.assignment import Assigner
     from cytovae.learning import resolve_device
     from cytovae.modelfile import load_model, use_threads
+    from cytovae.names import name_clusters
+    from cytovae.tables import ClusterSummary
 
     place = resolve_device(device)
     saved = load_model(model)
     if clusters is not None:
         saved = replace(saved, model=saved.model.with_clusters(clusters))
+    n_clusters = saved.model.n_clusters
+    named = name_clusters(read_names(names, n_clusters), saved.model.cluster_cells) if names else None
     opened = options.open_files(files)
     columns = [columns_of(saved.panel, file).tolist() for file in opened]
     labels = options.read_spec(gates, opened) if gates is not None else None
@@ -93,25 +133,43 @@ def assign_cli(
     workers = options.n_threads(threads)
     use_threads(1)  # chunks are worked on at the same time, one thread each
     assigner = Assigner(saved.model, place)
-    names = file_names(opened)
+    called = file_names(opened)
+    populations = named.populations if named else ()
+    study = Study(opened, tuple(map(tuple, columns)), called, saved, len(populations) or n_clusters, populations)
+    summary = (
+        ClusterSummary(
+            dict(zip(called, opened, strict=True)),
+            dict(zip(called, columns, strict=True)),
+            saved.panel.names,
+            study.n_clusters,
+            populations=populations,
+        )
+        if tables is not None
+        else None
+    )
     found = [np.empty(0, dtype=np.int32) for _ in opened]
     try:
         if is_folder:
             Path(output).mkdir(parents=True, exist_ok=True)
         for job in jobs:
-            n_rows = sum(opened[index].n_events for index in job.files)
-            n_clusters = saved.model.n_clusters
-            with (
-                FcsWriter(job.target, opened[job.files[0]], n_clusters, force=force)
-                if form == "fcs" and isinstance(job.target, Path)
-                else AssignmentWriter(job.target, form, n_clusters, n_rows, force=force)
-            ) as writer:
+            with _writer(job, form, study, assigner, force=force) as writer:
                 for index in job.files:
+                    sinks = [writer, *([summary] if summary else [])]
                     found[index] = assign_file(
-                        opened[index], columns[index], names[index], saved, assigner, workers, writer, quiet=quiet
+                        opened[index],
+                        columns[index],
+                        called[index],
+                        saved,
+                        assigner,
+                        workers,
+                        sinks,
+                        named,
+                        quiet=quiet,
                     )
             if isinstance(job.target, Path) and not quiet:
                 console.say(f"wrote {job.target}")
+        if summary is not None and tables is not None:
+            _write_tables(tables, summary, force=force, quiet=quiet)
     except OSError as error:
         raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
     if labels is not None:
@@ -119,7 +177,7 @@ def assign_cli(
         from cytovae.metrics import score
 
         shown = console.talk if output == "-" else console.results
-        shown.print(report_table(score(np.concatenate(found), labels)))
+        shown.print(report_table(score(np.concatenate(found), labels), populations))
 
 
 def assign_file(
@@ -129,11 +187,12 @@ def assign_file(
     saved: "SavedModel",
     assigner: "Assigner",
     workers: int,
-    writer: "AssignmentSink | None" = None,
+    sinks: "Sequence[AssignmentSink]" = (),
+    named: "ClusterNames | None" = None,
     *,
     quiet: bool = False,
 ) -> NDArray[np.int32]:
-    """Assign every event of ``file``, write it where there is a writer, and say a line about it.
+    """Assign every event of ``file``, hand it to the sinks, merged as ``named`` says, and say a line about it.
 
     Returns the clusters, int32 (n_events,).
     """
@@ -145,16 +204,18 @@ def assign_file(
     cluster = np.empty(file.n_events, dtype=np.int32)
     probability, done = 0.0, 0
     with console.meter(name, file.n_events) if not quiet else nullcontext() as meter:
-        for part in assigned_chunks(file, columns, saved.panel.names, saved.transform, assigner, workers=workers):
-            if writer is not None:
-                writer.write(name, done, part)
+        for found in assigned_chunks(file, columns, saved.panel.names, saved.transform, assigner, workers=workers):
+            part = named.apply(found) if named is not None else found
+            for sink in sinks:
+                sink.write(name, done, part)
             cluster[done : done + len(part)] = part.cluster
             probability += float(part.probabilities.max(axis=1).sum(dtype=np.float64))
             done += len(part)
             if meter is not None:
                 meter.update(done)
     if done and not quiet:
-        sizes = np.bincount(cluster, minlength=saved.model.n_clusters + 1)[1:]
+        n_clusters = len(named.populations) if named is not None else saved.model.n_clusters
+        sizes = np.bincount(cluster, minlength=n_clusters + 1)[1:]
         console.say(
             f"{name}: {done:,} cells in {int((sizes > 0).sum())} of {len(sizes)} clusters, "
             f"mean probability {probability / done:.3f}, {perf_counter() - began:.1f} s"
@@ -187,3 +248,41 @@ def _jobs(
         if target.parent.is_dir() or not is_folder:
             check_target(target, force=force)
     return jobs
+
+
+def _writer(
+    job: Job, form: "OutputFormat", study: Study, assigner: "Assigner", *, force: bool
+) -> "AssignmentWriter | FcsWriter":
+    """What writes the files of ``job`` in the format asked for."""
+    from cytovae.outputs import AssignmentWriter, FcsWriter
+
+    if form == "fcs":
+        if not isinstance(job.target, Path):
+            raise UsageError(f"{form} cannot go to standard output")
+        file = study.files[job.files[0]]
+        return FcsWriter(job.target, file, study.n_clusters, populations=study.populations, force=force)
+    n_rows = sum(study.files[index].n_events for index in job.files)
+    return AssignmentWriter(job.target, form, study.n_clusters, n_rows, populations=study.populations, force=force)
+
+
+def _check_tables(folder: Path, jobs: Sequence[Job], inputs: Sequence[Path], model: Path, *, force: bool) -> None:
+    """Raise before any work where a table cannot be written to ``folder``, or would replace something else."""
+    from cytovae.outputs import check_target
+
+    taken = {path.resolve() for path in (*inputs, *(job.target for job in jobs if isinstance(job.target, Path)))}
+    for name in TABLES:
+        target = (folder / name).resolve()
+        if target in taken or target.is_relative_to(model.resolve()):
+            raise UsageError(f"--tables would write over an input or another output, {folder / name}")
+        if folder.exists():
+            check_target(folder / name, force=force)
+
+
+def _write_tables(folder: Path, summary: "ClusterSummary", *, force: bool, quiet: bool) -> None:
+    from cytovae.outputs import write_table
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in zip(TABLES, (summary.abundance(), summary.medians()), strict=True):
+        write_table(folder / name, table, force=force)
+        if not quiet:
+            console.say(f"wrote {folder / name}")

@@ -7,17 +7,19 @@ import contextlib
 import io
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Protocol, get_args
 
 import numpy as np
+import pyarrow as pa
 from pyarrow import csv, parquet
 
 from cytovae.cells import Assignment
-from cytovae.errors import OutputError, UsageError
+from cytovae.errors import InputError, OutputError, UsageError
 from cytovae.fcs import Channel, FcsFile, write_fcs
+from cytovae.names import parse_names
 from cytovae.rows import (
     CLUSTER_CHANNEL,
     PROBABILITY_CHANNEL,
@@ -78,6 +80,42 @@ def check_target(path: Path, *, force: bool = False) -> None:
         raise OutputError(f"{path} cannot be written: there is no folder {folder}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{path} cannot be written: no permission to write in {folder}")
+
+
+def read_names(path: Path, n_clusters: int) -> dict[int, str]:
+    """The names of clusters in the table at ``path``, see :func:`cytovae.names.parse_names`."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, "names", str(error), "a readable text file in UTF-8") from error
+    return parse_names(text, path, n_clusters)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """Another name in the folder of ``path`` to write to; it becomes ``path`` when the block ends without an error.
+
+    Raises :class:`OutputError` where there is something already, or where it cannot be written.
+    """
+    check_target(path, force=force)
+    final = path.resolve()  # a link stays, what it points to is replaced
+    partial = final.with_name(f".{final.name[:200]}.{secrets.token_hex(4)}.partial")
+    try:
+        yield partial
+        check_target(final, force=force)  # it may have appeared in the meantime
+        partial.replace(final)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_table(path: Path, table: pa.Table, *, force: bool = False) -> None:
+    """Write ``table`` as CSV, with empty cells for what is missing. Raises :class:`OutputError`."""
+    options = csv.WriteOptions(include_header=False, quoting_style="needed")
+    with whole_file(path, force=force) as partial, partial.open("xb") as stream:
+        stream.write(csv_line(table.column_names).encode())
+        csv.write_csv(table, stream, options)
 
 
 class AssignmentWriter:
@@ -290,7 +328,7 @@ class _Outlet(io.RawIOBase):
 # --- formats ----------------------------------------------------------------------------------------------------------
 
 
-def _open_table(stream: Any, kind: TableFormat, schema: Any) -> Any:
+def _open_table(stream: Any, kind: TableFormat, schema: pa.Schema) -> Any:
     """A writer of record batches with the methods ``write`` and ``close``."""
     if kind != "parquet":
         options = csv.WriteOptions(include_header=False, quoting_style="needed")

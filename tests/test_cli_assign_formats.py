@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from cytovae.cells import CellTable
 from cytovae.cli.main import app
-from cytovae.errors import CytovaeError, OutputError, UsageError
+from cytovae.errors import CytovaeError, InputError, OutputError, UsageError
 from cytovae.fcs import open_fcs
 from cytovae.learning import Learning
 from cytovae.modelfile import RunRecord, SavedModel, save_model
@@ -94,3 +94,61 @@ def test_formats_of_one_file_take_one_file(model: Path, tmp_path: Path) -> None:
     refused(UsageError, model, tmp_path / "one.fcs", "-o", f"{tmp_path}/", "--format", "fcs", "--force")
     refused(UsageError, model, FILES[0], "-o", "-", "--format", "fcs")
     assert done(model, FILES[0], "-o", "-", "--format", "flowjo-csv").stdout.startswith("cytovae_cluster\n")
+
+
+def test_names_reach_every_output(model: Path, tmp_path: Path) -> None:
+    # Training cells: 40, 30, 20, 10. "T" has 50 and comes first, then cluster 1 with 40, then "B" with 10.
+    (tmp_path / "names.csv").write_text("cluster,name\n2,T\n3,T\n4,B\n")
+    named = ("--names", tmp_path / "names.csv")
+    done(model, *FILES, "-o", tmp_path / "plain.parquet")
+    done(model, *FILES, "-o", tmp_path / "x.parquet", *named, "--tables", tmp_path / "tables")
+    done(model, *FILES, "-o", tmp_path / "x.csv", *named)
+    done(model, FILES[0], "-o", tmp_path / "x.fcs", *named)
+    done(model, FILES[0], "-o", tmp_path / "x.clr", *named)
+    plain, table = pd.read_parquet(tmp_path / "plain.parquet"), pd.read_parquet(tmp_path / "x.parquet")
+    assert list(table) == ["file", "event", "cluster", "population", "probability", "p_1", "p_2", "p_3"]
+    expected = np.stack([plain["p_2"] + plain["p_3"], plain["p_1"], plain["p_4"]], axis=1)
+    assert np.allclose(table[["p_1", "p_2", "p_3"]], expected, atol=1e-6)
+    assert table["population"].tolist() == [["T", "cluster 1", "B"][number - 1] for number in table["cluster"]]
+    assert pd.read_csv(tmp_path / "x.csv")["population"].tolist() == table["population"].tolist()
+    fcs = FlowData(tmp_path / "x.fcs")
+    n_events = fcs.event_count
+    assert np.array_equal(fcs.as_array(preprocess=False)[:, -2], table["cluster"][:n_events])
+    assert [fcs.text[f"cytovae_cluster_{number}"] for number in (1, 2, 3)] == ["T", "cluster 1", "B"]
+    assert list(pd.read_csv(tmp_path / "x.clr")) == ["T", "cluster 1", "B"]
+
+    abundance = pd.read_csv(tmp_path / "tables" / "abundance.csv").set_index(["file", "population"])["cells"]
+    counted = table.groupby(["file", "population"]).size()
+    assert abundance[abundance > 0].sort_index().to_dict() == counted.sort_index().to_dict()
+
+
+def test_tables_are_of_all_channels_and_raw(model: Path, tmp_path: Path) -> None:
+    done(model, FILES[0], "-o", tmp_path / "x.parquet", "--tables", tmp_path / "new" / "tables")
+    cluster = pd.read_parquet(tmp_path / "x.parquet")["cluster"]
+    data = FlowData(FILES[0])
+    medians = pd.read_csv(tmp_path / "new" / "tables" / "cluster_medians.csv")
+    expected = pd.DataFrame(data.as_array(preprocess=False), columns=data.pnn_labels).groupby(cluster).median()
+    wide = medians.dropna().pivot_table(index="cluster", columns="channel", values="median")[data.pnn_labels]
+    assert wide.index.tolist() == expected.index.tolist()
+    assert np.allclose(wide, expected, rtol=1e-6)
+    panel = {marker.channel for marker in resolve_panel(open_fcs(FILES[0])).markers}
+    assert set(medians["channel"][medians["used_for_clustering"]]) == panel
+    assert 0 < len(panel) < len(data.pnn_labels)
+
+
+def test_tables_and_names_that_are_refused(model: Path, tmp_path: Path) -> None:
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    (tables / "cluster_medians.csv").write_text("mine")
+    command = (model, FILES[0], "-o", tmp_path / "x.csv", "--tables", tables)
+    assert "--force" in refused(OutputError, *command)
+    assert not (tmp_path / "x.csv").exists()
+    done(*command, "--force")
+    refused(UsageError, model, FILES[0], "-o", tables / "abundance.csv", "--tables", tables, "--force")
+    refused(UsageError, model, FILES[0], "-o", tmp_path / "y.csv", "--tables", model)
+    names = tables / "abundance.csv"
+    refused(UsageError, model, FILES[0], "-o", tmp_path / "y.csv", "--names", names, "--tables", tables, "--force")
+    refused(InputError, model, FILES[0], "-o", tmp_path / "y.csv", "--names", tmp_path / "none.csv")
+    (tmp_path / "five.csv").write_text("cluster,name\n5,T\n")
+    assert "1 … 4" in refused(InputError, model, FILES[0], "-o", tmp_path / "y.csv", "--names", tmp_path / "five.csv")
+    assert not (tmp_path / "y.csv").exists()

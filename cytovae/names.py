@@ -1,0 +1,96 @@
+"""Names for clusters: a table (cluster, name) → populations. Clusters of one name become one. No files."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytovae.cells import Assignment
+from cytovae.errors import InputError, UsageError
+
+_HEADERS = (("cluster", "name"), ("cluster", "population"))
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterNames:
+    """How the clusters of a model become named populations.
+
+    ``populations`` are the names, in the order of their new numbers; ``merged`` is the new number, from 1, of each of
+    the model's clusters, int32 of shape (n_clusters,).
+    """
+
+    populations: tuple[str, ...]
+    merged: NDArray[np.int32]
+
+    def apply(self, assignment: Assignment) -> Assignment:
+        """The same cells with clusters of one name merged: probabilities are summed, and the largest sum decides.
+
+        So a cell that is torn between two clusters of one name may move there from a third one.
+        """
+        if assignment.probabilities.shape[1] != len(self.merged):
+            raise UsageError(f"{assignment.probabilities.shape[1]} clusters do not fit names for {len(self.merged)}")
+        p = np.zeros((len(assignment), len(self.populations)), dtype=np.float32)
+        for old, new in enumerate(self.merged):
+            p[:, new - 1] += assignment.probabilities[:, old]
+        return Assignment(p.argmax(axis=1).astype(np.int32) + 1, p)
+
+
+def name_clusters(names: Mapping[int, str], sizes: NDArray[np.int64]) -> ClusterNames:
+    """Populations from the ``names`` of clusters, numbered from 1; ``sizes`` (n_clusters,) are those of the training
+    cells.
+
+    Clusters of one name are one population. A cluster without a name stays by itself, as "cluster 7". Populations are
+    numbered by size, the largest first, on a tie by their lowest cluster; the training cells decide, so the numbers
+    are the same whatever files are assigned. Raises :class:`UsageError` for a cluster that there is not.
+    """
+    unknown = sorted(cluster for cluster in names if not 1 <= cluster <= len(sizes))
+    if unknown:
+        raise UsageError(f"there is no cluster {unknown[0]} to name, only 1 … {len(sizes)}")
+    each = [names.get(cluster) or f"cluster {cluster}" for cluster in range(1, len(sizes) + 1)]
+    total: dict[str, int] = {}
+    for name, size in zip(each, sizes.tolist(), strict=True):
+        total[name] = total.get(name, 0) + size
+    populations = tuple(sorted(total, key=lambda name: -total[name]))  # stable: ties stay in order
+    return ClusterNames(populations, np.array([populations.index(name) + 1 for name in each], dtype=np.int32))
+
+
+def parse_names(text: str, path: Path, n_clusters: int) -> dict[int, str]:
+    """The names by cluster from a table with the columns ``cluster`` and ``name`` (or ``population``).
+
+    Comma, semicolon or tab separate them; other columns are ignored, and an empty name is none. ``path`` is for
+    messages: :class:`InputError` names the line that cannot be understood, names a cluster twice or one that is not
+    among 1 … ``n_clusters``.
+    """
+    first_line = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first_line.count))
+    try:
+        lines = [(reader.line_num, cells) for cells in reader]
+    except csv.Error as error:
+        raise InputError(path, f"line {reader.line_num}", str(error), "a table") from error
+    header = [column.strip().casefold() for column in (lines[0][1] if lines else ())]
+    columns = next((pair for pair in _HEADERS if set(pair) <= set(header)), None)
+    if columns is None:
+        raise InputError(path, "header", repr(first_line.strip()), "columns cluster, name")
+    where_cluster, where_name = (header.index(column) for column in columns)
+    names: dict[int, str] = {}
+    seen: set[int] = set()
+    for number, cells in lines[1:]:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            hint = "Quote names that hold the separator."
+            raise InputError(path, f"line {number}", f"{len(cells)} cells", f"{len(header)}, as in the header", hint)
+        cluster = cells[where_cluster].strip()
+        if not (cluster.isascii() and cluster.isdecimal() and 1 <= int(cluster) <= n_clusters):
+            raise InputError(path, f"line {number}, cluster", repr(cluster), f"a number in 1 … {n_clusters}")
+        if int(cluster) in seen:
+            raise InputError(path, f"line {number}, cluster", f"{cluster} again", "one row for each cluster")
+        seen.add(int(cluster))
+        name = " ".join(cells[where_name].split())
+        if name:
+            names[int(cluster)] = name
+    return names

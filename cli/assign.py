@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import IO, TYPE_CHECKING, Annotated
@@ -19,9 +19,10 @@ from cytovae.errors import OutputError, UsageError
 if TYPE_CHECKING:
     from cytovae.assignment import Assigner
     from cytovae.fcs import FcsFile
+    from cytovae.fcs_copy import FcsWriter
     from cytovae.modelfile import SavedModel
     from cytovae.names import ClusterNames
-    from cytovae.outputs import AssignmentSink, AssignmentWriter, FcsWriter, OutputFormat
+    from cytovae.outputs import AssignmentSink, AssignmentWriter, H5adWriter, OutputFormat
     from cytovae.tables import ClusterSummary
 
 
@@ -57,7 +58,7 @@ def assign_cli(
             "--output",
             "-o",
             metavar="OUT",
-            help="A .parquet or .csv table of all files, DIR/ for one output each, or - for standard output. "
+            help="A .parquet, .csv or .h5ad table of all files, DIR/ for one output each, or - for standard output. "
             "fcs, clr and flowjo-csv need DIR/ where there are several files.",
             show_default=False,
         ),
@@ -68,7 +69,7 @@ def assign_cli(
             "--format",
             metavar="NAME",
             help="parquet; csv; fcs (all channels, raw, with cytovae_cluster and cytovae_probability); "
-            "clr (FlowJo: a probability per class) or flowjo-csv (FlowJo: the class).",
+            "clr (FlowJo: a probability per class); flowjo-csv (FlowJo: the class); h5ad (AnnData, for scanpy).",
             show_default="by suffix",
         ),
     ] = None,
@@ -252,17 +253,37 @@ def _jobs(
 
 def _writer(
     job: Job, form: "OutputFormat", study: Study, assigner: "Assigner", *, force: bool
-) -> "AssignmentWriter | FcsWriter":
+) -> "AssignmentWriter | FcsWriter | H5adWriter":
     """What writes the files of ``job`` in the format asked for."""
-    from cytovae.outputs import AssignmentWriter, FcsWriter
+    from cytovae import __version__
+    from cytovae.fcs_copy import FcsWriter
+    from cytovae.latent import latent_codes
+    from cytovae.outputs import AssignmentWriter, H5adWriter
 
-    if form == "fcs":
-        if not isinstance(job.target, Path):
-            raise UsageError(f"{form} cannot go to standard output")
-        file = study.files[job.files[0]]
-        return FcsWriter(job.target, file, study.n_clusters, populations=study.populations, force=force)
     n_rows = sum(study.files[index].n_events for index in job.files)
-    return AssignmentWriter(job.target, form, study.n_clusters, n_rows, populations=study.populations, force=force)
+    n_clusters, populations = study.n_clusters, study.populations
+    if form != "fcs" and form != "h5ad":
+        return AssignmentWriter(job.target, form, n_clusters, n_rows, populations=populations, force=force)
+    if not isinstance(job.target, Path):
+        raise UsageError(f"{form} cannot go to standard output")
+    if form == "fcs":
+        return FcsWriter(job.target, study.files[job.files[0]], n_clusters, populations=populations, force=force)
+    saved = study.saved
+
+    def read(name: str, first: int, stop: int) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
+        index = study.names.index(name)
+        values = saved.transform.apply(study.files[index].read(study.columns[index], first, stop))
+        return values, latent_codes(assigner, values)
+
+    about = {
+        "version": __version__,
+        "transform": saved.transform.kind,
+        "n_clusters": n_clusters,
+        "settings": asdict(saved.model.settings),
+    }
+    return H5adWriter(
+        job.target, saved.panel, n_clusters, n_rows, read, about=about, populations=populations, force=force
+    )
 
 
 def _check_tables(folder: Path, jobs: Sequence[Job], inputs: Sequence[Path], model: Path, *, force: bool) -> None:

@@ -1,28 +1,31 @@
-"""Clusters and probabilities of cells → Parquet, CSV, FlowJo's tables and FCS, each whole under its name or not at all.
+"""Clusters and probabilities of cells → Parquet, CSV, FlowJo's tables and AnnData; whole under its name, or not at all.
 
-What the rows of tables hold is in :mod:`cytovae.rows`; row i is event i in every format.
+What the rows of tables hold is in :mod:`cytovae.rows`, how an FCS file gets clusters in :mod:`cytovae.fcs_copy`; row i
+is event i in every format.
 """
 
 import contextlib
 import io
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Protocol, get_args
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import csv, parquet
 
 from cytovae.cells import Assignment
 from cytovae.errors import InputError, OutputError, UsageError
-from cytovae.fcs import Channel, FcsFile, write_fcs
 from cytovae.names import parse_names
+from cytovae.panel import Panel
 from cytovae.rows import (
-    CLUSTER_CHANNEL,
-    PROBABILITY_CHANNEL,
     TableFormat,
     check_assignment,
     csv_line,
@@ -31,9 +34,8 @@ from cytovae.rows import (
     table_schema,
 )
 
-OutputFormat = Literal[TableFormat, "fcs"]
+OutputFormat = Literal[TableFormat, "fcs", "h5ad"]
 ONE_FILE_EACH = frozenset({"clr", "flowjo-csv", "fcs"})  # formats with no place for the name of a file
-_CHUNK = 65_536  # events read at once
 
 
 class AssignmentSink(Protocol):
@@ -46,12 +48,15 @@ class AssignmentSink(Protocol):
 def output_format(target: str, asked: str | None = None) -> OutputFormat:
     """The format ``asked`` for, else the one that the suffix of ``target`` says; CSV on standard output ("-").
 
-    Raises :class:`UsageError` where neither is a format of ours, or where it cannot go to standard output.
+    Raises :class:`UsageError` where neither is a format of ours, where it cannot go to standard output, or where the
+    package it needs is not installed.
     """
-    known: tuple[OutputFormat, ...] = (*get_args(TableFormat), "fcs")
+    known: tuple[OutputFormat, ...] = (*get_args(TableFormat), "fcs", "h5ad")
     wanted = asked or ("csv" if target == "-" else Path(target).suffix.casefold().lstrip("."))
-    if target == "-" and wanted == "fcs":
+    if target == "-" and wanted in ("fcs", "h5ad"):
         raise UsageError(f"{wanted} cannot go to standard output; name a file with --output")
+    if wanted == "h5ad" and find_spec("anndata") is None:
+        raise UsageError("h5ad needs the package anndata, which is not installed: pip install 'cytovae[h5ad]'")
     for name in known:
         if name == wanted:
             return name
@@ -224,36 +229,49 @@ class AssignmentWriter:
             self._partial.unlink(missing_ok=True)
 
 
-class FcsWriter:
-    """A copy of an FCS file with two channels more, ``cytovae_cluster`` and ``cytovae_probability``; a context manager.
+class H5adWriter:
+    """All cells as one AnnData file, for scanpy; a context manager. Needs the extra ``h5ad``.
 
-    The channels of ``file`` keep their order, names, labels and raw values (integers with a log $PnE as the linear
-    values they mean, as float32 has none), its keywords stay, and $PnR is at least the largest value plus one. Names of
-    ``populations`` go into the keywords CYTOVAE_CLUSTER_1, …. A file that has channels of these names already gets
-    ``cytovae_cluster_2`` and so on.
+    X holds the transformed markers (float32); ``obs`` file, event, cluster (as text, so that it is plotted as a
+    category), population where there are names, and probability; ``obsm`` the probabilities "p" (n_cells, n_clusters)
+    and the latent codes "z" (n_cells, d); ``var`` channel and cofactor of each marker; ``uns["cytovae"]`` what
+    ``about`` says, without what is None. ``read`` gives transformed values and codes of the events of a file from a
+    first one to before a last one.
 
-    FlowIO writes whole files only: the events are read chunk by chunk, but held in memory as float32, twice while the
-    file is written (8 bytes for each value).
+    The format is written in one piece: all of this is held in memory, 4 · (n_markers + n_clusters + d) bytes a cell and
+    some 100 more for the rest of its row.
     """
 
     def __init__(
         self,
         target: Path,
-        file: FcsFile,
+        panel: Panel,
         n_clusters: int,
+        n_rows: int,
+        read: Callable[[str, int, int], tuple[NDArray[np.float32], NDArray[np.float32]]],
         *,
+        about: Mapping[str, object] | None = None,
         populations: Sequence[str] = (),
         force: bool = False,
     ) -> None:
         self.target = target
         self.force = force
-        self._file = file
-        self._n_clusters = n_clusters
+        self._panel = panel
+        self._n_rows = n_rows
+        self._read = read
+        self._about = dict(about or {})
         self._populations = tuple(populations)
-        self._added = np.zeros((file.n_events, 2), dtype=np.float32)
+        self._values = np.empty((n_rows, len(panel)), dtype=np.float32)
+        self._p = np.empty((n_rows, n_clusters), dtype=np.float32)
+        self._z: NDArray[np.float32] | None = None
+        self._cluster = np.empty(n_rows, dtype=np.int32)
+        self._probability = np.empty(n_rows, dtype=np.float32)
+        self._event = np.empty(n_rows, dtype=np.int64)
+        self._file = np.empty(n_rows, dtype=np.int32)
+        self._files: list[str] = []
         self._done = 0
 
-    def __enter__(self) -> "FcsWriter":
+    def __enter__(self) -> "H5adWriter":
         check_target(self.target, force=self.force)
         return self
 
@@ -262,44 +280,70 @@ class FcsWriter:
 
         Raises :class:`NumericalError` where probabilities do not sum to 1 or do not fit the cluster.
         """
-        check_assignment(assignment, self._n_clusters, file)
-        rows = slice(first_event, first_event + len(assignment))
-        self._added[rows, 0] = assignment.cluster
-        self._added[rows, 1] = probability_of(assignment)
-        self._done += len(assignment)
+        check_assignment(assignment, self._p.shape[1], file)
+        n_cells = len(assignment)
+        if self._done + n_cells > self._n_rows:
+            raise OutputError(f"{self.target} was not written: there are more than {self._n_rows} cells")
+        values, codes = self._read(file, first_event, first_event + n_cells)
+        if self._z is None:
+            self._z = np.empty((self._n_rows, codes.shape[1]), dtype=np.float32)
+        if file not in self._files:
+            self._files.append(file)
+        rows = slice(self._done, self._done + n_cells)
+        self._values[rows], self._z[rows] = values, codes
+        self._p[rows], self._cluster[rows] = assignment.probabilities, assignment.cluster
+        self._probability[rows] = probability_of(assignment)
+        self._event[rows] = np.arange(first_event, first_event + n_cells)
+        self._file[rows] = self._files.index(file)
+        self._done += n_cells
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
             return
-        if self._done != self._file.n_events:
-            raise OutputError(
-                f"{self.target} was not written: {self._done} of {self._file.n_events} cells were assigned"
-            )
-        file = self._file
-        n_channels = len(file.channels)
-        events = np.empty((file.n_events, n_channels + 2), dtype=np.float32)
-        for number, chunk in enumerate(file.chunks(None, _CHUNK)):
-            events[number * _CHUNK : number * _CHUNK + len(chunk), :n_channels] = chunk
-        events[:, n_channels:] = self._added
-        names = self._new_names()
-        channels = (
-            *file.channels,
-            Channel(n_channels, names[0], "", self._n_clusters + 1),
-            Channel(n_channels + 1, names[1], "", 2),
-        )
-        said = {f"CYTOVAE_CLUSTER_{number}": name for number, name in enumerate(self._populations, start=1)}
-        # A link stays, what it points to is replaced.
-        write_fcs(self.target.resolve(), events, channels, {**file.keywords, **said}, force=self.force)
+        if self._done != self._n_rows:
+            raise OutputError(f"{self.target} was not written: {self._done} of {self._n_rows} cells were assigned")
+        with whole_file(self.target, force=self.force) as partial:
+            self._annotated().write_h5ad(partial)
 
-    def _new_names(self) -> tuple[str, str]:
-        taken = {channel.name.casefold() for channel in self._file.channels}
-        number, ending = 1, ""
-        while {f"{CLUSTER_CHANNEL}{ending}", f"{PROBABILITY_CHANNEL}{ending}"} & taken:
-            number += 1
-            ending = f"_{number}"
-        return f"{CLUSTER_CHANNEL}{ending}", f"{PROBABILITY_CHANNEL}{ending}"
+    def _annotated(self) -> Any:
+        """The AnnData object. Text has the dtype object: pandas 3 has another by default, which is refused there."""
+        n_clusters = self._p.shape[1]
+        index = pd.Index(np.arange(self._n_rows).astype(str), dtype=object)
+        obs = {
+            "file": _categories(self._file, self._files),
+            "event": self._event,
+            "cluster": _categories(self._cluster - 1, [str(number) for number in range(1, n_clusters + 1)]),
+            **({"population": _categories(self._cluster - 1, self._populations)} if self._populations else {}),
+            "probability": self._probability,
+        }
+        markers = pd.Index(self._panel.names, dtype=object)
+        var = {
+            "channel": pd.Series([marker.channel for marker in self._panel.markers], markers, dtype=object),
+            "cofactor": pd.Series(self._panel.cofactors, markers),
+        }
+        return import_module("anndata").AnnData(
+            X=self._values,
+            obs=pd.DataFrame(obs, index=index),
+            var=pd.DataFrame(var, index=markers),
+            obsm={"p": self._p, **({"z": self._z} if self._z is not None else {})},
+            uns={"cytovae": _without_none(self._about)},
+        )
+
+
+def _categories(codes: NDArray[np.int32], names: Sequence[str]) -> Any:
+    categories = pd.Index(np.array(names, dtype=object))
+    return pd.Categorical.from_codes(codes, categories=categories.astype(object))
+
+
+def _without_none(content: Mapping[str, object]) -> dict[str, object]:
+    """The same, without entries that are None, which HDF5 cannot hold."""
+    return {
+        name: _without_none(value) if isinstance(value, Mapping) else value
+        for name, value in content.items()
+        if value is not None
+    }
 
 
 class _Outlet(io.RawIOBase):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from flowio import FlowData
 from typer.testing import CliRunner, Result
 
@@ -15,7 +16,7 @@ from cytovae.cli.main import app
 from cytovae.errors import CytovaeError, InputError, OutputError, UsageError
 from cytovae.fcs import open_fcs
 from cytovae.learning import Learning
-from cytovae.modelfile import RunRecord, SavedModel, save_model
+from cytovae.modelfile import RunRecord, SavedModel, load_model, save_model
 from cytovae.panel import resolve_panel
 from cytovae.resolution import MergeTree
 from cytovae.settings import Settings
@@ -152,3 +153,28 @@ def test_tables_and_names_that_are_refused(model: Path, tmp_path: Path) -> None:
     (tmp_path / "five.csv").write_text("cluster,name\n5,T\n")
     assert "1 … 4" in refused(InputError, model, FILES[0], "-o", tmp_path / "y.csv", "--names", tmp_path / "five.csv")
     assert not (tmp_path / "y.csv").exists()
+
+
+def test_anndata_holds_values_and_codes_of_all_files(model: Path, tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata", reason="the extra h5ad is not installed")
+    done(model, *FILES, "-o", tmp_path / "x.h5ad")
+    done(model, *FILES, "-o", tmp_path / "x.parquet")
+    found, table = anndata.read_h5ad(tmp_path / "x.h5ad"), pd.read_parquet(tmp_path / "x.parquet")
+    saved = load_model(model)
+    data = [FlowData(path) for path in FILES]
+    channels = [marker.channel for marker in saved.panel.markers]
+    raw = np.concatenate([d.as_array(preprocess=False)[:, [d.pnn_labels.index(c) for c in channels]] for d in data])
+    assert found.var_names.tolist() == list(saved.panel.names)
+    assert np.allclose(found.X, np.arcsinh(raw / 5), atol=1e-5)
+    assert found.obs["file"].tolist() == table["file"].tolist()
+    assert found.obs["event"].tolist() == table["event"].tolist()
+    assert found.obs["cluster"].astype(int).tolist() == table["cluster"].tolist()
+    assert np.array_equal(found.obsm["p"], table.filter(regex=r"^p_\d+$"))
+    # From the codes the clustering network must make the same probabilities, expert by expert.
+    logits = saved.model.network.clustering(torch.from_numpy(found.obsm["z"])).detach().numpy()
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    order = saved.model.expert_clusters - 1
+    expected = np.zeros_like(p)
+    expected[:, order] = p / p.sum(axis=1, keepdims=True)
+    assert np.allclose(found.obsm["p"], expected, atol=1e-5)
+    assert found.uns["cytovae"]["settings"]["experts"] == 4

@@ -11,7 +11,8 @@ from flowio import FlowData
 from cytovae.cells import Assignment
 from cytovae.errors import OutputError, UsageError
 from cytovae.fcs import Channel, open_fcs, write_fcs
-from cytovae.outputs import AssignmentWriter, FcsWriter, output_format, suffix_of
+from cytovae.fcs_copy import FcsWriter
+from cytovae.outputs import AssignmentWriter, output_format, suffix_of
 
 SAMPLE = Path(__file__).parents[1] / "sample_data" / "donor1_baseline.fcs"
 

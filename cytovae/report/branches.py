@@ -74,8 +74,8 @@ def draw_tree(tree: MergeTree, n_clusters: int) -> Figure:
     cluster_of = tree.cut(n_clusters)
     order = [leaf for root in roots for leaf in root.leaves]
     judged = bool(np.isfinite(tree.agreement).any())
-    figure = new_figure(12.4 if judged else 9.4, 4.4)
-    axes = axes_at(figure, 0.65, 0.6, 8.4, 3.5)
+    figure = new_figure(12.3 if judged else 9.5, 4.4)
+    axes = axes_at(figure, 0.65, 0.75, 8.4, 3.3)
     lines: list[Any] = []
     colours: list[str] = []
     waiting = list(roots)
@@ -104,11 +104,11 @@ def draw_tree(tree: MergeTree, n_clusters: int) -> Figure:
     sides = [axes]
     if judged:
         heights = 1 - LEVELS
-        agreement = axes_at(figure, 9.35, 0.6, 1.35, 3.5, sharey=axes)
+        agreement = axes_at(figure, 9.5, 0.75, 1.25, 3.3, sharey=axes)
         agreement.plot(tree.agreement, heights, "o-", color=colour_of(0), markersize=3.5, linewidth=1.2)
         agreement.set_title("agreement")
         agreement.set_xlabel("adjusted Rand index", fontsize=8)
-        number = axes_at(figure, 10.9, 0.6, 1.35, 3.5, sharey=axes)
+        number = axes_at(figure, 10.92, 0.75, 1.25, 3.3, sharey=axes)
         number.plot(clusters_at_levels(tree), heights, "o-", color=colour_of(5), markersize=3.5, linewidth=1.2)
         number.set_title("clusters")
         number.set_xlim(left=0)
@@ -121,7 +121,7 @@ def draw_tree(tree: MergeTree, n_clusters: int) -> Figure:
     if height is not None:
         for side in sides:
             side.axhline(height, color=INK, linewidth=0.9, linestyle=(0, (5, 3)))
-        axes.text(len(order), height, "cut ", ha="right", va="bottom", fontsize=9, fontweight="bold")
+        axes.text(len(order) * 1.004, height, " cut", va="center", fontsize=9, fontweight="bold")
     return figure
 
 
@@ -130,13 +130,15 @@ def _label_clusters(axes: Any, clusters: NDArray[np.int32]) -> None:
     starts = np.flatnonzero(np.r_[True, clusters[1:] != clusters[:-1]])
     ends = np.r_[starts[1:], len(clusters)]
     across = axes.get_xaxis_transform()
-    previous, low = -np.inf, False
+    occupied = [-np.inf] * 4  # where the last number of each line stands
     for start, end in zip(starts, ends, strict=True):
-        colour = colour_of(int(clusters[start]) - 1)
-        axes.add_patch(Rectangle((start - 0.42, -0.02), end - start - 0.16, 0.025, color=colour, transform=across,
-                                 clip_on=False, linewidth=0))  # fmt: skip
+        strip = Rectangle((start - 0.42, -0.02), end - start - 0.16, 0.025, transform=across, clip_on=False)
+        strip.set(color=colour_of(int(clusters[start]) - 1), linewidth=0)
+        axes.add_patch(strip)
         middle = (start + end - 1) / 2
-        low = not low and middle - previous < len(clusters) / 45
-        axes.text(middle, -0.075 if low else -0.035, f"{clusters[start]}", ha="center", va="top", fontsize=8.5,
-                  fontweight="bold", transform=across)  # fmt: skip
-        previous = middle
+        free = [line for line, last in enumerate(occupied) if middle - last > len(clusters) / 36]
+        line = free[0] if free else int(np.argmin(occupied))
+        occupied[line] = middle
+        number = f"{clusters[start]}"
+        below = -0.035 - 0.045 * line
+        axes.text(middle, below, number, ha="center", va="top", fontsize=8.5, fontweight="bold", transform=across)

@@ -42,7 +42,7 @@ def draw_heatmap(content: ReportContent) -> Figure:
         for y, row in enumerate(rows):
             for x, column in enumerate(columns):
                 if not np.isnan(scaled[row, column]):
-                    colour = "white" if scaled[row, column] > 0.45 else QUIET
+                    colour = "white" if scaled[row, column] > 0.45 else INK if scaled[row, column] > 0.15 else QUIET
                     text = f"{medians[row, column]:.1f}".replace("-0.0", "0.0")
                     axes.text(x, y, text, ha="center", va="center", fontsize=size, color=colour)
     _tree(axes_at(figure, left, below + high + 0.04, wide, tree), column_tree, len(columns), sideways=False)
@@ -110,6 +110,8 @@ def draw_probabilities(content: ReportContent) -> Figure:
     colours = ["#d9480f" if x < DOUBTFUL else "#e9a15b" if x < SURE else "#8a93a6" for x in middle]
     axes.bar(middle, counts, width=0.018, color=colours)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
+    axes.yaxis.set_minor_formatter(lambda _count, _place: "")
     axes.set_ylim(0.7, max(2.0, counts.max() * 2.5))
     axes.set_xlim(0, 1)
     for limit in (DOUBTFUL, SURE):
@@ -136,8 +138,8 @@ def draw_training(history: History) -> Figure:
     return figure
 
 
-def draw_confusion(agreement: Agreement, n_clusters: int) -> Figure:
-    """For each population (row) the share of its cells in each cluster; largest populations and their clusters first."""
+def draw_confusion(agreement: Agreement) -> Figure:
+    """For each population (row) the share of its cells in each cluster; largest and their clusters first."""
     table = agreement.table
     f_measures = table.f_measures()
     row_order = np.argsort(-table.population_sizes, kind="stable")

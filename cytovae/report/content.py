@@ -52,9 +52,12 @@ class Cells:
 
 @dataclass(frozen=True, eq=False)
 class LandmarkMap:
-    """Landmarks of the files at hand, with the UMAP ``coordinates`` float32 (n, 2) that training gave them."""
+    """Landmarks of the files at hand, with the UMAP ``coordinates`` float32 (n, 2) that training gave them, and the
+    place of each one's file among the samples, ``source`` int64 (n,).
+    """
 
     coordinates: NDArray[np.float32]
+    source: NDArray[np.int64]
     cells: Cells
 
 
@@ -193,7 +196,7 @@ def collect(
         medians=_medians(sampled, n_clusters),
         landmarks=None
         if landmarks is None
-        else LandmarkMap(landmarks[0], cells_at(first[landmarks[1]] + landmarks[2], landmarks[3])),
+        else LandmarkMap(landmarks[0], landmarks[1], cells_at(first[landmarks[1]] + landmarks[2], landmarks[3])),
         agreement=_agreement(cluster, gates),
     )
 
@@ -206,7 +209,7 @@ def cluster_rows(content: ReportContent) -> tuple[ClusterRow, ...]:
     doubtful = np.bincount(content.cluster[content.probability < DOUBTFUL], minlength=n_bins)[1:]
     unsure = np.bincount(content.cluster[content.probability < SURE], minlength=n_bins)[1:]
     scaled = content.scaled_medians
-    present = ~np.isnan(scaled).any(axis=1)
+    present: NDArray[np.bool_] = ~np.isnan(scaled).any(axis=1)
     contrast = scaled - scaled[present].mean(axis=0)
     rows = []
     for index, count in enumerate(counts.tolist()):

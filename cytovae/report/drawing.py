@@ -13,7 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-DPI = 144  # two dots for each of the page's pixels, at 72 to the inch
+PAGE_DPI = 96  # pixels of a page in an inch
+DPI = 150
 INK, QUIET, FAINT = "#1f2430", "#6a7180", "#d9dce3"
 
 # Okabe and Ito's colours first; each further one is as far as can be from those before it for the nearest of normal,
@@ -29,7 +30,7 @@ PALETTE = (
 EXPRESSION = LinearSegmentedColormap.from_list("expression", ["#ececf0", "#a9c9e6", "#4f93c8", "#2b55a0", "#2a1a5e"])
 CERTAINTY = LinearSegmentedColormap.from_list("certainty", ["#7a0403", "#d9480f", "#f4a259", "#dfe3ea", "#dfe3ea"])
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
     "axes.titlesize": 10.5,
@@ -109,7 +110,7 @@ def render(figure: Figure, name: str, alt: str, *, svg: bool) -> Picture:
         vector = io.BytesIO()
         figure.savefig(vector, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
         drawn = vector.getvalue()
-    return Picture(name, alt, png.getvalue(), drawn, round(figure.get_size_inches()[0] * 72))
+    return Picture(name, alt, png.getvalue(), drawn, round(figure.get_size_inches()[0] * PAGE_DPI))
 
 
 def colour_of(index: int) -> str:

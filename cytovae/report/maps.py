@@ -14,6 +14,7 @@ from cytovae.cells import UNGATED
 from cytovae.report.content import LandmarkMap, ReportContent
 from cytovae.report.drawing import CERTAINTY, EXPRESSION, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
 
+_WIDTH, _HEIGHT = 5.7, 5.2  # inches of a map, without its legend
 _BINS = 96
 _OVERLAP = 1.5  # height of a ridge over the distance of two
 _MOST_LABELS = 24  # populations that are written into the map
@@ -32,39 +33,44 @@ def draw_populations(landmarks: LandmarkMap, names: Sequence[str]) -> Figure:
     return _categories("population", landmarks, landmarks.cells.population.astype(np.int64), titles, labels=labels)
 
 
+def draw_files(landmarks: LandmarkMap, names: Sequence[str]) -> Figure:
+    """The map coloured by file: files that stand apart everywhere differ by more than their shares."""
+    return _categories("file", landmarks, landmarks.source, [shown(name, 36) for name in names], labels=None)
+
+
 def draw_probability(landmarks: LandmarkMap) -> Figure:
     """The map coloured by the probability of each cell's cluster, the least sure on top."""
-    figure = new_figure(6.2, 5.4)
-    axes = axes_at(figure, 0.15, 0.15, 5.3, 5.0)
+    figure = new_figure(_WIDTH, _HEIGHT + 0.5)
+    axes = axes_at(figure, 0.15, 0.6, _WIDTH - 0.25, _HEIGHT - 0.4)
     probability = landmarks.cells.probability
     order = np.argsort(-probability, kind="stable")
     drawn = _points(axes, landmarks.coordinates[order], probability[order], CERTAINTY, 0.0, 1.0)
     axes.set_title("probability of the cluster")
-    bar = figure.colorbar(drawn, cax=axes_at(figure, 5.55, 1.4, 0.12, 2.6))
+    bar = figure.colorbar(drawn, cax=axes_at(figure, 1.4, 0.3, 2.8, 0.11), orientation="horizontal")
     bar.outline.set_visible(False)
     return figure
 
 
 def draw_marker(content: ReportContent, index: int) -> Figure:
     """One marker: where on the map it is expressed, and its distribution in each cluster."""
-    n_clusters = content.n_clusters
-    height = max(3.1, 0.75 + 0.155 * n_clusters)
+    height = max(2.9, 0.75 + 0.155 * content.n_clusters)
     wide = content.landmarks is not None
-    figure = new_figure(6.9 if wide else 3.8, height)
+    across = 5.5 if wide else 3.4
+    figure = new_figure(across, height)
     low, high = (float(bound[index]) for bound in (content.saved.model.scaling.low, content.saved.model.scaling.high))
     name = shown(content.markers[index])
     if content.landmarks is not None:
         values = content.landmarks.cells.values[:, index]
         order = np.argsort(values, kind="stable")
-        axes = axes_at(figure, 0.1, max(0.1, height - 3.0), 3.1, 2.65)
-        drawn = _points(axes, content.landmarks.coordinates[order], values[order], EXPRESSION, low, high)
-        bar = figure.colorbar(drawn, cax=axes_at(figure, 3.22, max(0.1, height - 3.0) + 0.5, 0.08, 1.6))
+        below = height - 2.85
+        axes = axes_at(figure, 0.05, below, 2.5, 2.5)
+        drawn = _points(axes, content.landmarks.coordinates[order], values[order], EXPRESSION, low, high, named=False)
+        bar = figure.colorbar(drawn, cax=axes_at(figure, 2.6, below + 0.55, 0.07, 1.4))
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=7.5, length=2)
-    figure.text(0.1 / figure.get_size_inches()[0], 1 - 0.22 / height, name, fontsize=12, fontweight="bold")
-    _ridges(
-        axes_at(figure, 4.15 if wide else 0.7, 0.38, 2.6 if wide else 2.9, height - 0.75), content, index, low, high
-    )
+    figure.text(0.08 / across, 1 - 0.22 / height, name, fontsize=11.5, fontweight="bold")
+    left = 3.25 if wide else 0.4
+    _ridges(axes_at(figure, left, 0.4, across - left - 0.1, height - 0.75), content, index, low, high)
     return figure
 
 
@@ -73,28 +79,55 @@ def _categories(
 ) -> Figure:
     """The map with a colour for each group, 0 …; −1 is grey."""
     counts = np.bincount(group[group != UNGATED], minlength=len(titles))
-    rows = 22
-    columns = -(-len(titles) // rows)
-    across = 0.75 + 0.085 * max(len(name) for name in titles)
-    figure = new_figure(6.9 + columns * across, 5.9)
-    axes = axes_at(figure, 0.15, 0.15, 6.5, 5.4)
+    columns = int(np.clip(_WIDTH // (0.75 + 0.08 * max(len(name) for name in titles)), 1, 6))
+    legend = 0.2 * -(-len(titles) // columns) + 0.1
+    height = _HEIGHT + legend
+    figure = new_figure(_WIDTH, height)
+    axes = axes_at(figure, 0.15, legend + 0.1, _WIDTH - 0.25, _HEIGHT - 0.4)
     colours = np.array([*(colour_of(index) for index in range(len(titles))), "#dcdfe5"])
     order = np.random.default_rng(0).permutation(len(group))
     order = order[np.argsort(group[order] != UNGATED, kind="stable")]
     _points(axes, landmarks.coordinates[order], colours[group[order]])
-    for index in np.flatnonzero(counts) if labels is not None else []:
-        x, y = _centre(landmarks.coordinates[group == index])
-        text = axes.text(x, y, labels[index] if labels else "", ha="center", va="center", fontweight="bold", fontsize=9)
-        text.set_path_effects([withStroke(linewidth=2.6, foreground="white")])
-    axes.set_title(f"{title} of {len(group):,} cells")
+    if labels is not None:
+        used = np.flatnonzero(counts)[np.argsort(-counts[counts > 0], kind="stable")].tolist()
+        _label(axes, [landmarks.coordinates[group == index] for index in used], [labels[index] for index in used])
+    axes.set_title(title)
+    shares = counts / max(len(group), 1)
     handles = [
         Line2D([], [], marker="o", linestyle="", color=colour_of(index), markersize=6, label=f"{name}  {share:.1%}")
-        for index, (name, share) in enumerate(zip(titles, counts / max(len(group), 1), strict=True))
+        for index, (name, share) in enumerate(zip(titles, shares, strict=True))
     ]
     options: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "handletextpad": 0.1, "columnspacing": 0.8}
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(6.7 / figure.get_size_inches()[0], 0.95),
-                  ncols=columns, **options)  # fmt: skip
+    place = (0.1 / _WIDTH, legend / height)
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=columns, borderpad=0, **options)
     return figure
+
+
+def _label(axes: Any, groups: Sequence[NDArray[np.float32]], names: Sequence[str]) -> None:
+    """A name on each group, or beside it where it would hide a small group or the name of one before it."""
+    axes.apply_aspect()
+    height = float(np.ptp(axes.get_ylim()))
+    taken: list[tuple[float, float, float]] = []  # middle and half the width, in points
+    for points, name in zip(groups, names, strict=True):
+        x, y, spread = _centre(points)
+        across, up = axes.transData.transform((x, y)) * 72 / axes.figure.dpi
+        half = 3.3 * len(name) + 1.5
+        beside = [(0.0, 9.5), (0.0, -9.5), (half + 5, 0.0), (-half - 5, 0.0), (half, 11.0), (-half, -11.0), (0.0, 20.0)]
+        offsets = [(0.0, 0.0), *beside] if spread > 0.02 * height else beside
+        dx, dy = next(
+            (
+                offset
+                for offset in offsets
+                if all(
+                    abs(across + offset[0] - other[0]) > half + other[2] or abs(up + offset[1] - other[1]) > 10
+                    for other in taken
+                )
+            ),
+            offsets[0],
+        )
+        taken.append((across + dx, up + dy, half))
+        drawn = axes.annotate(name, (x, y), (dx, dy), textcoords="offset points", ha="center", va="center")
+        drawn.set(fontweight="bold", fontsize=9, path_effects=[withStroke(linewidth=2.6, foreground="white")])
 
 
 def _points(
@@ -104,30 +137,37 @@ def _points(
     colormap: Any = None,
     low: float | None = None,
     high: float | None = None,
+    *,
+    named: bool = True,
 ) -> Any:
     bare(axes)
     axes.set_aspect("equal", adjustable="datalim")
     across = axes.get_position().width * axes.figure.get_size_inches()[0]
-    size = float(np.clip(1.4 * (across / len(coordinates) ** 0.5 * 20) ** 2, 0.25, 16))
+    size = float(np.clip(2.0 * (across / len(coordinates) ** 0.5 * 20) ** 2, 0.25, 16))
     options: dict[str, Any] = {} if colormap is None else {"cmap": colormap, "vmin": low, "vmax": high}
-    axes.set_xlabel("UMAP 1", fontsize=7.5, color=QUIET, loc="left")
-    axes.set_ylabel("UMAP 2", fontsize=7.5, color=QUIET, loc="bottom")
+    if named:
+        axes.set_xlabel("UMAP 1", fontsize=7.5, color=QUIET, loc="left", labelpad=1)
+        axes.set_ylabel("UMAP 2", fontsize=7.5, color=QUIET, loc="bottom", labelpad=1)
     return axes.scatter(*coordinates.T, c=colours, s=size, linewidths=0, rasterized=True, **options)
 
 
-def _centre(points: NDArray[np.float32]) -> tuple[float, float]:
-    """A place within a group, also where it is bent or in several pieces: the middle of its densest part."""
-    counts, x, y = np.histogram2d(*points.T, bins=max(2, min(12, int(len(points) ** 0.5 / 2))))
+def _centre(points: NDArray[np.float32]) -> tuple[float, float, float]:
+    """A place within a group, also where it is bent or in several pieces: the middle of its densest part, and how wide
+    that part is (between quartiles).
+    """
+    counts, x, y = np.histogram2d(points[:, 0], points[:, 1], bins=max(2, min(12, int(len(points) ** 0.5 / 2))))
     padded = np.pad(counts, 1)
     near = sum(
         padded[1 + i : padded.shape[0] - 1 + i, 1 + j : padded.shape[1] - 1 + j] for i in (-1, 0, 1) for j in (-1, 0, 1)
     )
-    row, column = np.unravel_index(int(np.argmax(near)), counts.shape)
+    row, column = divmod(int(np.argmax(near)), counts.shape[1])
     left, right = x[max(row - 1, 0)], x[min(row + 2, len(x) - 1)]
     below, above = y[max(column - 1, 0)], y[min(column + 2, len(y) - 1)]
     inside = (points[:, 0] >= left) & (points[:, 0] <= right) & (points[:, 1] >= below) & (points[:, 1] <= above)
-    middle = np.median(points[inside] if inside.any() else points, axis=0)
-    return float(middle[0]), float(middle[1])
+    part = points[inside] if inside.any() else points
+    middle = np.median(part, axis=0)
+    quarters = np.quantile(part, [0.25, 0.75], axis=0)
+    return float(middle[0]), float(middle[1]), float((quarters[1] - quarters[0]).max())
 
 
 def _ridges(axes: Any, content: ReportContent, index: int, low: float, high: float) -> None:

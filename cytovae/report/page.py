@@ -60,6 +60,7 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
         limits=((DOUBTFUL, int((probability < DOUBTFUL).sum())), (SURE, int((probability < SURE).sum()))),
         settings={field.name: getattr(settings, field.name) for field in fields(settings)},
         command=command,
+        cofactors=", ".join(f"{cofactor:g}" for cofactor in sorted(set(content.saved.panel.cofactors.tolist()))),
         colours=[colour_of(index) for index in range(content.n_clusters)],
         script=_SCRIPT,
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'",

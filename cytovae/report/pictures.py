@@ -9,7 +9,9 @@ from cytovae.report.branches import draw_tree
 from cytovae.report.charts import draw_abundance, draw_confusion, draw_heatmap, draw_probabilities, draw_training
 from cytovae.report.content import ReportContent
 from cytovae.report.drawing import Picture, file_stem, render, style
-from cytovae.report.maps import draw_clusters, draw_marker, draw_populations, draw_probability
+from cytovae.report.maps import draw_clusters, draw_files, draw_marker, draw_populations, draw_probability
+
+_MOST_FILES = 24  # colours of files that can be told apart
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Pictures:
     map_clusters: Picture | None
     map_populations: Picture | None
     map_probability: Picture | None
+    map_files: Picture | None
     abundance: Picture
     probabilities: Picture
     training: Picture | None
@@ -31,7 +34,7 @@ class Pictures:
     def drawn(self) -> tuple[Picture, ...]:
         """All that there are."""
         single = (
-            *(self.heatmap, self.tree, self.map_clusters, self.map_populations, self.map_probability),
+            *(self.heatmap, self.tree, self.map_clusters, self.map_populations, self.map_probability, self.map_files),
             *(self.abundance, self.probabilities, self.training, self.confusion),
         )
         return (*(picture for picture in single if picture is not None), *self.markers)
@@ -68,12 +71,15 @@ def draw_all(content: ReportContent, *, svg: bool = False, progress: Callable[[i
             map_probability=draw("umap_probability", "UMAP by probability", draw_probability(landmarks))
             if landmarks
             else None,
+            map_files=draw("umap_files", "UMAP by file", draw_files(landmarks, [s.name for s in content.samples]))
+            if landmarks and 2 <= len(content.samples) <= _MOST_FILES
+            else None,
             abundance=draw("abundance", "Share of each cluster in each file", draw_abundance(content)),
             probabilities=draw("probabilities", "Histogram of probabilities", draw_probabilities(content)),
             training=draw("training", "Losses during training", draw_training(content.record.history))
             if len(content.record.history.step)
             else None,
-            confusion=draw("confusion", "Populations against clusters", draw_confusion(agreement, content.n_clusters))
+            confusion=draw("confusion", "Populations against clusters", draw_confusion(agreement))
             if agreement
             else None,
             markers=tuple(markers),

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from cytovae.outputs import AssignmentSink, AssignmentWriter, H5adWriter, OutputFormat
     from cytovae.tables import ClusterSummary
 
-
 TABLES = ("abundance.csv", "cluster_medians.csv")
 
 
@@ -103,6 +102,8 @@ def assign_cli(
 
     Markers are found by name, whatever their order. A row for each event, in the order of the file: file, event
     (from 0), cluster (from 1), probability (of that cluster), p_1 … p_K.
+
+    For example: cytovae assign model/ *.fcs -o with_clusters/ --format fcs --tables tables/
     """
     from cytovae.outputs import output_format, read_names
     from cytovae.panel import columns_of
@@ -110,9 +111,10 @@ def assign_cli(
 
     is_folder = output.endswith(("/", os.sep)) or Path(output).is_dir()
     form = output_format(output, kind or ("parquet" if is_folder else None))
-    jobs = _jobs(output, files, form, model, is_folder=is_folder, force=force)
+    inputs = _inputs(model, files, names, gates)
+    jobs = _jobs(output, files, form, inputs, is_folder=is_folder, force=force)
     if tables is not None:
-        _check_tables(tables, jobs, [*files, *([names] if names else [])], model, force=force)
+        _check_tables(tables, jobs, inputs, force=force)
 
     from cytovae.assignment import Assigner
     from cytovae.learning import resolve_device
@@ -152,6 +154,8 @@ def assign_cli(
     try:
         if is_folder:
             Path(output).mkdir(parents=True, exist_ok=True)
+        if tables is not None:
+            tables.mkdir(parents=True, exist_ok=True)
         for job in jobs:
             with _writer(job, form, study, assigner, force=force) as writer:
                 for index in job.files:
@@ -172,7 +176,7 @@ def assign_cli(
         if summary is not None and tables is not None:
             _write_tables(tables, summary, force=force, quiet=quiet)
     except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{error.filename or output} cannot be written: {error.strerror or error}") from error
     if labels is not None:
         from cytovae.cli.score import report_table
         from cytovae.metrics import score
@@ -224,8 +228,15 @@ def assign_file(
     return cluster
 
 
+def _inputs(model: Path, files: Sequence[Path], names: Path | None, gates: str | None) -> tuple[Path, ...]:
+    """What is read, and must not be written to: the model's folder and single files."""
+    beside = [file.with_suffix(".gates.csv") for file in files] if gates == options.BESIDE else []
+    single = [path for path in (names, Path(gates) if gates else None) if path is not None and path.is_file()]
+    return tuple(path.resolve() for path in (model, *files, *beside, *single))
+
+
 def _jobs(
-    output: str, files: Sequence[Path], form: "OutputFormat", model: Path, *, is_folder: bool, force: bool
+    output: str, files: Sequence[Path], form: "OutputFormat", inputs: Sequence[Path], *, is_folder: bool, force: bool
 ) -> tuple[Job, ...]:
     """The tables to write. Raises before any work where one of them cannot be, or is one of the inputs."""
     from cytovae.outputs import ONE_FILE_EACH, check_target, suffix_of
@@ -242,9 +253,8 @@ def _jobs(
     targets = [job.target.resolve() for job in jobs if isinstance(job.target, Path)]
     if len(set(targets)) < len(targets):
         raise UsageError(f"files of the same name cannot each have an output in {output}; write one table instead")
-    inputs = {file.resolve() for file in files}
     for target in targets:
-        if target in inputs or target.is_relative_to(model.resolve()):
+        if any(target.is_relative_to(path) for path in inputs):
             raise UsageError(f"{output} would write over an input; name another output")
         if target.parent.is_dir() or not is_folder:
             check_target(target, force=force)
@@ -286,14 +296,14 @@ def _writer(
     )
 
 
-def _check_tables(folder: Path, jobs: Sequence[Job], inputs: Sequence[Path], model: Path, *, force: bool) -> None:
+def _check_tables(folder: Path, jobs: Sequence[Job], inputs: Sequence[Path], *, force: bool) -> None:
     """Raise before any work where a table cannot be written to ``folder``, or would replace something else."""
     from cytovae.outputs import check_target
 
-    taken = {path.resolve() for path in (*inputs, *(job.target for job in jobs if isinstance(job.target, Path)))}
+    taken = (*inputs, *(job.target.resolve() for job in jobs if isinstance(job.target, Path)))
     for name in TABLES:
         target = (folder / name).resolve()
-        if target in taken or target.is_relative_to(model.resolve()):
+        if any(target.is_relative_to(path) for path in taken):
             raise UsageError(f"--tables would write over an input or another output, {folder / name}")
         if folder.exists():
             check_target(folder / name, force=force)
@@ -302,7 +312,6 @@ def _check_tables(folder: Path, jobs: Sequence[Job], inputs: Sequence[Path], mod
 def _write_tables(folder: Path, summary: "ClusterSummary", *, force: bool, quiet: bool) -> None:
     from cytovae.outputs import write_table
 
-    folder.mkdir(parents=True, exist_ok=True)
     for name, table in zip(TABLES, (summary.abundance(), summary.medians()), strict=True):
         write_table(folder / name, table, force=force)
         if not quiet:

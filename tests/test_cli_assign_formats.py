@@ -1,5 +1,6 @@
 """`cytovae assign` into the formats of other programs, with tables beside and names for clusters."""
 
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,17 @@ def test_anndata_holds_values_and_codes_of_all_files(model: Path, tmp_path: Path
     expected[:, order] = p / p.sum(axis=1, keepdims=True)
     assert np.allclose(found.obsm["p"], expected, atol=1e-5)
     assert found.uns["cytovae"]["settings"]["experts"] == 4
+
+
+def test_names_and_gates_are_never_written_over(model: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.csv"
+    names.write_text("cluster,name\n1,T\n")
+    refused(UsageError, model, FILES[0], "-o", names, "--names", names, "--force")
+    copies = [shutil.copy(FILES[0].with_suffix(end), tmp_path / f"a{end}") for end in (".fcs", ".gates.csv")]
+    refused(UsageError, model, copies[0], "-o", copies[1], "--gates", "beside", "--force")
+    refused(UsageError, model, copies[0], "-o", copies[1], "--gates", copies[1], "--force")
+    shown = done(model, copies[0], "-o", tmp_path / "x.csv", "--gates", "beside", "--names", names).stdout
+    # Populations are shown with the names of the clusters that were found for them.
+    used = set(pd.read_csv(tmp_path / "x.csv")["population"])
+    assert used <= {"T", "cluster 2", "cluster 3", "cluster 4"}
+    assert any(name in shown.split("\n", 5)[-1] for name in used)

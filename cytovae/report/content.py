@@ -209,11 +209,11 @@ def cluster_rows(content: ReportContent) -> tuple[ClusterRow, ...]:
     doubtful = np.bincount(content.cluster[content.probability < DOUBTFUL], minlength=n_bins)[1:]
     unsure = np.bincount(content.cluster[content.probability < SURE], minlength=n_bins)[1:]
     scaled = content.scaled_medians
-    present: NDArray[np.bool_] = ~np.isnan(scaled).any(axis=1)
+    present = np.flatnonzero(np.isfinite(scaled).all(axis=1))
     contrast = scaled - scaled[present].mean(axis=0)
     rows = []
     for index, count in enumerate(counts.tolist()):
-        order = np.argsort(contrast[index]) if present[index] else np.empty(0, dtype=np.int64)
+        order = np.argsort(contrast[index]) if index in present else np.empty(0, dtype=np.int64)
         population, purity = _main_population(content.agreement, index + 1)
         rows.append(
             ClusterRow(

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from PIL import Image
 
 PAGE_DPI = 96  # pixels of a page in an inch
 DPI = 150
@@ -82,9 +84,7 @@ def style() -> Iterator[None]:
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of so many inches."""
-    figure = Figure(figsize=(width, height), dpi=DPI)
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=DPI)
 
 
 def axes_at(figure: Figure, left: float, bottom: float, width: float, height: float, **options: Any) -> Any:
@@ -103,8 +103,11 @@ def bare(axes: Any) -> None:
 
 def render(figure: Figure, name: str, alt: str, *, svg: bool) -> Picture:
     """The figure as PNG, and with ``svg`` also as SVG (points are rasterised there); no dates in either."""
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    dots = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+    dots.save(png, "PNG", dpi=(DPI, DPI))
     drawn: bytes | None = None
     if svg:
         vector = io.BytesIO()

@@ -16,6 +16,7 @@ from cytovae.report.drawing import CERTAINTY, EXPRESSION, INK, QUIET, axes_at, b
 
 _WIDTH, _HEIGHT = 5.7, 5.2  # inches of a map, without its legend
 _BINS = 96
+_DOTS = 190  # of a small map, across
 _OVERLAP = 1.5  # height of a ridge over the distance of two
 _MOST_LABELS = 24  # populations that are written into the map
 
@@ -60,11 +61,9 @@ def draw_marker(content: ReportContent, index: int) -> Figure:
     low, high = (float(bound[index]) for bound in (content.saved.model.scaling.low, content.saved.model.scaling.high))
     name = shown(content.markers[index])
     if content.landmarks is not None:
-        values = content.landmarks.cells.values[:, index]
-        order = np.argsort(values, kind="stable")
         below = height - 2.85
         axes = axes_at(figure, 0.05, below, 2.5, 2.5)
-        drawn = _points(axes, content.landmarks.coordinates[order], values[order], EXPRESSION, low, high, named=False)
+        drawn = _dots(axes, content.landmarks.coordinates, content.landmarks.cells.values[:, index], low, high)
         bar = figure.colorbar(drawn, cax=axes_at(figure, 2.6, below + 0.55, 0.07, 1.4))
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=7.5, length=2)
@@ -137,18 +136,29 @@ def _points(
     colormap: Any = None,
     low: float | None = None,
     high: float | None = None,
-    *,
-    named: bool = True,
 ) -> Any:
     bare(axes)
     axes.set_aspect("equal", adjustable="datalim")
     across = axes.get_position().width * axes.figure.get_size_inches()[0]
     size = float(np.clip(2.0 * (across / len(coordinates) ** 0.5 * 20) ** 2, 0.25, 16))
     options: dict[str, Any] = {} if colormap is None else {"cmap": colormap, "vmin": low, "vmax": high}
-    if named:
-        axes.set_xlabel("UMAP 1", fontsize=7.5, color=QUIET, loc="left", labelpad=1)
-        axes.set_ylabel("UMAP 2", fontsize=7.5, color=QUIET, loc="bottom", labelpad=1)
+    axes.set_xlabel("UMAP 1", fontsize=7.5, color=QUIET, loc="left", labelpad=1)
+    axes.set_ylabel("UMAP 2", fontsize=7.5, color=QUIET, loc="bottom", labelpad=1)
     return axes.scatter(*coordinates.T, c=colours, s=size, linewidths=0, rasterized=True, **options)
+
+
+def _dots(axes: Any, coordinates: NDArray[np.float32], values: NDArray[np.float32], low: float, high: float) -> Any:
+    """A small map as a grid of dots, each coloured by the highest of its cells: many times quicker than points."""
+    bare(axes)
+    corner = coordinates.min(axis=0)
+    side = max(float(np.ptp(coordinates, axis=0).max()), 1e-6)
+    inset = (1 - np.ptp(coordinates, axis=0) / side) / 2
+    place = ((coordinates - corner) / side + inset) * (_DOTS - 1)
+    column, row = np.rint(place).astype(np.int64).T
+    grid = np.full((_DOTS, _DOTS), np.nan, dtype=np.float32)
+    order = np.argsort(values, kind="stable")
+    grid[row[order], column[order]] = values[order]
+    return axes.imshow(grid, cmap=EXPRESSION, vmin=low, vmax=high, origin="lower", interpolation="nearest")
 
 
 def _centre(points: NDArray[np.float32]) -> tuple[float, float, float]:
@@ -189,8 +199,9 @@ def _ridges(axes: Any, content: ReportContent, index: int, low: float, high: flo
     axes.add_collection(PolyCollection(shapes, facecolors=colours, edgecolors="white", linewidths=0.6, alpha=0.9))
     axes.set_xlim(low, high)
     axes.set_ylim(-0.15, n_clusters - 1 + _OVERLAP + 0.1)
-    axes.set_yticks(range(n_clusters), [f"{n_clusters - row}" for row in range(n_clusters)], fontsize=7.5)
-    axes.tick_params(axis="y", length=0)
+    axes.set_yticks([])
+    for row in range(n_clusters):  # a tick each would take most of the time
+        axes.text(low - 0.02 * (high - low), n_clusters - 1 - row, f"{row + 1}", ha="right", va="center", fontsize=7.5)
     axes.tick_params(axis="x", labelsize=8)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(_scale_name(content), fontsize=8, color=INK)

@@ -1,0 +1,231 @@
+"""`cytovae report` through the real app: what it writes, what it refuses, and the page in a browser."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from cytovae.cells import CellTable
+from cytovae.cli.main import app
+from cytovae.errors import CytovaeError, ModelError, OutputError, UsageError
+from cytovae.fcs import Channel, open_fcs, write_fcs
+from cytovae.learning import Learning
+from cytovae.modelfile import RunRecord, SavedModel, input_record, save_model
+from cytovae.panel import resolve_panel
+from cytovae.resolution import MergeTree
+from cytovae.settings import Settings
+from cytovae.trained import TrainedModel
+from cytovae.training import ProgressRecord, build_network
+from cytovae.transform import Transform, arcsinh, fit_scaling
+from cytovae.valleys import LEVELS
+
+pytest.importorskip("matplotlib", reason="the report's extra is not installed")
+pytest.importorskip("jinja2", reason="the report's extra is not installed")
+
+MARKERS = ("CD3", "<script>alert(1)</script>", "a & \"b\" 'c'", "HLA-DR")
+N_EXPERTS, N_CLUSTERS = 8, 4
+
+
+def write_study(folder: Path, sizes: tuple[int, ...] = (300, 200)) -> list[Path]:
+    """FCS files of three kinds of cells in four markers, gates beside them, and a model that was never trained.
+
+    The landmarks are every second cell; their "UMAP" coordinates are the first and last marker, so that a test can
+    tell whether coordinates and values are those of the same cell.
+    """
+    rng = np.random.default_rng(5)
+    channels = tuple(Channel(index, f"Xx{index}Di", name, 1000.0) for index, name in enumerate(MARKERS))
+    paths, values = [], []
+    for number, size in enumerate(sizes):
+        kind = rng.integers(0, 3, size)
+        raw = rng.poisson(np.array([[80, 2, 2, 5], [2, 90, 2, 5], [2, 2, 70, 60]])[kind]).astype(np.float32)
+        paths.append(folder / f"sample & {number}.fcs")
+        write_fcs(paths[-1], raw, channels)
+        names = np.array(["T", "<b>B</b>", ""])[kind]
+        gates_beside = paths[-1].with_suffix(".gates.csv")
+        gates_beside.write_text("population\n" + "".join(f"{name}\n" for name in names), encoding="utf-8")
+        values.append(arcsinh(raw, 5.0))
+    files = [open_fcs(path) for path in paths]
+    panel = resolve_panel(files[0], markers=MARKERS)
+    everything = np.concatenate(values)
+    settings = Settings(experts=N_EXPERTS, encoder_width=16, clustering_width=16)
+    network = build_network(len(panel), settings, 3).eval()
+    with torch.no_grad():
+        for name, weights in network.named_parameters():
+            if name.endswith("weight") and weights.ndim == 2:
+                weights.mul_(8)  # as it comes, it would give all cells the same cluster
+    tree = MergeTree(
+        kept=np.array([0, 1, 2, 3, 0, 2, 0], np.int32),
+        absorbed=np.array([7, 6, 5, 4, 1, 3, 2], np.int32),
+        valley=np.array([1, 0.9, 0.9, 0.8, 0.4, 0.3, 0.1], np.float32),
+        n_same=4,
+        cells=np.array([60, 50, 40, 30, 20, 10, 10, 10], np.int64),
+        agreement=np.linspace(0.5, 1, len(LEVELS), dtype=np.float32),
+    )
+    trained = TrainedModel(network, settings, panel.names, fit_scaling(everything), tree, N_CLUSTERS)
+    source = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    event = np.concatenate([np.arange(size, dtype=np.int64) for size in sizes])
+    cells = CellTable(everything, panel.names, tuple(path.name for path in paths), source, event)
+    landmarks = np.arange(0, len(everything), 2)
+    history = tuple(ProgressRecord(step, 1 / step, 0.0, 0.2, 0.1, 1 / step + 0.3) for step in range(1, 5))
+    learning = Learning(trained, landmarks, everything[landmarks][:, [0, 3]], history, {})
+    inputs = tuple(input_record(file, size) for file, size in zip(files, sizes, strict=True))
+    run = RunRecord(("/bin/cytovae", "train", "<i>x</i>"), 0, "cpu", inputs, {"training": 1.5})
+    transform = Transform("arcsinh", panel.cofactors)
+    save_model(folder / "model", SavedModel(trained, panel, transform), learning, cells, run)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def model(study: list[Path]) -> Path:
+    return study[0].parent / "model"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["report", *map(str, arguments), "--device", "cpu", "--threads", "1"])
+
+
+def done(*arguments: object) -> Result:
+    result = run(*arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result
+
+
+def refused(kind: type[CytovaeError], *arguments: object) -> str:
+    """The message with which the command line is refused; errors become exit codes outside the app."""
+    result = run(*arguments)
+    assert isinstance(result.exception, kind), (result.output, result.exception)
+    return str(result.exception)
+
+
+def test_a_page_and_figures_are_written(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    page, figures = tmp_path / "report.html", tmp_path / "figures"
+    result = done(model, *study, "--gates", "beside", "-o", page, "--figures", figures)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["figures", "report.html"]
+    assert f"wrote {page}" in result.stderr
+    assert result.stdout == ""
+    stems = sorted(path.stem for path in figures.glob("*.png"))
+    assert stems == sorted(path.stem for path in figures.glob("*.svg"))
+    assert {"heatmap", "merge_tree", "umap_clusters", "umap_populations", "confusion", "abundance"} <= set(stems)
+    for path in figures.glob("*.svg"):
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
+def test_without_files_it_reports_on_those_learned_from(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    done(model, *study, "-o", tmp_path / "named.html", "--quiet")
+    done(model, "-o", tmp_path / "unnamed.html", "--quiet")
+    assert (tmp_path / "named.html").read_bytes() == (tmp_path / "unnamed.html").read_bytes()
+
+
+def test_without_files_that_are_gone_it_asks_for_them(tmp_path: Path) -> None:
+    paths = write_study(tmp_path, (40, 30))
+    paths[1].unlink()
+    message = refused(UsageError, tmp_path / "model", "-o", tmp_path / "report.html")
+    assert paths[1].name in message
+    assert "name the files" in message
+
+
+def test_it_can_be_cut_elsewhere(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    done(model, study[1], "--clusters", 2, "-o", tmp_path / "report.html", "--quiet")
+    assert ", 2 clusters" not in (text := (tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert text.count('class="swatch"') == 2 * 2  # in the table of clusters and that of abundances
+    with_five = refused(UsageError, model, study[1], "--clusters", 50, "-o", tmp_path / "other.html")
+    assert "50 clusters" in with_five
+
+
+def test_nothing_is_replaced_without_force(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    page = tmp_path / "report.html"
+    page.write_text("mine")
+    assert "--force" in refused(OutputError, model, study[1], "-o", page)
+    assert page.read_text() == "mine"
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    (figures / "heatmap.png").write_text("mine")
+    (figures / "other.txt").write_text("mine")
+    assert "--force" in refused(OutputError, model, study[1], "-o", tmp_path / "new.html", "--figures", figures)
+    assert not (tmp_path / "new.html").exists()
+    done(model, study[1], "-o", page, "--figures", figures, "--force", "--quiet")
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert (figures / "heatmap.png").read_bytes().startswith(b"\x89PNG")
+    assert (figures / "other.txt").read_text() == "mine"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["figures", "report.html"]
+
+
+def test_bad_places_are_refused(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    assert "over an input" in refused(UsageError, model, *study, "-o", study[0], "--force")
+    assert "over an input" in refused(UsageError, model, *study, "-o", model / "report.html")
+    assert "no folder" in refused(OutputError, model, *study, "-o", tmp_path / "none" / "report.html")
+    assert "not a folder" in refused(OutputError, model, *study, "-o", tmp_path / "r.html", "--figures", study[0])
+    refused(ModelError, tmp_path / "none", *study, "-o", tmp_path / "report.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_extra_it_says_what_to_install(
+    tmp_path: Path, model: Path, study: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("cytovae.report")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert "pip install 'cytovae[report]'" in refused(UsageError, model, *study, "-o", tmp_path / "report.html")
+
+
+# --- in a browser ---
+
+
+def browser() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    pytest.skip("no Chromium here (chromium, chromium-browser, google-chrome)")
+
+
+def opened(page: Path, profile: Path) -> subprocess.CompletedProcess[str]:
+    """The page as a browser has it once its script ran, and what was said on its console."""
+    flags = [
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+        *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"),
+        *("--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom"),
+    ]
+    return subprocess.run(
+        [browser(), *flags, page.as_uri()], capture_output=True, text=True, check=True, timeout=60, encoding="utf-8"
+    )
+
+
+def test_a_browser_shows_it_without_a_complaint(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    page = tmp_path / "report.html"
+    done(model, *study, "--gates", "beside", "-o", page, "--quiet")
+    shown = opened(page, tmp_path / "profile")
+    complaints = [line for line in shown.stderr.splitlines() if "CONSOLE" in line]
+    assert not complaints
+    assert f">{len(MARKERS)} of {len(MARKERS)}</output>" in shown.stdout  # the script has counted the markers
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; · channel Xx1Di" in shown.stdout
+    assert "<script>alert" not in shown.stdout
+
+
+def test_a_browser_that_complains_is_heard(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    page = tmp_path / "report.html"
+    done(model, study[1], "-o", page, "--quiet")
+    foreign = page.read_text(encoding="utf-8").replace("<h2>Summary</h2>", "<script>alert(1)</script>")
+    page.write_text(foreign, encoding="utf-8")
+    shown = opened(page, tmp_path / "profile")
+    assert any("CONSOLE" in line and "Content Security Policy" in line for line in shown.stderr.splitlines())
+
+
+def test_the_search_box_narrows_the_markers(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    page = tmp_path / "report.html"
+    done(model, study[1], "-o", page, "--quiet")
+    typed = page.read_text(encoding="utf-8").replace('<input id="find"', '<input id="find" value="hla"')
+    page.write_text(typed, encoding="utf-8")
+    shown = opened(page, tmp_path / "profile")
+    assert f">1 of {len(MARKERS)}</output>" in shown.stdout
+    assert shown.stdout.count("hidden=") == len(MARKERS) - 1

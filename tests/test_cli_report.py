@@ -54,11 +54,11 @@ def write_study(folder: Path, sizes: tuple[int, ...] = (300, 200)) -> list[Path]
     panel = resolve_panel(files[0], markers=MARKERS)
     everything = np.concatenate(values)
     settings = Settings(experts=N_EXPERTS, encoder_width=16, clustering_width=16)
-    network = build_network(len(panel), settings, 3).eval()
+    network = build_network(len(panel), settings, 2).eval()
     with torch.no_grad():
         for name, weights in network.named_parameters():
             if name.endswith("weight") and weights.ndim == 2:
-                weights.mul_(8)  # as it comes, it would give all cells the same cluster
+                weights.mul_(4)  # as it comes, it would give all cells the same cluster
     tree = MergeTree(
         kept=np.array([0, 1, 2, 3, 0, 2, 0], np.int32),
         absorbed=np.array([7, 6, 5, 4, 1, 3, 2], np.int32),

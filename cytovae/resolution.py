@@ -2,8 +2,8 @@
 
 Experts model the cells finely. How deep a valley between two populations must be is not the same in all data, but what
 is arbitrary does not come back: the landmarks are parted finely several times, each time merged level by level (see
-``valleys``), and the clusters are those of the level on which the repetitions agree best, finer ones preferred. The tree
-is their average, so it can be cut anywhere.
+``valleys``), and the clusters are those of the level on which the repetitions agree best, finer ones preferred. The
+tree is their average, so it can be cut anywhere.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ from cytovae.valleys import LEVELS, ValleyHierarchy, valley_hierarchy
 GRAINS = (1.0, 0.75, 1.33, 0.9, 1.1, 0.8)
 # A part of fewer cells has no density to speak of.
 CELLS_PER_PART = 40
-# Levels among which the one to cut at is looked for: beyond them noise and the largest gaps agree, too.
-FINEST, COARSEST = 0.8, 0.3
+# Levels among which the one to cut at is looked for: beyond them tails of populations agree, and the largest gaps.
+FINEST, COARSEST = 0.5, 0.4
 ROUNDING = 1e-6
 
 

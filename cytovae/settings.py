@@ -38,6 +38,7 @@ _LOWEST = MappingProxyType(
         "clustering_width": 1,
         "expert_width": 1,
         "dropout": 0,
+        "input_noise": 0,
         "reconstruction_weight": 0,
         "similarity_weight": 0,
         "depict_weight": 0,
@@ -80,6 +81,7 @@ class Settings:
     expert_width: int = 16
     activation: Activation = "relu"
     dropout: float = 0.1  # of the noisy branch (DEPICT)
+    input_noise: float = 0.1  # added to scaled markers in training, so that cells of other files are at home, too
     posterior_noise: bool = False  # draw z from the posterior (needs the KL term to mean anything)
 
     # The loss, eq. 11
@@ -97,7 +99,7 @@ class Settings:
 
     # Experts to clusters
     resolution: Resolution = "merge"
-    fineness: float = 0.1  # what a shallower valley is worth against how well repetitions agree (0 to 1 each)
+    fineness: float = 0.2  # what a shallower valley is worth against how well repetitions agree (0 to 1 each)
 
     def __post_init__(self) -> None:
         for name, lowest in _LOWEST.items():
@@ -131,6 +133,7 @@ _PAPER_CYTOF = Settings(
     expert_width=48,
     activation="relu",
     dropout=0.5,
+    input_noise=0.0,
     depict_weight=0.1,  # π₂ is not printed; 1 with dropout 0.5 leaves one or two clusters
     kl_weight=0.0,
     depict_from=0.0,

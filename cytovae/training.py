@@ -14,6 +14,7 @@ from cytovae.model import MoeSimVae
 from cytovae.settings import Settings
 from cytovae.similarity import Similarity
 
+SHORTEST_CYCLE = 20  # steps: fewer have no room for a rise
 RECORD_EVERY = 25  # steps between two records: reading a loss waits for the device
 
 
@@ -67,52 +68,52 @@ def train(
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
     scheduler = (
         torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, settings.learning_rate, total_steps=max(settings.steps, 1), pct_start=0.1, cycle_momentum=False
+            optimizer,
+            settings.learning_rate,
+            total_steps=settings.steps,
+            pct_start=0.1,
+            cycle_momentum=False,
         )
-        if settings.schedule == "one-cycle"
+        if settings.schedule == "one-cycle" and settings.steps >= SHORTEST_CYCLE
         else None
     )
     generator = torch.Generator(device).manual_seed(seed)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)  # dropout draws from the global generator
-        network.train()
-        for step in range(1, settings.steps + 1):
-            rows = torch.from_numpy(next(rows_of)).to(device)
-            with_depict = settings.depict_weight > 0 and step > settings.depict_from * settings.steps
-            noise = None
-            if settings.posterior_noise:
-                noise = torch.randn(len(rows), settings.code, generator=generator, device=device)
-            cells = x.index_select(0, rows)  # (b, m)
-            out = network(cells, noise, with_depict)
+    weights = (settings.reconstruction_weight, settings.kl_weight, settings.similarity_weight, settings.depict_weight)
+    network.train()
+    for step in range(1, settings.steps + 1):
+        rows = torch.from_numpy(next(rows_of)).to(device)
+        cells = x.index_select(0, rows)  # (b, m)
+        with_depict = settings.depict_weight > 0 and step > settings.depict_from * settings.steps
+        noise = None
+        if settings.posterior_noise:
+            noise = torch.randn(len(rows), settings.code, generator=generator, device=device)
+        seen = cells
+        if settings.input_noise:
+            seen = cells + settings.input_noise * torch.randn(cells.shape, generator=generator, device=device)
+        out = network(seen, noise, generator if with_depict else None)
 
-            zero = x.new_zeros(())
-            reconstruction = losses.reconstruction_loss(out.logits, cells)
-            similar = losses.similarity_loss(out.probabilities, similarity.block(rows))
-            kl = losses.kl_loss(out.probabilities, out.code) if settings.kl_weight > 0 else zero
-            depict = losses.depict_loss(out.probabilities, out.noisy_log_probabilities) if with_depict else zero
-            weights = (
-                settings.reconstruction_weight,
-                settings.kl_weight,
-                settings.similarity_weight,
-                settings.depict_weight,
-            )
-            total = losses.total_loss(reconstruction, kl, similar, depict, weights)
+        zero = x.new_zeros(())
+        reconstruction = losses.reconstruction_loss(out.logits, cells)
+        similar = losses.similarity_loss(out.probabilities, similarity.block(rows))
+        kl = losses.kl_loss(out.probabilities, out.code) if settings.kl_weight > 0 else zero
+        depict = losses.depict_loss(out.probabilities, out.noisy_log_probabilities) if with_depict else zero
+        total = losses.total_loss(reconstruction, kl, similar, depict, weights)
 
-            optimizer.zero_grad()
-            torch.autograd.backward(total)
-            optimizer.step()
-            if scheduler is not None:
-                scheduler.step()
-            if step % RECORD_EVERY == 0 or step == settings.steps:
-                values = torch.stack([reconstruction, kl, similar, depict, total]).detach().cpu().tolist()
-                record = ProgressRecord(step, *values)
-                if not np.isfinite(record.total):
-                    raise NumericalError(
-                        f"the loss at step {step} is {record.total}; try a smaller learning rate "
-                        f"(it was {settings.learning_rate}) or look for extreme values with `cytovae inspect`"
-                    )
-                yield record
-        network.eval()
+        optimizer.zero_grad()
+        torch.autograd.backward(total)
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+        if step % RECORD_EVERY == 0 or step == settings.steps:
+            values = torch.stack([reconstruction, kl, similar, depict, total]).detach().cpu().tolist()
+            record = ProgressRecord(step, *values)
+            if not np.isfinite(record.total):
+                raise NumericalError(
+                    f"the loss at step {step} is {record.total}; try a smaller learning rate "
+                    f"(it was {settings.learning_rate}) or look for extreme values with `cytovae inspect`"
+                )
+            yield record
+    network.eval()
 
 
 def _batches(

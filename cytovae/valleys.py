@@ -1,7 +1,7 @@
 """Which neighbouring sets of cells are one population: no valley of density between them.
 
-Cells in small parts are merged, nearest parts first, as long as the density along the line that separates two parts
-best has no valley deeper than a level; then the level is lowered. One pass gives nested groupings for all levels.
+Cells in small parts are merged, nearest parts first, as long as the density along the line between two parts
+has no valley deeper than a level; then the level is lowered. One pass gives nested groupings for all levels.
 """
 
 from dataclasses import dataclass
@@ -120,9 +120,7 @@ class _Sets:
             in_a, in_b = self.count[half, a] / total, self.count[half, b] / total
             apart = self.mean[half, b] - self.mean[half, a]
             self.covariance[half, a] = (
-                in_a * self.covariance[half, a]
-                + in_b * self.covariance[half, b]
-                + in_a * in_b * np.outer(apart, apart)
+                in_a * self.covariance[half, a] + in_b * self.covariance[half, b] + in_a * in_b * np.outer(apart, apart)
             )
             self.mean[half, a] = in_a * self.mean[half, a] + in_b * self.mean[half, b]
             self.count[half, a] = total
@@ -158,7 +156,7 @@ class _Sets:
         return result
 
     def valley(self, a: int, b: int) -> float:
-        """The lowest density between two sets over the lower of their peaks, along the line that separates them best.
+        """The lowest density between two sets over the lower of their peaks, along a line that separates them.
 
         1 where the two together have a single peak, or too few cells to tell; near 0 where hardly a cell lies between.
         A set weighs by the square root of its cells: by cells themselves a rare population would drown in the flank of
@@ -170,8 +168,11 @@ class _Sets:
         return (self._valley(0, a, b, weights) + self._valley(1, a, b, weights)) / 2
 
     def _valley(self, half: int, a: int, b: int, weights: NDArray[np.float64]) -> float:
-        apart = self.mean[half, b] - self.mean[half, a]
-        line = np.linalg.solve(self._pooled(half, a, np.array([b]))[0], apart)  # (m,)
+        # Half way between Fisher's discriminant and each marker by itself. Fisher's line adds up shifts too small to gate
+        # on, such as those between files, over all markers, and sees valleys that no gate would follow.
+        pooled = self._pooled(half, a, np.array([b]))[0]
+        pooled = (pooled + np.diag(np.diag(pooled))) / 2
+        line = np.linalg.solve(pooled, self.mean[half, b] - self.mean[half, a])  # (m,)
         seen = [self.values[self.sample[index][1 - half]] @ line for index in (a, b)]
         low, high = np.median(seen[0]), np.median(seen[1])
         if high <= low:

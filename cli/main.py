@@ -77,4 +77,4 @@ def _let_go_of_stdout() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None

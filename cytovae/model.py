@@ -15,7 +15,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU}
 
 
 class ModelOutput(NamedTuple):
-    """Probabilities of the clean branch and logs of the noisy one (b, k); the code (b, d); the experts' logits (b, m)."""
+    """Probabilities of the clean branch, logs of the noisy one (b, k); the code (b, d); the experts' logits (b, m)."""
 
     probabilities: Tensor
     noisy_log_probabilities: Tensor

@@ -168,8 +168,8 @@ class _Sets:
         return (self._valley(0, a, b, weights) + self._valley(1, a, b, weights)) / 2
 
     def _valley(self, half: int, a: int, b: int, weights: NDArray[np.float64]) -> float:
-        # Half way between Fisher's discriminant and each marker by itself. Fisher's line adds up shifts too small to gate
-        # on, such as those between files, over all markers, and sees valleys that no gate would follow.
+        # Half way between Fisher's discriminant and each marker by itself. Fisher's line adds up shifts too small to
+        # gate on, such as those between files, over all markers, and sees valleys that no gate would follow.
         pooled = self._pooled(half, a, np.array([b]))[0]
         pooled = (pooled + np.diag(np.diag(pooled))) / 2
         line = np.linalg.solve(pooled, self.mean[half, b] - self.mean[half, a])  # (m,)

@@ -211,7 +211,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_starting_up_loads_nothing_heavy() -> None:
-    heavy = ("torch", "umap", "sklearn", "pynndescent", "numba", "matplotlib")
+    heavy = ("torch", "umap", "sklearn", "pynndescent", "numba", "matplotlib", "jinja2")
     program = f"import sys, cytovae, cytovae.cli.main; print([m for m in {heavy} if m in sys.modules])"
     done = run("-c", program)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")

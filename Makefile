@@ -18,11 +18,12 @@ install: $(VENV)/installed ## make a virtual environment with everything in it
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $$(grep -E '^torch==' $(CONSTRAINTS))
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,report,baselines]'
+	$(BIN)/python -m pip install --quiet --quiet $$(grep -E '^torch==' $(CONSTRAINTS))
+	$(BIN)/python -m pip install --quiet --quiet --constraint $(CONSTRAINTS) --editable '.[dev,report,h5ad,baselines]'
 	touch $@
 
 demo: $(VENV)/installed ## train on sample_data, assign every cell, print the F-measures
+	mkdir -p $(OUT)
 	$(BIN)/cytovae train sample_data/*.fcs --output $(OUT)/model --force
 	$(BIN)/cytovae assign $(OUT)/model sample_data/*.fcs --output $(OUT)/cells.parquet --force
 	$(BIN)/cytovae benchmark score $(OUT)/cells.parquet $(foreach f,$(wildcard sample_data/*.fcs),--gates $(f))

@@ -77,7 +77,14 @@ def train_cli(
     gates: options.Gates = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
-    threads: options.Threads = None,
+    threads: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="CPU threads. The steps are small: two are hardly faster than one, and slower on a busy machine.",
+        ),
+    ] = 1,
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -103,7 +110,7 @@ def train_cli(
 
     check_model_target(output, force=force)
     place = resolve_device(device)
-    use_threads(options.n_threads(threads), with_umap=True)
+    use_threads(threads, with_umap=True)
 
     opened = options.open_files(files)
     resolved = resolve_panel(
@@ -156,7 +163,7 @@ def train_cli(
         console.talk.print(summary(learning, seconds))
         console.say(f"wrote {output}")
     if truth is not None:
-        _show_scores(saved, opened, columns, truth, place, options.n_threads(threads), quiet=quiet)
+        _show_scores(saved, opened, columns, truth, place, options.n_threads(None), quiet=quiet)
 
 
 def describe_panel(panel: "Panel", transform: "Transform") -> str:

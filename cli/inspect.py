@@ -21,13 +21,13 @@ from cytovae.cli import console
 from cytovae.errors import InputError
 from cytovae.fcs import FcsFile, open_fcs
 from cytovae.gates import gates_beside
+from cytovae.study import has_spillover
 from cytovae.transform import looks_transformed, suggested_cofactor, transform_warning
 
 SCHEMA_VERSION = 1
 _EVENTS_AT_ONCE = 50_000
 _EVENTS_FOR_QUANTILES = 20_000
 _DEFAULT_COFACTOR = 5.0
-_SPILLOVER_KEYWORDS = ("spillover", "spill", "comp")
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,14 @@ def summarise(file: FcsFile) -> FileSummary:
     names = [use.marker for use in uses if use.channel.index in columns]
     values: NDArray[Any] = np.concatenate(thinned)[:, columns] if thinned else np.empty((0, len(columns)))
     beside = gates_beside(file.path)
-    keywords = {key.casefold().lstrip("$"): value for key, value in file.keywords.items()}
+    keywords = {key.lstrip("$"): value for key, value in file.keywords.items()}
     return FileSummary(
         file=str(file.path),
         version=file.version,
-        instrument=keywords.get("cyt", "").strip(),
+        instrument=keywords.get("CYT", "").strip(),
         events=file.n_events,
         gates=str(beside) if beside else None,
-        spillover=any(keywords.get(keyword, "").strip() for keyword in _SPILLOVER_KEYWORDS),
+        spillover=has_spillover(file),
         transformed=looks_transformed(values),
         suggested_cofactor=suggested_cofactor(values),
         warning=transform_warning(values, names, _DEFAULT_COFACTOR),

@@ -30,6 +30,12 @@ def file_names(files: Sequence[FcsFile]) -> tuple[str, ...]:
     return tuple(file.path.name if shared[file.path.name] == 1 else str(file.path) for file in files)
 
 
+def has_spillover(file: FcsFile) -> bool:
+    """Whether ``file`` carries a spillover matrix, under any of the names in use."""
+    keywords = {name.lstrip("$"): value for name, value in file.keywords.items()}
+    return any(keywords.get(name, "").strip() for name in _SPILLOVER_KEYWORDS)
+
+
 def file_warnings(file: FcsFile, columns: Sequence[int], panel: Panel, transform: Transform) -> tuple[str, ...]:
     """What a user should know before the markers at ``columns`` of ``file`` are taken for ``panel``.
 
@@ -37,8 +43,7 @@ def file_warnings(file: FcsFile, columns: Sequence[int], panel: Panel, transform
     (told from the first 20,000 events).
     """
     warnings = list(file.notes)
-    keywords = {name.lstrip("$"): value for name, value in file.keywords.items()}
-    if any(keywords.get(name, "").strip() for name in _SPILLOVER_KEYWORDS):
+    if has_spillover(file):
         warnings.append("it carries a spillover matrix, which is not applied; compensate first if values are raw.")
     raw = file.read(columns, 0, _EVENTS_FOR_SCALE)
     scale = transform_warning(raw, panel.names, transform.cofactors if transform.kind == "arcsinh" else None)

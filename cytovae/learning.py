@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cytovae.assignment import CHUNK
 from cytovae.cells import CellTable
 from cytovae.errors import DeviceError, UsageError
 from cytovae.landmarks import choose_landmarks
-from cytovae.resolution import expert_tree, merge_tree
+from cytovae.resolution import expert_tree, merge_tree, population_tree
 from cytovae.settings import Settings
-from cytovae.similarity import make_similarity, nearest_neighbors, umap_projection
+from cytovae.similarity import Similarity, make_similarity, nearest_neighbors, umap_projection
 from cytovae.trained import TrainedModel
 from cytovae.training import ProgressRecord, build_network, train
 from cytovae.transform import fit_scaling
@@ -61,7 +62,7 @@ def learn_with_history(
     n_clusters: int | None = None,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> Learning:
-    """Choose landmarks, find who is similar, train the network and merge its experts.
+    """Choose landmarks, find who is similar and what their populations are, and train the network on it.
 
     ``labels`` int64 (n_cells,), −1 = unknown, overrule the coordinates where both cells have one. ``n_clusters``
     cuts the tree there rather than where the data suggest. ``progress`` is told stage, done and total. Raises
@@ -87,30 +88,49 @@ def learn_with_history(
     with _timed(seconds, "umap"):
         coordinates = umap_projection(values, neighbors, settings, seed)
 
+    tree = None
+    if settings.resolution == "merge":
+        progress("merging", 0, 1)
+        with _timed(seconds, "merging"):
+            tree = population_tree(
+                values,
+                coordinates,
+                cells.source[rows],
+                units=settings.experts,
+                valley=settings.valley,
+                populations=settings.populations,
+                seed=seed,
+            )
+
     history = []
     with _timed(seconds, "training"):
         known = None if labels is None else labels[rows]
-        similarity = make_similarity(coordinates, settings, seed=seed, labels=known, device=device)
+        similarity = make_similarity(coordinates, settings, seed=seed, tree=tree, labels=known, device=device)
         network = build_network(values.shape[1], settings, seed).to(device)
         x = torch.from_numpy(scaling.scale(values)).to(device)
-        for record in train(network, x, similarity, None, settings, seed):
+        for record in train(network, x, similarity, _weight(similarity), settings, seed):
             history.append(record)
             progress("training", record.step, settings.steps)
-
-    progress("merging", 0, 1)
-    with _timed(seconds, "merging"):
         network.eval()
         with torch.inference_mode():
-            probabilities = network.assign(x).cpu().numpy()  # (n, experts)
-        tree = (
-            merge_tree(values, coordinates, probabilities, settings.fineness, seed)
-            if settings.resolution == "merge"
-            else expert_tree(probabilities)
-        )
-    model = TrainedModel(network.cpu(), settings, cells.markers, scaling, tree, tree.n_found)
+            chunks = [network.assign(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
+            probabilities = torch.cat(chunks).cpu().numpy()  # (n, experts)
+    merges = expert_tree(probabilities) if tree is None else merge_tree(probabilities, tree)
+    model = TrainedModel(network.cpu(), settings, cells.markers, scaling, merges, merges.n_found)
     if n_clusters is not None:
         model = model.with_clusters(n_clusters)
     return Learning(model, rows, coordinates, tuple(history), seconds)
+
+
+def _weight(similarity: Similarity) -> NDArray[np.float64] | None:
+    """How often each landmark (n,) is drawn: a population in proportion to the square root of its cells, so that a
+    rare one is seen often enough to be learned. None where populations are not known.
+    """
+    if similarity.populations is None:
+        return None
+    population = similarity.populations.cpu().numpy()
+    weight: NDArray[np.float64] = np.bincount(population)[population] ** -0.5
+    return weight
 
 
 def resolve_device(asked: str) -> str:

@@ -1,9 +1,10 @@
 """Experts to clusters, without labels: which sets of experts are one population, and the tree of all merges.
 
-Experts model the cells finely. How deep a valley between two populations must be is not the same in all data, but what
-is arbitrary does not come back: the landmarks are parted finely several times, each time merged level by level (see
-``valleys``), and the clusters are those of the level on which the repetitions agree best, finer ones preferred. The
-tree is their average, so it can be cut anywhere.
+What is arbitrary about a fine partition does not come back in another one: the landmarks are parted finely several
+times, each time merged level by level (see ``valleys``), and the tree is the average of the repetitions, so it can be
+cut anywhere. Populations are told apart by valleys less than half as high as the lower of their peaks. How deep the
+valleys are that gates follow is not the same in all panels, though: where deep ones separate fewer populations than a
+panel commonly resolves, shallower ones are followed, too.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import average, fcluster
 from scipy.spatial.distance import squareform
+from sklearn.cluster import KMeans
 
 from cytovae.errors import UsageError
 from cytovae.metrics import adjusted_rand_index
@@ -22,8 +24,17 @@ from cytovae.valleys import LEVELS, ValleyHierarchy, valley_hierarchy
 GRAINS = (1.0, 0.75, 1.33, 0.9, 1.1, 0.8)
 # A part of fewer cells has no density to speak of.
 CELLS_PER_PART = 40
-# Levels among which the one to cut at is looked for: beyond them tails of populations agree, and the largest gaps.
-FINEST, COARSEST = 0.5, 0.4
+# Shallower valleys than this are never followed: they are seen in a single population as well.
+SHALLOWEST = 0.8
+# Among fewer landmarks a shallow valley is as likely chance.
+CELLS_FOR_SHALLOW = 5_000
+LEVEL_STEP = 0.01
+# Share of the landmarks that makes a cluster count among the populations a panel resolves: smaller ones are debris,
+# doublets and rare cells, of which any number may be there.
+COUNTED_SHARE = 0.003
+# Files are taken one by one, or in groups of like ones where there are more of them or few landmarks of each.
+MOST_ORIGINS = 16
+CELLS_PER_ORIGIN = 1_000
 ROUNDING = 1e-6
 
 
@@ -80,26 +91,42 @@ class MergeTree:
         return rank[index]
 
 
-def merge_tree(
+@dataclass(frozen=True, eq=False)
+class PopulationTree:
+    """Small units of the landmarks and how they join to populations.
+
+    ``unit`` int64 (n,), 0 … u − 1, is the unit of each landmark; ``linkage`` (u − 1, 4) scipy's, its heights 1 − the
+    level at which two branches join; ``level`` where it is cut, and ``population`` int64 (u,), 0 …, what units are
+    then part of. ``agreement`` float32 (n_levels,): see :class:`MergeTree`.
+    """
+
+    unit: NDArray[np.int64]
+    linkage: NDArray[np.float64]
+    level: float
+    population: NDArray[np.int64]
+    agreement: NDArray[np.float32]
+
+
+def population_tree(
     values: NDArray[np.float32],
     coordinates: NDArray[np.float32],
-    probabilities: NDArray[np.float32],
-    fineness: float,
+    source: NDArray[np.int32],
+    *,
+    units: int,
+    valley: float,
+    populations: int,
     seed: int,
-) -> MergeTree:
-    """The merge tree of experts, from training cells ``values`` (n, m), their UMAP ``coordinates`` (n, 2) and their
-    expert ``probabilities`` (n, k); cut at the level with the largest agreement + ``fineness`` · level.
-    """
-    n_experts = probabilities.shape[1]
-    expert = probabilities.argmax(1)
-    cells = np.bincount(expert, minlength=n_experts)
-    merges = [(int(a), int(b), 1.0) for a, b in _adopt_unused(probabilities, expert, cells)]
-    used = np.flatnonzero(cells > 0)
+) -> PopulationTree:
+    """The tree of at most ``units`` units of landmarks ``values`` (n, m) with UMAP ``coordinates`` (n, 2), ``source``
+    (n,) being the file each came from.
 
+    It is cut at the level ``valley``, or at the first finer one with ``populations`` clusters of some size.
+    """
     # Repetitions, and their average over small units that no repetition knows.
-    parts = [_partition(coordinates, n_experts, seed, grain) for grain in range(len(GRAINS))]
-    hierarchies = [valley_hierarchy(values, part, seed + index) for index, part in enumerate(parts)]
-    unit = _partition(coordinates, n_experts, seed, len(GRAINS))  # (n,)
+    parts = [_partition(coordinates, units, seed, grain) for grain in range(len(GRAINS))]
+    origin = _origin(values, source, seed)
+    hierarchies = [valley_hierarchy(values, part, origin, seed + index) for index, part in enumerate(parts)]
+    unit = _partition(coordinates, units, seed, len(GRAINS))  # (n,)
     n_units = int(unit.max()) + 1
     joined = np.zeros((n_units, n_units))  # the mean level at which the cells of two units come together
     for part, hierarchy in zip(parts, hierarchies, strict=True):
@@ -109,22 +136,33 @@ def merge_tree(
     height = np.clip(1 - (joined + joined.T) / 2, 0, 1)
     np.fill_diagonal(height, 0)
     linkage = average(squareform(height, checks=False)) if n_units > 1 else np.zeros((0, 4))
+    agreement = [
+        _agreement(_cut(linkage, n_units, at)[unit], parts, hierarchies, row) for row, at in enumerate(LEVELS.tolist())
+    ]
+    level = _level(linkage, np.bincount(unit), valley, populations)
+    return PopulationTree(unit, linkage, level, _cut(linkage, n_units, level), np.array(agreement, dtype=np.float32))
 
-    cuts = _cuts(linkage, n_units)
-    agreements = np.array([_agreement(cut[unit], parts, hierarchies, row) for row, cut in enumerate(cuts)])
-    row = _row(agreements, cuts, fineness)
 
-    # An expert stands where most of its cells are: in one of the clusters found, there in one of its units.
-    held = _counts(np.searchsorted(used, expert), unit)  # (used, units)
-    cluster = (held @ np.eye(n_units)[cuts[row]]).argmax(1)  # (used,)
-    home = np.where(cuts[row][None] == cluster[:, None], held, -1).argmax(1)  # (used,)
+def merge_tree(probabilities: NDArray[np.float32], populations: PopulationTree) -> MergeTree:
+    """The merge tree of experts, from their ``probabilities`` (n, k) for the landmarks of ``populations``."""
+    n_experts = probabilities.shape[1]
+    expert = probabilities.argmax(1)
+    cells = np.bincount(expert, minlength=n_experts)
+    merges = [(int(a), int(b), 1.0) for a, b in _adopt_unused(probabilities, expert, cells)]
+    used = np.flatnonzero(cells > 0)
+
+    # An expert stands where most of its cells are: in one of the populations, there in one of its units.
+    n_units = len(populations.population)
+    held = _counts(np.searchsorted(used, expert), populations.unit)  # (used, units)
+    population = (held @ np.eye(n_units)[populations.population]).argmax(1)  # (used,)
+    home = np.where(populations.population[None] == population[:, None], held, -1).argmax(1)  # (used,)
     representative: list[int | None] = []  # of each unit, then of each branch of the linkage
     for index in range(n_units):
         members = sorted(used[home == index].tolist(), key=lambda e: (-cells[e], e))
         merges += [(members[0], other, 1.0) for other in members[1:]]
         representative.append(members[0] if members else None)
     n_same = len(merges)
-    for left, right, at, _ in linkage:
+    for left, right, at, _ in populations.linkage:
         a, b = representative[int(left)], representative[int(right)]
         if a is None or b is None:
             representative.append(b if a is None else a)
@@ -132,7 +170,7 @@ def merge_tree(
         a, b = sorted((a, b), key=lambda e: (-cells[e], e))
         merges.append((a, b, 1 - at))
         representative.append(a)
-        n_same += at <= 1 - LEVELS[row] + ROUNDING
+        n_same += at <= 1 - populations.level + ROUNDING
     kept, absorbed, valley = np.array(merges, dtype=np.float64).reshape(-1, 3).T
     return MergeTree(
         kept.astype(np.int32),
@@ -140,7 +178,7 @@ def merge_tree(
         valley.astype(np.float32),
         int(n_same),
         cells.astype(np.int64),
-        agreements.astype(np.float32),
+        populations.agreement,
     )
 
 
@@ -169,11 +207,35 @@ def _counts(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.f
     return counts.reshape(rows, columns).astype(np.float64)
 
 
-def _cuts(linkage: NDArray[np.float64], n_units: int) -> list[NDArray[np.int64]]:
-    """The groups (n_units,), 0 …, that the tree has at each level."""
+def _origin(values: NDArray[np.float32], source: NDArray[np.int32], seed: int) -> NDArray[np.int64]:
+    """The file of each cell (n,), 0 …, or its group of files with like means where there are too many to compare."""
+    files, origin = np.unique(source, return_inverse=True)
+    most = max(1, min(MOST_ORIGINS, len(values) // CELLS_PER_ORIGIN))
+    if len(files) <= most:
+        return origin.astype(np.int64)
+    spread = values.std(0) + 1e-9
+    mean = np.stack([(values[origin == index] / spread).mean(0) for index in range(len(files))])  # (files, m)
+    group = KMeans(most, n_init=4, random_state=seed).fit_predict(mean)
+    return np.unique(group[origin], return_inverse=True)[1].astype(np.int64)
+
+
+def _cut(linkage: NDArray[np.float64], n_units: int, level: float) -> NDArray[np.int64]:
+    """The groups (n_units,), 0 …, that the tree has at a level."""
     if not len(linkage):
-        return [np.zeros(n_units, dtype=np.int64) for _ in LEVELS]
-    return [fcluster(linkage, 1 - level + ROUNDING, "distance").astype(np.int64) - 1 for level in LEVELS]
+        return np.zeros(n_units, dtype=np.int64)
+    groups: NDArray[np.int64] = fcluster(linkage, 1 - level + ROUNDING, "distance").astype(np.int64) - 1
+    return groups
+
+
+def _level(linkage: NDArray[np.float64], sizes: NDArray[np.int64], valley: float, populations: int) -> float:
+    """The level to cut at: ``valley``, or the first finer one with enough clusters that count; ``sizes`` (n_units,)."""
+    finest = max(valley, SHALLOWEST) if sizes.sum() >= CELLS_FOR_SHALLOW else valley
+    levels = np.arange(valley, finest + ROUNDING, LEVEL_STEP)
+    for level in levels.tolist():
+        cells = np.bincount(_cut(linkage, len(sizes), level), weights=sizes)
+        if (cells >= COUNTED_SHARE * sizes.sum()).sum() >= populations:
+            return float(level)
+    return float(levels[-1])
 
 
 def _agreement(
@@ -188,16 +250,6 @@ def _agreement(
         theirs = np.unique(hierarchy.groups[row], return_inverse=True)[1][part]
         indices.append(adjusted_rand_index(_counts(ours, theirs).astype(np.int64)))
     return float(np.mean(indices))
-
-
-def _row(agreements: NDArray[np.float64], cuts: list[NDArray[np.int64]], fineness: float) -> int:
-    """The place among LEVELS of the one to cut at: the largest agreement + ``fineness`` · level, the finer one of
-    equals. A single cluster agrees with itself and says nothing, so it is taken only where nothing else is left.
-    """
-    several = np.array([cut.max() > 0 for cut in cuts])
-    among = (LEVELS <= FINEST) & (LEVELS >= COARSEST)
-    worth = np.where(among & several, agreements + fineness * LEVELS, -np.inf)
-    return int(worth.argmax()) if np.isfinite(worth).any() else int(np.flatnonzero(among)[-1])
 
 
 def _adopt_unused(

@@ -41,15 +41,18 @@ _LOWEST = MappingProxyType(
         "input_noise": 0,
         "reconstruction_weight": 0,
         "similarity_weight": 0,
+        "population_weight": 0,
+        "populations_from": 0,
         "depict_weight": 0,
         "kl_weight": 0,
         "depict_from": 0,
         "batch": 2,  # batch norm needs a variance
         "steps": 0,
-        "fineness": 0,
+        "valley": 0,
+        "populations": 0,
     }
 )
-_HIGHEST = MappingProxyType({"umap_min_dist": 1, "depict_from": 1})
+_HIGHEST = MappingProxyType({"umap_min_dist": 1, "depict_from": 1, "populations_from": 1, "valley": 1})
 
 
 @dataclass(frozen=True)
@@ -87,19 +90,22 @@ class Settings:
     # The loss, eq. 11
     reconstruction_weight: float = 1.0
     similarity_weight: float = 1.0
+    population_weight: float = 1.0  # of eq. 7 between populations, beside that between their small parts
+    populations_from: float = 0.4  # share of the steps after which that starts
     depict_weight: float = 0.1  # π₂
     kl_weight: float = 0.0  # π₁
     depict_from: float = 0.5  # share of the steps after which DEPICT starts
 
     # The optimiser
     batch: int = 256
-    steps: int = 2000
+    steps: int = 1000
     learning_rate: float = 5e-3
     schedule: Schedule = "one-cycle"
 
     # Experts to clusters
     resolution: Resolution = "merge"
-    fineness: float = 0.2  # what a shallower valley is worth against how well repetitions agree (0 to 1 each)
+    valley: float = 0.45  # density between two populations over the lower of their peaks
+    populations: int = 10  # shallower valleys are followed until so many are found
 
     def __post_init__(self) -> None:
         for name, lowest in _LOWEST.items():

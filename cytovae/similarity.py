@@ -6,6 +6,7 @@ gets them precomputed and never builds an index of its own. The only module that
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 
 from cytovae.errors import UsageError
 from cytovae.settings import Metric, Settings
+
+if TYPE_CHECKING:
+    from cytovae.resolution import PopulationTree
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +35,8 @@ class Similarity:
 
     ``kind`` says how two cells are compared: the same label ("partition"), nearer than ``radius`` ("radius"), or one
     among the ``neighbors`` nearest of the other within the batch ("neighbors"). Known labels always decide between
-    two cells that both have one; a pair with an unknown label falls back to the coordinates.
+    two cells that both have one; a pair with an unknown label falls back to the coordinates. ``populations`` int64
+    (n,), 0 …, are what the labels of a partition join to, None where that is not known.
     """
 
     kind: str
@@ -40,6 +45,7 @@ class Similarity:
     radius: float
     neighbors: int
     weak: bool  # labels are partial knowledge laid over the coordinates, not a partition of them
+    populations: Tensor | None = None
 
     def block(self, rows: Tensor) -> Tensor:
         """S of the cells at ``rows`` (b,): float32 (b, b), symmetric, 1 on the diagonal."""
@@ -157,20 +163,25 @@ def make_similarity(
     settings: Settings,
     *,
     seed: int,
+    tree: "PopulationTree | None" = None,
     labels: NDArray[np.int64] | None = None,
     device: str = "cpu",
 ) -> Similarity:
-    """The :class:`Similarity` that ``settings`` asks for; ``labels`` (n,), −1 = unknown, are a user's own knowledge."""
+    """The :class:`Similarity` that ``settings`` asks for. A partition is that of ``tree``, where there is one;
+    ``labels`` (n,), −1 = unknown, are a user's own knowledge.
+    """
     kind = settings.similarity
-    if labels is None:
-        part = (
-            fine_partition(coordinates, settings.experts, seed)
-            if kind == "partition"
-            else np.full(len(coordinates), -1, dtype=np.int64)
-        )
-    else:
+    populations = None
+    if labels is not None:
         part = labels
         kind = "radius" if kind == "partition" else kind
+    elif kind == "partition" and tree is not None:
+        part = tree.unit
+        populations = torch.from_numpy(tree.population[tree.unit]).to(device)
+    elif kind == "partition":
+        part = fine_partition(coordinates, settings.experts, seed)
+    else:
+        part = np.full(len(coordinates), -1, dtype=np.int64)
     return Similarity(
         kind,
         torch.from_numpy(coordinates).to(device),
@@ -178,4 +189,5 @@ def make_similarity(
         settings.radius,
         settings.neighbors,
         labels is not None,
+        populations,
     )

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from cytovae import losses
 from cytovae.errors import NumericalError
@@ -15,6 +16,7 @@ from cytovae.settings import Settings
 from cytovae.similarity import Similarity
 
 SHORTEST_CYCLE = 20  # steps: fewer have no room for a rise
+MEMORY = 0.98  # of which population an expert's cells are: what a batch says is forgotten over about fifty
 RECORD_EVERY = 25  # steps between two records: reading a loss waits for the device
 
 
@@ -58,7 +60,9 @@ def train(
 ) -> Iterator[ProgressRecord]:
     """Fit ``network`` to markers ``x`` (n, m) in [0, 1], in place; yields a record every few steps and at the last.
 
-    ``weight`` (n,) says how often a cell is drawn (None: equally often). Raises :class:`NumericalError` when a loss
+    Where ``similarity`` knows populations, experts learn to tell those apart, too: eq. 7 holds for the sums of the
+    probabilities of the experts that stand for each. ``weight`` (n,) says how often a cell is drawn (None: equally
+    often). Raises :class:`NumericalError` when a loss
     is not finite.
     """
     n = len(x)
@@ -79,6 +83,9 @@ def train(
     )
     generator = torch.Generator(device).manual_seed(seed)
     weights = (settings.reconstruction_weight, settings.kl_weight, settings.similarity_weight, settings.depict_weight)
+    populations = similarity.populations
+    n_populations = 0 if populations is None else int(populations.max()) + 1
+    votes = x.new_zeros(settings.experts, n_populations)
     network.train()
     for step in range(1, settings.steps + 1):
         rows = torch.from_numpy(next(rows_of)).to(device)
@@ -95,6 +102,13 @@ def train(
         zero = x.new_zeros(())
         reconstruction = losses.reconstruction_loss(out.logits, cells)
         similar = losses.similarity_loss(out.probabilities, similarity.block(rows))
+        if populations is not None and settings.population_weight > 0:
+            population = functional.one_hot(populations[rows], n_populations).to(x.dtype)  # (b, c)
+            votes = MEMORY * votes + out.probabilities.detach().T @ population  # (k, c)
+            if step > settings.populations_from * settings.steps:
+                of_experts = functional.one_hot(votes.argmax(1), n_populations).to(x.dtype)  # (k, c)
+                joined = losses.similarity_loss(out.probabilities @ of_experts, population @ population.T)
+                similar = similar + settings.population_weight * joined
         kl = losses.kl_loss(out.probabilities, out.code) if settings.kl_weight > 0 else zero
         depict = losses.depict_loss(out.probabilities, out.noisy_log_probabilities) if with_depict else zero
         total = losses.total_loss(reconstruction, kl, similar, depict, weights)

@@ -2,6 +2,9 @@
 
 Cells in small parts are merged, nearest parts first, as long as the density along the line between two parts
 has no valley deeper than a level; then the level is lowered. One pass gives nested groupings for all levels.
+
+Where cells come from several files, a valley is looked for within files: files differ by small shifts of all their
+cells, and a population that has shifted would look like two.
 """
 
 from dataclasses import dataclass
@@ -21,6 +24,13 @@ DENSITY_CELLS = 400
 GRID = 33
 # Only near sets can be without a valley between them.
 NEAREST = 8
+# Cells that two sets must have in common files (harmonic, summed over files) for a valley to be looked for within them.
+FEWEST_SHARED = 2.0
+# The place of a file between two sets is drawn this many cells' worth towards that of all files.
+FILE_SHRINKAGE = 2.0
+# Sets without common files are two populations only if some marker differs by this share of its range: shifts between
+# files are smaller, differences between populations mostly larger.
+BETWEEN_FILES = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +43,13 @@ class ValleyHierarchy:
     joined: NDArray[np.float64]
 
 
-def valley_hierarchy(values: NDArray[np.float32], part: NDArray[np.int64], seed: int) -> ValleyHierarchy:
-    """Merge the parts (n,), 0 … k − 1 and none empty, of cells ``values`` (n, m), level by level."""
-    sets = _Sets(values, part, seed)
+def valley_hierarchy(
+    values: NDArray[np.float32], part: NDArray[np.int64], origin: NDArray[np.int64], seed: int
+) -> ValleyHierarchy:
+    """Merge the parts (n,), 0 … k − 1 and none empty, of cells ``values`` (n, m), level by level; ``origin`` (n,),
+    0 … g − 1, is the file of a cell, or its group of like files.
+    """
+    sets = _Sets(values, part, origin, seed)
     k = sets.k
     alive = np.ones(k, dtype=bool)
     distance = np.full((k, k), np.inf)
@@ -89,10 +103,15 @@ class _Sets:
     what is seen there, so that a line fitted to few cells in many dimensions cannot see a valley that is not there.
     """
 
-    def __init__(self, values: NDArray[np.float32], part: NDArray[np.int64], seed: int) -> None:
+    def __init__(
+        self, values: NDArray[np.float32], part: NDArray[np.int64], origin: NDArray[np.int64], seed: int
+    ) -> None:
         rng = np.random.default_rng(seed)
         self.rng = rng
         self.values = values.astype(np.float64)
+        self.origins = np.eye(int(origin.max()) + 1)[origin]  # (n, g), one-hot
+        low, high = np.quantile(self.values, (0.001, 0.999), axis=0)
+        self.range = high - low + 1e-12  # (m,)
         self.k = int(part.max()) + 1
         self.markers = values.shape[1]
         shuffled = rng.permutation(len(values))
@@ -101,11 +120,15 @@ class _Sets:
         self.count = np.zeros((2, self.k))
         self.mean = np.zeros((2, self.k, self.markers))
         self.covariance = np.zeros((2, self.k, self.markers, self.markers))
+        self.file_count = np.zeros((2, self.k, self.origins.shape[1]))
+        self.file_mean = np.zeros((2, self.k, self.origins.shape[1], self.markers))
         self.sample = [[own[half::2][:DENSITY_CELLS] for half in (0, 1)] for own in rows]
         for index, own in enumerate(rows):
             for half in (0, 1):
                 cells = self.values[own[half::2]]
                 self.count[half, index] = len(cells)
+                self.file_count[half, index] = self.origins[own[half::2]].sum(0)
+                self.file_mean[half, index] = self._means(own[half::2], cells)
                 if len(cells):
                     self.mean[half, index] = cells.mean(0)
                     centred = cells - self.mean[half, index]
@@ -124,6 +147,10 @@ class _Sets:
             )
             self.mean[half, a] = in_a * self.mean[half, a] + in_b * self.mean[half, b]
             self.count[half, a] = total
+            in_file_a, in_file_b = self.file_count[half, a], self.file_count[half, b]  # (g,)
+            share = (in_file_b / np.maximum(in_file_a + in_file_b, 1))[:, None]
+            self.file_mean[half, a] += share * (self.file_mean[half, b] - self.file_mean[half, a])
+            self.file_count[half, a] = in_file_a + in_file_b
             from_a = min(round(in_a * min(total, DENSITY_CELLS)), DENSITY_CELLS)
             from_b = int(min(total, DENSITY_CELLS)) - from_a
             self.sample[a][half] = np.concatenate(
@@ -168,19 +195,64 @@ class _Sets:
         return (self._valley(0, a, b, weights) + self._valley(1, a, b, weights)) / 2
 
     def _valley(self, half: int, a: int, b: int, weights: NDArray[np.float64]) -> float:
+        see = [self.sample[index][1 - half] for index in (a, b)]
+        within: tuple[NDArray[np.float64], NDArray[np.float64]] | None = (
+            _shared(self.file_count[half, a], self.file_count[half, b]),
+            _shared(*(self.origins[rows].sum(0) for rows in see)),
+        )
+        if self.origins.shape[1] == 1 or min(within[0].sum(), within[1].sum()) >= FEWEST_SHARED:
+            apart = within[0] @ (self.file_mean[half, b] - self.file_mean[half, a]) / within[0].sum()  # (m,)
+        else:
+            within = None
+            apart = self.mean[half, b] - self.mean[half, a]
+            if (np.abs(apart) / self.range).max() < BETWEEN_FILES:
+                return 1.0
         # Half way between Fisher's discriminant and each marker by itself. Fisher's line adds up shifts too small to
-        # gate on, such as those between files, over all markers, and sees valleys that no gate would follow.
+        # gate on over all markers, and sees valleys that no gate would follow.
         pooled = self._pooled(half, a, np.array([b]))[0]
         pooled = (pooled + np.diag(np.diag(pooled))) / 2
-        line = np.linalg.solve(pooled, self.mean[half, b] - self.mean[half, a])  # (m,)
-        seen = [self.values[self.sample[index][1 - half]] @ line for index in (a, b)]
+        line = np.linalg.solve(pooled, apart)  # (m,)
+        seen = [self.values[rows] @ line for rows in see]
+        share = [np.full(len(x), 1 / len(x)) for x in seen]
+        if within is not None:
+            seen, share = self._aligned(see, seen, within[1])
         low, high = np.median(seen[0]), np.median(seen[1])
         if high <= low:
             return 1.0
         grid = np.linspace(low, high, GRID)
         density = np.zeros(GRID)
-        for weight, x in zip(weights, seen, strict=True):
+        for weight, x, each in zip(weights, seen, share, strict=True):
             width = BANDWIDTH * x.std() + 1e-12
-            density += weight / width * np.exp(-0.5 * ((grid[:, None] - x) / width) ** 2).mean(1)
+            density += weight / width * (np.exp(-0.5 * ((grid[:, None] - x) / width) ** 2) @ each)
         peak = np.minimum(np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1])
         return float((density / peak).min())
+
+    def _means(self, rows: NDArray[np.int64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean in each file, (g, …), of values ``x`` (len(rows), …); 0 where a file has no cell."""
+        of = self.origins[rows]  # (len(rows), g)
+        result: NDArray[np.float64] = (of.T @ x.reshape(len(x), -1)) / np.maximum(of.sum(0), 1)[:, None]
+        return result
+
+    def _aligned(
+        self, rows: list[NDArray[np.int64]], seen: list[NDArray[np.float64]], shared: NDArray[np.float64]
+    ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+        """Cells of common files along the line, the middle between the two sets in each file laid upon that of all
+        files; and the share of each cell, such that both sets have the same mixture of files.
+        """
+        middle = sum(self._means(part, x)[:, 0] for part, x in zip(rows, seen, strict=True)) / 2  # (g,)
+        common = shared @ middle / shared.sum()
+        middle = (shared * middle + FILE_SHRINKAGE * common) / (shared + FILE_SHRINKAGE)
+        aligned, share = [], []
+        for part, x in zip(rows, seen, strict=True):
+            of = self.origins[part]
+            each = of @ (shared / np.maximum(of.sum(0), 1))  # 0 in files that only one set has cells of
+            kept = each > 0
+            aligned.append((x - of @ middle)[kept])
+            share.append(each[kept] / each.sum())
+        return aligned, share
+
+
+def _shared(in_a: NDArray[np.float64], in_b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many cells two sets have to compare in each file, (g,), from those each has there: na · nb / (na + nb)."""
+    result: NDArray[np.float64] = in_a * in_b / np.maximum(in_a + in_b, 1)
+    return result

@@ -118,7 +118,7 @@ def test_progress_is_told_stage_by_stage() -> None:
     told: list[tuple[str, int, int]] = []
     learn(mixture()[0], replace(SMALL, steps=60), seed=0, progress=lambda *what: told.append(what))
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
-    assert stages == ["neighbours", "umap", "training", "merging"]
+    assert stages == ["neighbours", "umap", "merging", "training"]
     assert [(done, total) for stage, done, total in told if stage == "training"] == [(25, 60), (50, 60), (60, 60)]
 
 

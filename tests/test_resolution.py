@@ -9,17 +9,31 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from cytovae.errors import UsageError
-from cytovae.resolution import MergeTree, expert_tree
+from cytovae.resolution import MergeTree, expert_tree, population_tree
 from cytovae.resolution import merge_tree as merge_tree_of
 from cytovae.settings import Settings
 from cytovae.valleys import LEVELS, ValleyHierarchy, valley_hierarchy
 
-FINENESS = Settings().fineness
+DEFAULT = Settings()
 
 
-def merge_tree(values: NDArray[np.float32], probabilities: NDArray[np.float32], seed: int = 0) -> MergeTree:
-    """The tree with the first two markers in the place of UMAP's coordinates."""
-    return merge_tree_of(values, np.ascontiguousarray(values[:, :2]), probabilities, FINENESS, seed)
+def merge_tree(
+    values: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    seed: int = 0,
+    source: NDArray[np.int32] | None = None,
+) -> MergeTree:
+    """The tree with the first two markers in the place of UMAP's coordinates, as many units as experts."""
+    tree = population_tree(
+        values,
+        np.ascontiguousarray(values[:, :2]),
+        np.zeros(len(values), np.int32) if source is None else source,
+        units=probabilities.shape[1],
+        valley=DEFAULT.valley,
+        populations=DEFAULT.populations,
+        seed=seed,
+    )
+    return merge_tree_of(probabilities, tree)
 
 
 def certain(expert: NDArray[np.integer], n_experts: int) -> NDArray[np.float32]:
@@ -278,7 +292,7 @@ def test_sets_at_the_same_place_are_one() -> None:
 def random_hierarchy(seed: int) -> ValleyHierarchy:
     values = np.random.default_rng(seed).normal(0, 2, (600, 3)).astype(np.float32)
     part = KMeans(12, n_init=1, random_state=seed).fit_predict(values).astype(np.int64)
-    return valley_hierarchy(values, part, seed)
+    return valley_hierarchy(values, part, np.zeros(600, np.int64), seed)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -309,5 +323,51 @@ def test_the_level_at_which_two_gaussians_come_together(apart: float, lowest: fl
     left to chance. Where there is no valley one part is as good as two.
     """
     values, part = gaussians([[0.0, 0.0], [apart, 0.0]], [4000, 4000], seed=1)
-    joined = valley_hierarchy(values, part, 0).joined[0, 1]
+    joined = valley_hierarchy(values, part, np.zeros(8000, np.int64), 0).joined[0, 1]
     assert lowest <= joined <= highest
+
+
+# --- valleys within files ---------------------------------------------------------------------------------------------
+
+
+def joined_in_files(left: list[float], right: list[float], shift: float, n_files: int = 2) -> float:
+    """The level at which two unit Gaussians come together whose cells lie ``shift`` further in each file."""
+    values, part = gaussians([left, right], [2000, 2000], seed=2)
+    origin = np.arange(len(values)) % n_files
+    values = values + (shift * origin)[:, None].astype(np.float32)
+    return float(valley_hierarchy(values, part, origin, 0).joined[0, 1])
+
+
+def test_a_shift_between_files_neither_makes_nor_hides_a_valley() -> None:
+    """Within each file two Gaussians 6 apart have a valley of 0.036, two at one place none, wherever it lies."""
+    for shift in (0.0, 3.0):
+        assert joined_in_files([0.0, 0.0], [6.0, 0.0], shift) <= 0.15
+        assert joined_in_files([0.0, 0.0], [0.0, 0.0], shift) >= 0.9
+
+
+def test_sets_without_a_common_file_are_two_only_if_a_marker_differs_much() -> None:
+    """Half a range apart they are two populations; as far apart as files shift, they are one."""
+    values, part = gaussians([[0.0, 0.0], [4.0, 0.0], [14.0, 0.0]], [1000, 1000, 1000], seed=3)
+    hierarchy = valley_hierarchy(values, part, (part == 1).astype(np.int64), 0)
+    # Sets 0 and 1 lie 4 of some 20 apart, in two files; 1 and 2, and 0 and 2, 10 and 14.
+    assert hierarchy.joined[0, 1] >= 0.9
+    assert hierarchy.joined[0, 2] <= 0.15
+    assert hierarchy.joined[1, 2] <= 0.15
+
+
+# --- where the tree is cut --------------------------------------------------------------------------------------------
+
+
+def n_populations(populations: int, size: int) -> int:
+    """How many clusters three populations of ``size`` are cut into, the first two 8 apart, the last two 3.2."""
+    values, _ = gaussians([[0.0, 0.0], [8.0, 0.0], [11.2, 0.0]], [size] * 3, seed=5)
+    source = np.zeros(len(values), np.int32)
+    tree = population_tree(values, values, source, units=60, valley=0.45, populations=populations, seed=0)
+    return int(tree.population.max()) + 1
+
+
+def test_shallow_valleys_are_followed_only_until_there_are_enough_populations() -> None:
+    """Unit Gaussians 8 apart have a valley of 0.001; those 3.2 apart one of 2 e^(−1.6²/2s) = 0.64 (s = 1 + 0.35²)."""
+    assert n_populations(2, 2500) == 2
+    assert n_populations(3, 2500) == 3
+    assert n_populations(3, 300) == 2  # of few cells, a shallow valley says nothing

@@ -272,3 +272,26 @@ def test_the_paper_presets_train(name: str) -> None:
     assert records[-1].step == 150
     assert records[-1].similarity < records[0].similarity
     assert network.decoder.bias_out.shape == (settings.experts, MARKERS)
+
+
+# --- populations ------------------------------------------------------------------------------------------------------
+
+
+def test_experts_learn_to_tell_populations_apart() -> None:
+    """A single part holds all cells, so that its term of eq. 7 asks for one expert: what is learned of the populations
+    is learned from their own term.
+    """
+    x, label = populations(600)
+    part = torch.zeros(600, dtype=torch.int64)
+    told = Similarity("partition", torch.zeros(600, 2), part, 2.0, 10, False, torch.from_numpy(label))
+    purity = {}
+    for weight in (0.0, 10.0):
+        settings = replace(SMALL, population_weight=weight, populations_from=0.0, steps=400)
+        network = build_network(MARKERS, settings, 0)
+        list(train(network, x, told, None, settings, 0))
+        with torch.inference_mode():
+            expert = network.assign(x).argmax(1).numpy()
+        counts = np.bincount(expert * 3 + label, minlength=18).reshape(6, 3)
+        purity[weight] = counts.max(1).sum() / 600
+    assert purity[10.0] > 0.95
+    assert purity[0.0] < 0.5

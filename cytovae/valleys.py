@@ -196,14 +196,14 @@ class _Sets:
 
     def _valley(self, half: int, a: int, b: int, weights: NDArray[np.float64]) -> float:
         see = [self.sample[index][1 - half] for index in (a, b)]
-        within: tuple[NDArray[np.float64], NDArray[np.float64]] | None = (
+        within = (
             _shared(self.file_count[half, a], self.file_count[half, b]),
             _shared(*(self.origins[rows].sum(0) for rows in see)),
         )
-        if self.origins.shape[1] == 1 or min(within[0].sum(), within[1].sum()) >= FEWEST_SHARED:
+        comparable = self.origins.shape[1] == 1 or min(within[0].sum(), within[1].sum()) >= FEWEST_SHARED
+        if comparable:
             apart = within[0] @ (self.file_mean[half, b] - self.file_mean[half, a]) / within[0].sum()  # (m,)
         else:
-            within = None
             apart = self.mean[half, b] - self.mean[half, a]
             if (np.abs(apart) / self.range).max() < BETWEEN_FILES:
                 return 1.0
@@ -214,7 +214,7 @@ class _Sets:
         line = np.linalg.solve(pooled, apart)  # (m,)
         seen = [self.values[rows] @ line for rows in see]
         share = [np.full(len(x), 1 / len(x)) for x in seen]
-        if within is not None:
+        if comparable:
             seen, share = self._aligned(see, seen, within[1])
         low, high = np.median(seen[0]), np.median(seen[1])
         if high <= low:

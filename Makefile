@@ -9,7 +9,7 @@ BENCH  ?= bench-output
 DATA   ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test bench bench-more clean
+.PHONY: help install demo check test docs bench bench-more clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ check: $(VENV)/installed ## ruff and mypy --strict
 
 test: check ## check, then every test (under ten minutes on two cores)
 	$(BIN)/python -m pytest
+
+docs: $(VENV)/installed ## docs/cli.md and the usage lines of the README, from --help
+	$(BIN)/python docs/make_cli.py
 
 bench: $(VENV)/installed ## the table of the README, on gated public data in $(DATA) (25 minutes on two cores)
 	$(BIN)/cytovae benchmark run --datasets public --data $(DATA) --methods cytovae,flowsom --seeds 5 --threads 1 --output $(BENCH)

@@ -18,11 +18,13 @@ from cytovae.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from cytovae.assignment import Assigner
-    from cytovae.fcs import FcsFile
+    from cytovae.event_files import EventFile
     from cytovae.fcs_copy import FcsWriter
+    from cytovae.interpolation import Interpolator
     from cytovae.modelfile import SavedModel
     from cytovae.names import ClusterNames
     from cytovae.outputs import AssignmentSink, AssignmentWriter, H5adWriter, OutputFormat
+    from cytovae.rows import Extras
     from cytovae.tables import ClusterSummary
 
 TABLES = ("abundance.csv", "cluster_medians.csv")
@@ -38,14 +40,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Study:
-    """What is assigned: files, where the markers are in each, what each is called, the model, and its clusters."""
+    """What is assigned: files as they are and as the model reads them (compensated, if it does), where the markers are
+    in each, what each is called, the model, its clusters, and what else is told of the cells.
+    """
 
-    files: "tuple[FcsFile, ...]"
+    raw: "tuple[EventFile, ...]"
+    files: "tuple[EventFile, ...]"
     columns: tuple[tuple[int, ...], ...]
     names: tuple[str, ...]
     saved: "SavedModel"
     n_clusters: int
-    populations: tuple[str, ...]
+    extras: "Extras"
 
 
 def assign_cli(
@@ -75,26 +80,29 @@ def assign_cli(
     clusters: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Cut into N clusters.", show_default="as trained")
     ] = None,
-    names: Annotated[
-        Path | None,
+    names: options.Names = None,
+    samples: options.Samples = None,
+    umap: Annotated[
+        bool,
         typer.Option(
-            metavar="CSV",
-            help="Table of cluster, name: clusters of one name become one, numbered anew by their size in training; "
-            "a column population is added.",
-            show_default=False,
+            "--umap",
+            help="Add UMAP coordinates, interpolated between the landmarks nearest in the latent space: "
+            "columns umap_1, umap_2; obsm X_umap; FCS channels.",
         ),
-    ] = None,
+    ] = False,
     tables: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write abundance.csv (cells per file and cluster) and cluster_medians.csv (all channels, raw) there.",
+            help="Write abundance.csv (cells per file and cluster) and cluster_medians.csv (all channels, not "
+            "transformed) there.",
             show_default=False,
         ),
     ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     gates: options.Gates = None,
+    zero_ungated: options.ZeroUngated = False,
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -103,7 +111,7 @@ def assign_cli(
     Markers are found by name, whatever their order. A row for each event, in the order of the file: file, event
     (from 0), cluster (from 1), probability (of that cluster), p_1 … p_K.
 
-    For example: cytovae assign model/ *.fcs -o with_clusters/ --format fcs --tables tables/
+    Example: cytovae assign model/ sample_data/*.fcs -o with_clusters/ --format fcs --tables tables/
     """
     from cytovae.outputs import output_format, read_names
     from cytovae.panel import columns_of
@@ -111,15 +119,20 @@ def assign_cli(
 
     is_folder = output.endswith(("/", os.sep)) or Path(output).is_dir()
     form = output_format(output, kind or ("parquet" if is_folder else None))
-    inputs = _inputs(model, files, names, gates)
+    files = list(options.named_files(files))
+    if umap and form in ("clr", "flowjo-csv"):
+        raise UsageError(f"{form} has no place for UMAP coordinates; leave --umap out or choose another format")
+    inputs = _inputs(model, files, (names, samples), gates)
     jobs = _jobs(output, files, form, inputs, is_folder=is_folder, force=force)
     if tables is not None:
         _check_tables(tables, jobs, inputs, force=force)
 
     from cytovae.assignment import Assigner
+    from cytovae.interpolation import Interpolator
     from cytovae.learning import resolve_device
-    from cytovae.modelfile import load_model, use_threads
+    from cytovae.modelfile import load_landmark_places, load_model, use_threads
     from cytovae.names import name_clusters
+    from cytovae.rows import Extras
     from cytovae.tables import ClusterSummary
 
     place = resolve_device(device)
@@ -128,9 +141,12 @@ def assign_cli(
         saved = replace(saved, model=saved.model.with_clusters(clusters))
     n_clusters = saved.model.n_clusters
     named = name_clusters(read_names(names, n_clusters), saved.model.cluster_cells) if names else None
-    opened = options.open_files(files)
+    raw = options.open_files(files)
+    opened = tuple(saved.compensation.of(file) for file in raw)
     columns = [columns_of(saved.panel, file).tolist() for file in opened]
-    labels = options.read_spec(gates, opened) if gates is not None else None
+    labels = options.read_spec(gates, raw, zero_ungated=zero_ungated) if gates is not None else None
+    sheet = options.sheet_of(samples, raw)
+    interpolator = Interpolator(load_landmark_places(model)) if umap else None
     options.warn_about(opened, columns, saved.panel, saved.transform)
 
     workers = options.n_threads(threads)
@@ -138,7 +154,8 @@ def assign_cli(
     assigner = Assigner(saved.model, place)
     called = file_names(opened)
     populations = named.populations if named else ()
-    study = Study(opened, tuple(map(tuple, columns)), called, saved, len(populations) or n_clusters, populations)
+    extras = Extras(populations, sheet, tells_novelty(assigner), umap)
+    study = Study(raw, opened, tuple(map(tuple, columns)), called, saved, len(populations) or n_clusters, extras)
     summary = (
         ClusterSummary(
             dict(zip(called, opened, strict=True)),
@@ -146,6 +163,7 @@ def assign_cli(
             saved.panel.names,
             study.n_clusters,
             populations=populations,
+            samples=sheet,
         )
         if tables is not None
         else None
@@ -169,6 +187,7 @@ def assign_cli(
                         workers,
                         sinks,
                         named,
+                        interpolator,
                         quiet=quiet,
                     )
             if isinstance(job.target, Path) and not quiet:
@@ -186,7 +205,7 @@ def assign_cli(
 
 
 def assign_file(
-    file: "FcsFile",
+    file: "EventFile",
     columns: Sequence[int],
     name: str,
     saved: "SavedModel",
@@ -194,6 +213,7 @@ def assign_file(
     workers: int,
     sinks: "Sequence[AssignmentSink]" = (),
     named: "ClusterNames | None" = None,
+    interpolator: "Interpolator | None" = None,
     *,
     quiet: bool = False,
 ) -> NDArray[np.int32]:
@@ -209,7 +229,11 @@ def assign_file(
     cluster = np.empty(file.n_events, dtype=np.int32)
     probability, done = 0.0, 0
     with console.meter(name, file.n_events) if not quiet else nullcontext() as meter:
-        for found in assigned_chunks(file, columns, saved.panel.names, saved.transform, assigner, workers=workers):
+        markers, transform = saved.panel.names, saved.transform
+        chunks = assigned_chunks(
+            file, columns, markers, transform, assigner, workers=workers, interpolator=interpolator
+        )
+        for found in chunks:
             part = named.apply(found) if named is not None else found
             for sink in sinks:
                 sink.write(name, done, part)
@@ -228,10 +252,16 @@ def assign_file(
     return cluster
 
 
-def _inputs(model: Path, files: Sequence[Path], names: Path | None, gates: str | None) -> tuple[Path, ...]:
+def tells_novelty(assigner: "Assigner") -> bool:
+    """Whether the model says of cells how unlike those of training they are."""
+    one_cell = np.zeros((1, len(assigner.markers)), dtype=np.float32)
+    return assigner.assign(one_cell).novelty is not None
+
+
+def _inputs(model: Path, files: Sequence[Path], tables: Sequence[Path | None], gates: str | None) -> tuple[Path, ...]:
     """What is read, and must not be written to: the model's folder and single files."""
     beside = [file.with_suffix(".gates.csv") for file in files] if gates == options.BESIDE else []
-    single = [path for path in (names, Path(gates) if gates else None) if path is not None and path.is_file()]
+    single = [path for path in (*tables, Path(gates) if gates else None) if path is not None and path.is_file()]
     return tuple(path.resolve() for path in (model, *files, *beside, *single))
 
 
@@ -271,13 +301,13 @@ def _writer(
     from cytovae.outputs import AssignmentWriter, H5adWriter
 
     n_rows = sum(study.files[index].n_events for index in job.files)
-    n_clusters, populations = study.n_clusters, study.populations
+    n_clusters, extras = study.n_clusters, study.extras
     if form != "fcs" and form != "h5ad":
-        return AssignmentWriter(job.target, form, n_clusters, n_rows, populations=populations, force=force)
+        return AssignmentWriter(job.target, form, n_clusters, n_rows, extras=extras, force=force)
     if not isinstance(job.target, Path):
         raise UsageError(f"{form} cannot go to standard output")
     if form == "fcs":
-        return FcsWriter(job.target, study.files[job.files[0]], n_clusters, populations=populations, force=force)
+        return FcsWriter(job.target, study.raw[job.files[0]], n_clusters, extras=extras, force=force)
     saved = study.saved
 
     def read(name: str, first: int, stop: int) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
@@ -288,12 +318,11 @@ def _writer(
     about = {
         "version": __version__,
         "transform": saved.transform.kind,
+        "compensation": saved.compensation.source,
         "n_clusters": n_clusters,
         "settings": asdict(saved.model.settings),
     }
-    return H5adWriter(
-        job.target, saved.panel, n_clusters, n_rows, read, about=about, populations=populations, force=force
-    )
+    return H5adWriter(job.target, saved.panel, n_clusters, n_rows, read, about=about, extras=extras, force=force)
 
 
 def _check_tables(folder: Path, jobs: Sequence[Job], inputs: Sequence[Path], *, force: bool) -> None:

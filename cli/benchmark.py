@@ -2,24 +2,33 @@
 
 import signal
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cytovae.cli import console, score
+from cytovae.cli import console, options, score
+from cytovae.cli.config import ConfiguredCommand
 from cytovae.errors import UsageError
 
 if TYPE_CHECKING:
     from cytovae.benchmark.datasets import DataSet
     from cytovae.benchmark.job import Job
 
-app = typer.Typer(help="Scores of methods side by side on the same cells.", no_args_is_help=True)
-paper = typer.Typer(help="Repeat the paper's experiments on its data.", no_args_is_help=True)
+app = typer.Typer(
+    help="Scores of methods side by side on the same cells.\n\n"
+    "Example: cytovae benchmark run sample_data/*.fcs -o results",
+    no_args_is_help=True,
+)
+paper = typer.Typer(
+    help="Repeat the paper's experiments on its data.\n\n"
+    "Example: cytovae benchmark paper weber --data weber_fcs -o weber",
+    no_args_is_help=True,
+)
 app.add_typer(paper, name="paper")
-app.command("score")(score.score_cli)
+app.command("score", cls=ConfiguredCommand)(score.score_cli)
 
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of results; a run that was stopped goes on there.")
@@ -45,7 +54,7 @@ Data = Annotated[
 ]
 
 
-@app.command("run")
+@app.command("run", cls=ConfiguredCommand)
 def run_cli(
     output: Output,
     files: Annotated[
@@ -92,11 +101,14 @@ def run_cli(
     time_limit: TimeLimit = None,
     steps: Steps = None,
     device: Device = "cpu",
+    quiet: options.Quiet = False,
 ) -> None:
     """Run methods on the same cells and score them against manual gates.
 
     Each method, seed and data set is a job in a process of its own; what is finished stays, so that the same command
     goes on where it was stopped. In the end DIR holds results.parquet, results.json, table.md and scores.png.
+
+    Example: cytovae benchmark run sample_data/*.fcs --methods cytovae,flowsom --seeds 3 -o results
     """
     from cytovae.benchmark.job import Protocol
     from cytovae.benchmark.runner import plan
@@ -125,20 +137,24 @@ def run_cli(
         device=device,
         numbers=_numbers(clusters),
     )
-    if _work(planned, output, jobs, time_limit, list_jobs, job):
-        _write_tables(output)
+    if _work(planned, output, jobs, time_limit, list_jobs, job, quiet=quiet):
+        _write_tables(output, quiet=quiet)
 
 
-@app.command("table")
+@app.command("table", cls=ConfiguredCommand)
 def table_cli(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of results.", exists=True, file_okay=False)],
+    quiet: options.Quiet = False,
 ) -> None:
-    """Rebuild the tables and the picture of a folder of results, and print the tables."""
-    _write_tables(folder)
+    """Rebuild the tables and the picture of a folder of results, and print the tables.
+
+    Example: cytovae benchmark table results
+    """
+    _write_tables(folder, quiet=quiet)
     typer.echo((folder / "table.md").read_text("utf-8"))
 
 
-@paper.command("weber")
+@paper.command("weber", cls=ConfiguredCommand)
 def weber_cli(
     data: Data,
     output: Output,
@@ -153,11 +169,14 @@ def weber_cli(
     time_limit: TimeLimit = None,
     steps: Steps = None,
     device: Device = "cpu",
+    quiet: options.Quiet = False,
 ) -> None:
     """Table 2: the four data sets of Weber & Robinson, from their published FCS files, with the paper's settings.
 
     All cells are clustered, gated ones scored. Prints the paper's row, Weber & Robinson's rows, ours and FlowSOM's,
     each score in a table of its own.
+
+    Example: cytovae benchmark paper weber --data weber_fcs --seeds 5 -o weber
     """
     from cytovae.benchmark.job import Protocol
     from cytovae.benchmark.paper import weber_sets, weber_tables
@@ -174,14 +193,14 @@ def weber_cli(
         device=device,
         numbers=_numbers(clusters),
     )
-    if _work(planned, output, jobs, time_limit, list_jobs, job):
-        _write_tables(output)
+    if _work(planned, output, jobs, time_limit, list_jobs, job, quiet=quiet):
+        _write_tables(output, quiet=quiet)
         text = weber_tables(read_rows(output))
         write_whole(output / "weber.md", text)
         typer.echo(text)
 
 
-@paper.command("bodenmiller")
+@paper.command("bodenmiller", cls=ConfiguredCommand)
 def bodenmiller_cli(
     data: Data,
     output: Output,
@@ -195,11 +214,14 @@ def bodenmiller_cli(
     time_limit: TimeLimit = None,
     steps: Steps = None,
     device: Device = "cpu",
+    quiet: options.Quiet = False,
 ) -> None:
     """Table A1: wells of Bodenmiller et al. 2012 (FCS files with gates beside them), with the paper's settings.
 
     Ten surface markers, populations of 30 cells or more. cytovae learns from 80 % of a well and is scored on the rest;
     the other methods are scored both ways, on all cells (as the paper did) and on the same held-out cells.
+
+    Example: cytovae benchmark paper bodenmiller --data bodenmiller2012 -o bodenmiller
     """
     from cytovae.benchmark.paper import ALL_CELLS, HELD_OUT, bodenmiller_table, bodenmiller_wells
     from cytovae.benchmark.runner import plan, read_rows, write_whole
@@ -211,8 +233,8 @@ def bodenmiller_cli(
     others = [method for method in names if not method.startswith("cytovae")]
     if others:
         planned += plan(wells, others, seeds, ALL_CELLS, threads=threads, numbers=numbers)
-    if _work(planned, output, jobs, time_limit, list_jobs, job):
-        _write_tables(output)
+    if _work(planned, output, jobs, time_limit, list_jobs, job, quiet=quiet):
+        _write_tables(output, quiet=quiet)
         text = bodenmiller_table(read_rows(output))
         write_whole(output / "bodenmiller.md", text)
         typer.echo(text)
@@ -275,7 +297,14 @@ def _from_files(
 
 
 def _work(
-    planned: "Sequence[Job]", folder: Path, at_once: int, time_limit: float | None, list_only: bool, one: int | None
+    planned: "Sequence[Job]",
+    folder: Path,
+    at_once: int,
+    time_limit: float | None,
+    list_only: bool,
+    one: int | None,
+    *,
+    quiet: bool,
 ) -> bool:
     """List the jobs, or do one, or do all that are not done. Returns whether all were asked for."""
     from cytovae.benchmark.runner import prepare, row_file, run_jobs
@@ -289,16 +318,17 @@ def _work(
     prepare(folder)
     chosen = planned if one is None else planned[one : one + 1]
     done = sum(row_file(folder, job).exists() for job in chosen)
-    if done:
+    if done and not quiet:
         console.say(f"{done} of {len(chosen)} jobs are finished already")
     signal.signal(signal.SIGTERM, _terminated)
     with (
-        console.meter("benchmark", len(chosen)) as meter,
+        console.meter("benchmark", len(chosen)) if not quiet else nullcontext() as meter,
         closing(run_jobs(chosen, folder, at_once=at_once, time_limit=time_limit)) as results,
     ):
         for job, rows in results:
             done += 1
-            meter.update(done, job.title)
+            if meter is not None:
+                meter.update(done, job.title)
             for row in rows:
                 if row.status != "ok":
                     console.warn(f"{job.title}: {row.reason}")
@@ -310,10 +340,12 @@ def _terminated(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(143)
 
 
-def _write_tables(folder: Path) -> None:
+def _write_tables(folder: Path, *, quiet: bool) -> None:
     from cytovae.benchmark.tables import write_tables
 
     written = write_tables(folder)
+    if quiet:
+        return
     console.say(f"wrote {', '.join(str(path) for path in written)}")
     if (folder / "scores.png") not in written:
         console.say("no picture: it needs matplotlib (pip install 'cytovae[report]')")

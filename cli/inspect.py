@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,17 +16,19 @@ from rich.table import Table
 from rich.text import Text
 
 from cytovae.channels import channel_uses
-from cytovae.cli import console
+from cytovae.cli import console, options
+from cytovae.compensation import spillover_of
 from cytovae.errors import InputError
-from cytovae.fcs import FcsFile, open_fcs
+from cytovae.event_files import EventFile, open_events
 from cytovae.gates import gates_beside
 from cytovae.study import has_spillover
-from cytovae.transform import looks_transformed, suggested_cofactor, transform_warning
+from cytovae.transform import ValueScale, looks_transformed, suggested_cofactor, transform_warning, value_scale
 
 SCHEMA_VERSION = 1
 _EVENTS_AT_ONCE = 50_000
 _EVENTS_FOR_QUANTILES = 20_000
 _DEFAULT_COFACTOR = 5.0
+_MOST_FILES = 4  # named in one line
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class FileSummary:
     events: int
     gates: str | None
     spillover: bool
+    spillover_channels: tuple[str, ...]
+    scale: str
     transformed: bool
     suggested_cofactor: float | None
     warning: str | None
@@ -73,38 +76,50 @@ class PanelDifference:
     missing: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ChannelDifference:
+    """A marker that is on different channels ($PnN) in several files: the files by channel."""
+
+    marker: str
+    channels: dict[str, tuple[str, ...]]
+
+
 def inspect_cli(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="FCS files.", show_default=False)],
+    files: options.Files,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Show channels, markers, ranges and warnings of FCS files, and where their panels differ."""
+    """Show channels, markers, ranges and warnings of FCS files, and where their panels differ.
+
+    Example: cytovae inspect sample_data/*.fcs --json | jq '.files[].events'
+    """
     summaries: list[FileSummary] = []
     refused: list[InputError] = []
-    for path in files:
+    for path in options.named_files(files, allow_twice=True):
         try:
-            summaries.append(summarise(open_fcs(path)))
+            summaries.append(summarise(open_events(path)))
         except InputError as error:
             refused.append(error)
-    differences = panel_differences(summaries)
+    differences, moved = panel_differences(summaries), channel_differences(summaries)
     if as_json:
         report = {
             "schema_version": SCHEMA_VERSION,
             "files": [asdict(summary) for summary in summaries],
             "panel_differences": [asdict(difference) for difference in differences],
+            "channel_differences": [asdict(difference) for difference in moved],
         }
         typer.echo(json.dumps(report, indent=2, allow_nan=False))
     else:
         for summary in summaries:
             _show_file(summary)
         if len(summaries) > 1:
-            _show_differences(differences, len(summaries))
+            _show_differences(differences, moved, len(summaries))
     for refusal in refused[:-1]:
         console.say(f"error: {refusal}")
     if refused:
         raise refused[-1]
 
 
-def summarise(file: FcsFile) -> FileSummary:
+def summarise(file: EventFile) -> FileSummary:
     """Everything `inspect` knows about one file. All events are read, a chunk at a time."""
     n_channels = len(file.channels)
     lowest, highest = np.full(n_channels, np.inf), np.full(n_channels, -np.inf)
@@ -126,6 +141,12 @@ def summarise(file: FcsFile) -> FileSummary:
     values: NDArray[Any] = np.concatenate(thinned)[:, columns] if thinned else np.empty((0, len(columns)))
     beside = gates_beside(file.path)
     keywords = {key.lstrip("$"): value for key, value in file.keywords.items()}
+    notes = list(file.notes)
+    spillover = None
+    try:
+        spillover = spillover_of(file)
+    except InputError as error:
+        notes.append(f"its spillover matrix cannot be used: {error.found}.")
     return FileSummary(
         file=str(file.path),
         version=file.version,
@@ -133,10 +154,12 @@ def summarise(file: FcsFile) -> FileSummary:
         events=file.n_events,
         gates=str(beside) if beside else None,
         spillover=has_spillover(file),
+        spillover_channels=spillover.channels if spillover is not None else (),
+        scale=value_scale(values).value,
         transformed=looks_transformed(values),
         suggested_cofactor=suggested_cofactor(values),
         warning=transform_warning(values, names, _DEFAULT_COFACTOR),
-        notes=tuple(file.notes),
+        notes=tuple(notes),
         channels=tuple(
             ChannelSummary(
                 number=use.channel.index + 1,
@@ -178,6 +201,23 @@ def panel_differences(summaries: Sequence[FileSummary]) -> tuple[PanelDifference
     )
 
 
+def channel_differences(summaries: Sequence[FileSummary]) -> tuple[ChannelDifference, ...]:
+    """The markers that are on one channel in some files and on another in others; they are found by name there, too."""
+    spelled: dict[str, str] = {}
+    places: dict[str, dict[str, list[str]]] = {}
+    for summary in summaries:
+        for channel in summary.channels:
+            if channel.used:
+                key = "".join(channel.marker.casefold().split())
+                spelled.setdefault(key, channel.marker)
+                places.setdefault(key, {}).setdefault(channel.name, []).append(summary.file)
+    return tuple(
+        ChannelDifference(spelled[key], {name: tuple(files) for name, files in found.items()})
+        for key, found in places.items()
+        if len(found) > 1 and len({file for files in found.values() for file in files}) > 1
+    )
+
+
 def _show_file(summary: FileSummary) -> None:
     """One file as a headed table. Names come from files, so none is read as markup."""
     n_used = sum(channel.used for channel in summary.channels)
@@ -211,14 +251,15 @@ def _show_file(summary: FileSummary) -> None:
         wide = Console(file=console.results.file, width=10_000)
         wide.print(table, width=Measurement.get(wide, wide.options, table).maximum)
 
-    if summary.suggested_cofactor is not None:
-        console.results.print(f"suggested cofactor: {summary.suggested_cofactor:g}", markup=False)
-    if summary.gates:
-        console.results.print(f"manual gates: {summary.gates}", markup=False)
-    if summary.spillover:
-        console.results.print(
-            "note: the file carries a spillover matrix; its values may not be compensated", markup=False
-        )
+    said = {
+        "values": "cannot be told" if summary.scale == ValueScale.UNKNOWN.value else f"look {summary.scale}",
+        "suggested cofactor": "" if summary.suggested_cofactor is None else f"{summary.suggested_cofactor:g}",
+        "spillover matrix": _spell_spillover(summary),
+        "manual gates": summary.gates or "",
+    }
+    for name, text in said.items():
+        if text:
+            console.results.print(f"{name}: {text}", markup=False)
     for note in (*summary.notes, *([summary.warning] if summary.warning else [])):
         console.results.print(f"note: {note}", markup=False)
     console.results.print()
@@ -228,10 +269,30 @@ def _spell(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
-def _show_differences(differences: Sequence[PanelDifference], n_files: int) -> None:
+def _spell_spillover(summary: FileSummary) -> str:
+    if not summary.spillover:
+        return "none"
+    of = f" of {len(summary.spillover_channels)} channels" if summary.spillover_channels else ""
+    return f"yes{of}; values may not be compensated yet (train --compensate file does it)"
+
+
+def _show_differences(differences: Sequence[PanelDifference], moved: Sequence[ChannelDifference], n_files: int) -> None:
     if not differences:
         console.results.print(f"all {n_files} files have the same markers")
-        return
-    console.results.print(f"{len(differences)} markers are not in all {n_files} files:", style="bold")
+    else:
+        console.results.print(f"{len(differences)} markers are not in all {n_files} files:", style="bold")
     for difference in differences:
-        console.results.print(f"  {difference.marker}: missing in {', '.join(difference.missing)}", markup=False)
+        fewer = min(difference.missing, difference.files, key=len)
+        what = "missing in" if fewer is difference.missing else "only in"
+        console.results.print(f"  {difference.marker}: {what} {_some(fewer)}", markup=False)
+    if moved:
+        console.results.print(f"{len(moved)} markers are on different channels:", style="bold")
+    for found in moved:
+        places = "; ".join(f"{channel} in {_some(files)}" for channel, files in found.channels.items())
+        console.results.print(f"  {found.marker}: {places}", markup=False)
+
+
+def _some(files: Sequence[str]) -> str:
+    """A few of the files by name, and how many more there are."""
+    more = len(files) - _MOST_FILES
+    return ", ".join(files[:_MOST_FILES]) + (f" and {more} more" if more > 0 else "")

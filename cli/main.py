@@ -9,11 +9,19 @@ import typer
 
 from cytovae import __version__
 from cytovae.cli import assign, benchmark, console, inspect, report, train
+from cytovae.cli.caches import away_from_home
+from cytovae.cli.config import ConfiguredCommand
 from cytovae.errors import CytovaeError
+
+ABOUT = """Cell populations from FCS files, found without being told how many.
+
+Options may also stand in the environment (--max-cells is CYTOVAE_MAX_CELLS) and in a TOML file (--config); the command
+line counts most, then the environment, then the file.
+
+Example: cytovae train sample_data/*.fcs -o model && cytovae report model -o report.html"""
 
 app = typer.Typer(
     name="cytovae",
-    help="Cell populations from FCS files, found without being told how many.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -25,19 +33,19 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help="\n\n".join(" ".join(part.split()) for part in ABOUT.split("\n\n")))
 def main(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Cell populations from FCS files, found without being told how many."""
+    """Run one of the commands."""
 
 
-app.command("inspect")(inspect.inspect_cli)
-app.command("train")(train.train_cli)
-app.command("assign")(assign.assign_cli)
-app.command("report")(report.report_cli)
+app.command("inspect", cls=ConfiguredCommand)(inspect.inspect_cli)
+app.command("train", cls=ConfiguredCommand)(train.train_cli)
+app.command("assign", cls=ConfiguredCommand)(assign.assign_cli)
+app.command("report", cls=ConfiguredCommand)(report.report_cli)
 app.add_typer(benchmark.app, name="benchmark")
 
 
@@ -46,7 +54,8 @@ def run() -> None:
     # An exception on the way out lets every block that is writing something take it away again.
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        app()
+        with away_from_home():
+            app()
     except CytovaeError as error:
         console.talk.print(f"error: {error}", markup=False, style="red")
         _let_go_of_stdout()

@@ -27,9 +27,12 @@ def report_cli(
     ],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE...]", help="FCS files.", show_default="those it learned from"),
+        typer.Argument(metavar="FILE...", help=options.FILES_HELP, show_default="those it learned from"),
     ] = None,
     gates: options.Gates = None,
+    zero_ungated: options.ZeroUngated = False,
+    names: options.Names = None,
+    samples: options.Samples = None,
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the same pictures as PNG and SVG.")
     ] = None,
@@ -50,13 +53,15 @@ def report_cli(
     Heatmap, UMAP, marker distributions, abundance per file, probabilities, the merge tree and the training; with
     --gates also how clusters and manual gates agree. Clusters are counted in all cells.
 
-    Example: cytovae report model/ *.fcs --gates beside -o report.html
+    Example: cytovae report model/ sample_data/*.fcs --gates beside -o report.html
     """
     from cytovae.outputs import check_target
 
     began = perf_counter()
+    files = list(options.named_files(files)) if files else None
     if output != "-":
-        _check_place(Path(output), model, files or [])
+        tables = [path for path in (names, samples, Path(gates) if gates else None) if path is not None]
+        _check_place(Path(output), model, [*(files or []), *tables])
         check_target(Path(output), force=force)
     try:
         from cytovae.report.page import check_figures, render_page, write_figures, write_page
@@ -71,6 +76,8 @@ def report_cli(
     from cytovae.assignment import Assigner
     from cytovae.learning import resolve_device
     from cytovae.modelfile import load_model, use_threads
+    from cytovae.names import name_clusters
+    from cytovae.outputs import read_names
     from cytovae.panel import columns_of
     from cytovae.report.content import collect
     from cytovae.report.record import read_record
@@ -80,9 +87,12 @@ def report_cli(
     if clusters is not None:
         saved = replace(saved, model=saved.model.with_clusters(clusters))
     record = read_record(model)
-    opened = options.open_files(files or _inputs(record, model))
+    n_clusters = saved.model.n_clusters
+    named = name_clusters(read_names(names, n_clusters), saved.model.cluster_cells) if names else None
+    raw = options.open_files(files or _inputs(record, model))
+    opened = tuple(saved.compensation.of(file) for file in raw)
     columns = [columns_of(saved.panel, file).tolist() for file in opened]
-    labels = options.read_spec(gates, opened) if gates is not None else None
+    labels = options.read_spec(gates, raw, zero_ungated=zero_ungated) if gates is not None else None
     options.warn_about(opened, columns, saved.panel, saved.transform)
 
     workers = options.n_threads(threads)
@@ -95,6 +105,8 @@ def report_cli(
             opened,
             Assigner(saved.model, place),
             gates=labels,
+            names=named,
+            sheet=options.sheet_of(samples, raw),
             max_cells=max_cells,
             seed=seed,
             workers=workers,

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cytovae.cli import console
+from cytovae.cli import console, options
 
 if TYPE_CHECKING:
     from cytovae.metrics import ScoreReport
@@ -40,6 +40,7 @@ def score_cli(
         str | None,
         typer.Option("--channel", metavar="NAME", help="Column or channel of LABELS, if not `cluster`."),
     ] = None,
+    zero_ungated: options.ZeroUngated = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Score cluster labels, of cytovae or any other method, against manual gates.
@@ -51,12 +52,14 @@ def score_cli(
     F_weighted_clusters: each cluster with its best population, weighted by size.
 
     F1_mean: each population with a cluster of its own, all populations counting the same.
+
+    Example: cytovae benchmark score cells.parquet --gates sample_data/donor1_baseline.fcs --json
     """
     from cytovae.benchmark.labels import align_labels, read_gated_files, read_labels
     from cytovae.metrics import score
 
     found = read_labels(labels, channel)
-    truth = read_gated_files(gates)
+    truth = read_gated_files(gates, zero_is_ungated=zero_ungated)
     cluster = align_labels(found, truth.files, truth.sizes)
     if len(found) > len(cluster):
         console.say(f"{len(found) - len(cluster)} labels belong to other files than the gates and are left out")

@@ -20,11 +20,12 @@ from cytovae.errors import UsageError
 from cytovae.settings import PRESETS, Metric, Settings, preset
 
 if TYPE_CHECKING:
-    from cytovae.fcs import FcsFile
+    from cytovae.compensation import Compensation
+    from cytovae.event_files import EventFile
     from cytovae.learning import Learning
     from cytovae.modelfile import SavedModel
     from cytovae.panel import Panel
-    from cytovae.transform import Transform
+    from cytovae.transform import Logicle, Transform
 
 
 def train_cli(
@@ -42,8 +43,25 @@ def train_cli(
     exclude: Annotated[str | None, typer.Option(metavar="A,B", help="Markers to leave out.")] = None,
     cofactor: Annotated[float, typer.Option(help="Of arcsinh(x / cofactor): 5 for mass, 150 for flow cytometry.")] = 5,
     transform: Annotated[
-        Literal["arcsinh", "none"], typer.Option(help="none for values that are transformed already.")
+        Literal["arcsinh", "logicle", "none"],
+        typer.Option(help="logicle is for flow cytometry; none for values that are transformed already."),
     ] = "arcsinh",
+    logicle: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T,W,M,A",
+            help="Of --transform logicle: top of scale, linear, all, negative decades.",
+            show_default="262144,0.5,4.5,0",
+        ),
+    ] = None,
+    compensate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="file|CSV",
+            help="Take spillover off before the transform: by each file's own matrix ($SPILLOVER), or by one in a "
+            "table. The model does the same to files that are assigned.",
+        ),
+    ] = None,
     max_events_per_file: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Learn from at most N cells of each file.")
     ] = None,
@@ -75,6 +93,7 @@ def train_cli(
         int | None, typer.Option(min=0, metavar="N", help="Cells to train on, drawn from those read; 0 = all.")
     ] = None,
     gates: options.Gates = None,
+    zero_ungated: options.ZeroUngated = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     threads: Annotated[
@@ -94,6 +113,8 @@ def train_cli(
     the landmarks among them trained on; `cytovae assign` then assigns all cells.
 
     Settings that are not named are those of the preset.
+
+    Example: cytovae train sample_data/*.fcs -o model --exclude CD45 --gates beside
     """
     chosen = {
         "metric": metric, "similarity": similarity, "radius": radius, "neighbors": neighbors,
@@ -108,11 +129,14 @@ def train_cli(
     from cytovae.study import POOL, read_cells
     from cytovae.transform import Transform
 
+    files = list(options.named_files(files))
+    compensation = options.compensation_of(compensate)
     check_model_target(output, force=force)
     place = resolve_device(device)
     use_threads(threads, with_umap=True)
 
-    opened = options.open_files(files)
+    raw = options.open_files(files)
+    opened = tuple(compensation.of(file) for file in raw)
     resolved = resolve_panel(
         opened[0],
         markers=options.words(markers),
@@ -120,12 +144,14 @@ def train_cli(
         panel_csv=panel,
         cofactor=cofactor,
     )
-    scale = Transform(transform, resolved.cofactors)
+    scale = Transform(transform, resolved.cofactors, _logicle(logicle, transform))
     columns = [columns_in_study(resolved, file).tolist() for file in opened]
-    known = options.read_spec(labels, opened) if labels is not None else None
-    truth = options.read_spec(gates, opened) if gates is not None else None
+    known = options.read_spec(labels, raw, zero_ungated=zero_ungated) if labels is not None else None
+    truth = options.read_spec(gates, raw, zero_ungated=zero_ungated) if gates is not None else None
     if not quiet:
         console.say(describe_panel(resolved, scale))
+        if compensation.source != "none":
+            console.say(f"compensated by {describe_compensation(compensation)}")
     options.warn_about(opened, columns, resolved, scale)
 
     began = perf_counter()
@@ -156,7 +182,7 @@ def train_cli(
     seconds = {"reading": reading, **learning.seconds}
     per_file = np.bincount(cells.source, minlength=len(opened)).tolist()
     inputs = tuple(input_record(file, count) for file, count in zip(opened, per_file, strict=True))
-    saved = SavedModel(learning.model, resolved, scale)
+    saved = SavedModel(learning.model, resolved, scale, compensation)
     save_model(output, saved, learning, cells, RunRecord(tuple(sys.argv), seed, place, inputs, seconds), force=force)
 
     if not quiet:
@@ -175,8 +201,37 @@ def describe_panel(panel: "Panel", transform: "Transform") -> str:
         f"{marker.name} (/ {marker.cofactor:g})" if own and marker.cofactor != usual else marker.name
         for marker in panel.markers
     ]
-    scale = f"arcsinh(x / {usual:g})" if own else "values as they are"
+    scale = f"arcsinh(x / {usual:g})" if own else describe_transform(transform)
     return f"{len(panel)} markers, {scale}: {', '.join(names)}"
+
+
+def describe_transform(transform: "Transform") -> str:
+    """A transform without cofactors in a few words."""
+    if transform.kind != "logicle":
+        return "values as they are"
+    scale = transform.logicle
+    return f"logicle (T {scale.t:g}, W {scale.w:g}, M {scale.m:g}, A {scale.a:g})"
+
+
+def describe_compensation(compensation: "Compensation") -> str:
+    """Where the matrix comes from."""
+    if compensation.spillover is None:
+        return "each file's own matrix"
+    return f"one matrix of {len(compensation.spillover.channels)} channels"
+
+
+def _logicle(text: str | None, transform: str) -> "Logicle":
+    from cytovae.transform import Logicle
+
+    if text is None:
+        return Logicle()
+    if transform != "logicle":
+        raise UsageError(f"--logicle only means something with --transform logicle, not {transform}")
+    try:
+        t, w, m, a = (float(word) for word in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--logicle takes four numbers T,W,M,A, not {text!r}") from error
+    return Logicle(t, w, m, a)
 
 
 def summary(learning: "Learning", seconds: dict[str, float]) -> Table:
@@ -215,7 +270,7 @@ def _number_of_clusters(text: str) -> int | None:
     return int(text)
 
 
-def _labels_of_cells(known: GateLabels, cells: CellTable, files: "Sequence[FcsFile]") -> NDArray[np.int64]:
+def _labels_of_cells(known: GateLabels, cells: CellTable, files: "Sequence[EventFile]") -> NDArray[np.int64]:
     """The label of each cell of the pool, −1 = unknown; ``known`` has one for each event of all files in turn."""
     first = np.cumsum([0, *(file.n_events for file in files)])[:-1]
     return known.population[first[cells.source] + cells.event].astype(np.int64)
@@ -244,7 +299,7 @@ def _stages(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 def _show_scores(
     saved: "SavedModel",
-    files: "Sequence[FcsFile]",
+    files: "Sequence[EventFile]",
     columns: Sequence[list[int]],
     truth: GateLabels,
     device: str,

@@ -62,10 +62,14 @@ class Assignment:
     """Clusters of cells: ``cluster`` int32 (n_cells,), from 1; ``probabilities`` float32 (n_cells, n_clusters).
 
     Probabilities of a cell sum to 1; its cluster is the column of the largest, plus one (the lowest on a tie).
+    ``novelty`` float32 (n_cells,), where it is known, lies in [0, 1]: 1 is a cell unlike any seen in training.
+    ``coordinates`` float32 (n_cells, 2), where they were asked for, are the places on the UMAP of training.
     """
 
     cluster: NDArray[np.int32]
     probabilities: NDArray[np.float32]
+    novelty: NDArray[np.float32] | None = None
+    coordinates: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.cluster)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from cytovae.cells import UNGATED, GateLabels
 from cytovae.channels import find_channels, nearest_names
 from cytovae.errors import GateError
-from cytovae.fcs import FcsFile, open_fcs
+from cytovae.event_files import EventFile
+from cytovae.fcs import open_fcs
 
 # Spellings of "in no gate", without case and white space.
 _UNGATED = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null", "ungated", "unassigned", "notgated"})
@@ -32,7 +33,7 @@ def gates_beside(path: Path) -> Path | None:
 
 def read_gates(
     spec: str | Path,
-    file: FcsFile,
+    file: EventFile,
     *,
     names: Path | None = None,
     zero_is_ungated: bool = False,
@@ -48,7 +49,7 @@ def read_gates(
 
 
 def read_gates_of_files(
-    files: Sequence[FcsFile],
+    files: Sequence[EventFile],
     spec: str | Path | None = None,
     *,
     names: Path | None = None,
@@ -79,7 +80,7 @@ def read_gates_of_files(
     return _as_gates(_labels_of(spec, files, zero_is_ungated), names)
 
 
-def _labels_of(spec: str | Path, files: Sequence[FcsFile], zero_is_ungated: bool) -> list[str]:
+def _labels_of(spec: str | Path, files: Sequence[EventFile], zero_is_ungated: bool) -> list[str]:
     """One label for each event of ``files``, empty where ungated."""
     path = Path(spec)
     if path.is_dir():
@@ -145,7 +146,7 @@ class _Table:
     first_line_is_data: bool = False
 
 
-def _table(path: Path, files: Sequence[FcsFile]) -> list[str]:
+def _table(path: Path, files: Sequence[EventFile]) -> list[str]:
     n_events = sum(file.n_events for file in files)
     table = _read_parquet(path) if path.suffix.casefold() == ".parquet" else _read_csv(path, n_events)
     labels = _label_column(table)
@@ -226,7 +227,7 @@ def _label_column(table: _Table) -> Sequence[str]:
     )
 
 
-def _rows_of_file(table: _Table, labels: Sequence[str], file: FcsFile) -> list[str]:
+def _rows_of_file(table: _Table, labels: Sequence[str], file: EventFile) -> list[str]:
     """The labels of one file out of a table with a column ``file`` (its path, its name, or its name without suffix)."""
     accepted = {str(file.path), file.path.name, file.path.stem}
     rows = [row for row, name in enumerate(table.columns["file"]) if name.strip() in accepted]
@@ -245,7 +246,7 @@ def _rows_of_file(table: _Table, labels: Sequence[str], file: FcsFile) -> list[s
     return [labels[row] for row in rows]
 
 
-def _by_event(table: _Table, labels: Sequence[str], rows: Iterable[int], file: FcsFile) -> list[str]:
+def _by_event(table: _Table, labels: Sequence[str], rows: Iterable[int], file: EventFile) -> list[str]:
     """Labels put at their 0-based event; events that no row names are ungated."""
     placed: dict[int, str] = {}
     for row in rows:
@@ -266,7 +267,7 @@ def _by_event(table: _Table, labels: Sequence[str], rows: Iterable[int], file: F
 # --- a channel --------------------------------------------------------------------------------------------------------
 
 
-def _channel(name: str, file: FcsFile) -> list[str]:
+def _channel(name: str, file: EventFile) -> list[str]:
     """Labels from a channel of whole numbers; NaN is ungated."""
     found = find_channels(file.channels, name)
     if len(found) != 1:
@@ -287,7 +288,7 @@ def _channel(name: str, file: FcsFile) -> list[str]:
 # --- one FCS file per population --------------------------------------------------------------------------------------
 
 
-def _folder(folder: Path, files: Sequence[FcsFile], zero_is_ungated: bool) -> list[str]:
+def _folder(folder: Path, files: Sequence[EventFile], zero_is_ungated: bool) -> list[str]:
     """Labels from a folder: gates by file name, or one FCS file per population."""
     labels = []
     for file in files:
@@ -303,7 +304,7 @@ def _folder(folder: Path, files: Sequence[FcsFile], zero_is_ungated: bool) -> li
     return labels
 
 
-def _populations(folder: Path, file: FcsFile) -> list[str]:
+def _populations(folder: Path, file: EventFile) -> list[str]:
     """Labels from FCS files that each hold the events of one population, found in ``file`` by their exact values.
 
     Events with equal values in every channel cannot be told apart; as many of them are labelled, from the first on, as
@@ -349,7 +350,7 @@ def _populations(folder: Path, file: FcsFile) -> list[str]:
     return labels
 
 
-def _shared_channels(file: FcsFile, populations: Sequence[FcsFile], folder: Path) -> list[str]:
+def _shared_channels(file: EventFile, populations: Sequence[EventFile], folder: Path) -> list[str]:
     """``$PnN`` of the channels that all files have once."""
     shared = [channel.name for channel in file.channels]
     for fcs in (file, *populations):
@@ -365,7 +366,7 @@ def _shared_channels(file: FcsFile, populations: Sequence[FcsFile], folder: Path
     return shared
 
 
-def _row_keys(file: FcsFile, names: Sequence[str]) -> NDArray[np.void]:
+def _row_keys(file: EventFile, names: Sequence[str]) -> NDArray[np.void]:
     """Each event's values in the channels ``names`` as one opaque, comparable item; shape (n_events,)."""
     column = {channel.name: channel.index for channel in file.channels}
     values = np.ascontiguousarray(file.read([column[name] for name in names]), dtype=np.float32)

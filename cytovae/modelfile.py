@@ -28,16 +28,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from cytovae import __version__
+from cytovae.assignment import Assigner
 from cytovae.cells import CellTable
+from cytovae.compensation import NO_COMPENSATION, Compensation, Spillover
 from cytovae.errors import InputError, ModelError, NumericalError, OutputError, UsageError
-from cytovae.fcs import FcsFile
+from cytovae.event_files import EventFile
+from cytovae.interpolation import LandmarkPlaces
+from cytovae.latent import latent_codes
 from cytovae.model import MoeSimVae
 from cytovae.panel import Marker, Panel
 from cytovae.resolution import MergeTree
 from cytovae.settings import Settings, settings_from_dict, settings_to_dict
 from cytovae.trained import TrainedModel
 from cytovae.training import build_network
-from cytovae.transform import Scaling, Transform
+from cytovae.transform import Logicle, Scaling, Transform
 
 if TYPE_CHECKING:
     from cytovae.learning import Learning
@@ -55,11 +59,14 @@ _AGAIN = "Train the model again, or take an unchanged copy of its folder"
 
 @dataclass(frozen=True, eq=False)
 class SavedModel:
-    """What a model folder holds for assigning: the model, the panel to look for in files, and the transform."""
+    """What a model folder holds for assigning: the model, the panel to look for in files, and how their raw values
+    become what the model sees: compensation first, then the transform.
+    """
 
     model: TrainedModel
     panel: Panel
     transform: Transform
+    compensation: Compensation = NO_COMPENSATION
 
     def __post_init__(self) -> None:
         if self.panel.names != self.model.markers or len(self.transform.cofactors) != len(self.panel):
@@ -88,7 +95,7 @@ class RunRecord:
     seconds: Mapping[str, float]
 
 
-def input_record(file: FcsFile, cells: int) -> InputRecord:
+def input_record(file: EventFile, cells: int) -> InputRecord:
     """The record of ``file``, of which ``cells`` cells were read for training."""
     try:
         with file.path.open("rb") as stream:
@@ -214,10 +221,18 @@ def _description(saved: SavedModel) -> dict[str, object]:
         "schema_version": SCHEMA_VERSION,
         "markers": [asdict(marker) for marker in saved.panel.markers],
         "transform": saved.transform.kind,
+        **({"logicle": asdict(saved.transform.logicle)} if saved.transform.kind == "logicle" else {}),
+        "compensation": _described(saved.compensation),
         "n_clusters": saved.model.n_clusters,
         "n_same": saved.model.tree.n_same,
         "settings": settings_to_dict(saved.model.settings),
     }
+
+
+def _described(compensation: Compensation) -> dict[str, object]:
+    spillover = compensation.spillover
+    matrix = {} if spillover is None else {"channels": spillover.channels, "matrix": spillover.values.tolist()}
+    return {"source": compensation.source, **matrix}
 
 
 def _run(run: RunRecord, folder: Path) -> dict[str, object]:
@@ -251,11 +266,13 @@ def _write_history(path: Path, learning: "Learning") -> None:
 
 def _write_landmarks(path: Path, learning: "Learning", cells: CellTable) -> None:
     landmarks = cells.take(learning.landmarks)
+    codes = latent_codes(Assigner(learning.model), landmarks.values)
     table = {
         "file": pa.array(np.array(cells.files, dtype=object)[landmarks.source], pa.string()),
         "event": pa.array(landmarks.event),
         "umap_1": pa.array(np.ascontiguousarray(learning.coordinates[:, 0], dtype=np.float32)),
         "umap_2": pa.array(np.ascontiguousarray(learning.coordinates[:, 1], dtype=np.float32)),
+        **{f"z_{number}": pa.array(np.ascontiguousarray(code)) for number, code in enumerate(codes.T, start=1)},
     }
     parquet.write_table(pa.table(table), path)
 
@@ -282,11 +299,12 @@ def load_model(path: Path) -> SavedModel:
         )
     panel = _read_panel(description)
     settings = _read_settings(description)
+    compensation = _read_compensation(description)
     kind = description.text("transform")
     network = _empty_network(len(panel), settings, description)
     arrays = _read_arrays(_member(path, WEIGHTS), network, len(panel), settings.experts)
     try:
-        transform = Transform(kind, panel.cofactors)  # type: ignore[arg-type]
+        transform = Transform(kind, panel.cofactors, _read_logicle(description))  # type: ignore[arg-type]
         scaling = Scaling(arrays["scaling.low"], arrays["scaling.high"])
     except UsageError as error:
         raise ModelError(f"{path}: {error}. {_AGAIN}.") from error
@@ -304,7 +322,27 @@ def load_model(path: Path) -> SavedModel:
     network.load_state_dict(weights, assign=True)
     network.requires_grad_(False).eval()
     _check_sums(path)
-    return SavedModel(TrainedModel(network, settings, panel.names, scaling, tree, n_clusters), panel, transform)
+    return SavedModel(
+        TrainedModel(network, settings, panel.names, scaling, tree, n_clusters), panel, transform, compensation
+    )
+
+
+def load_landmark_places(folder: Path) -> LandmarkPlaces:
+    """Where training put the landmarks of the model in ``folder``: their latent codes and UMAP coordinates.
+
+    Raises :class:`ModelError` where they are not there or cannot be used.
+    """
+    path = _member(folder, LANDMARKS)
+    try:
+        table = parquet.read_table(path)
+        codes = [name for name in table.column_names if name.startswith("z_")]
+        parts = [
+            np.stack([table.column(name).to_numpy() for name in names], axis=1).astype(np.float32)
+            for names in (codes, ("umap_1", "umap_2"))
+        ]
+        return LandmarkPlaces(*parts)
+    except (OSError, pa.ArrowException, KeyError, ValueError, UsageError) as error:
+        raise ModelError(f"{path} does not say where training put the landmarks: {error}. {_AGAIN}.") from error
 
 
 def _member(folder: Path, name: str) -> Path:
@@ -387,6 +425,32 @@ def _read_panel(description: _Fields) -> Panel:
         return Panel(tuple(markers))
     except UsageError as error:
         raise description.error("markers", str(error), "different markers, at least one") from error
+
+
+def _read_logicle(description: _Fields) -> Logicle:
+    if "logicle" not in description.content:
+        return Logicle()
+    found = _Fields(description.path, description.of_type("logicle", dict, "T, W, M and A"), "logicle.")
+    try:
+        return Logicle(**{name: found.number(name) for name in ("t", "w", "m", "a")})
+    except UsageError as error:
+        raise description.error("logicle", str(error), "parameters of the scale") from error
+
+
+def _read_compensation(description: _Fields) -> Compensation:
+    if "compensation" not in description.content:
+        return Compensation()
+    content = description.of_type("compensation", dict, "what was done to the files")
+    found = _Fields(description.path, content, "compensation.")
+    spillover = None
+    try:
+        if "matrix" in content:
+            rows = found.of_type("matrix", list, "a matrix")
+            channels = found.of_type("channels", list, "names of channels")
+            spillover = Spillover(tuple(map(str, channels)), np.array(rows, dtype=np.float64))
+        return Compensation(found.text("source"), spillover)  # type: ignore[arg-type]
+    except (UsageError, ValueError, TypeError) as error:
+        raise description.error("compensation", str(error), "none, file, or a matrix that can be inverted") from error
 
 
 def _read_settings(description: _Fields) -> Settings:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ class ClusterNames:
         p = np.zeros((len(assignment), len(self.populations)), dtype=np.float32)
         for old, new in enumerate(self.merged):
             p[:, new - 1] += assignment.probabilities[:, old]
-        return Assignment(p.argmax(axis=1).astype(np.int32) + 1, p)
+        return replace(assignment, cluster=p.argmax(axis=1).astype(np.int32) + 1, probabilities=p)
 
 
 def name_clusters(names: Mapping[int, str], sizes: NDArray[np.int64]) -> ClusterNames:

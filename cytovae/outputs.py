@@ -26,13 +26,17 @@ from cytovae.errors import InputError, OutputError, UsageError
 from cytovae.names import parse_names
 from cytovae.panel import Panel
 from cytovae.rows import (
+    PLAIN,
+    Extras,
     TableFormat,
     check_assignment,
     csv_line,
+    measured,
     probability_of,
     table_rows,
     table_schema,
 )
+from cytovae.samples import SampleSheet, parse_samples
 
 OutputFormat = Literal[TableFormat, "fcs", "h5ad"]
 ONE_FILE_EACH = frozenset({"clr", "flowjo-csv", "fcs"})  # formats with no place for the name of a file
@@ -96,6 +100,15 @@ def read_names(path: Path, n_clusters: int) -> dict[int, str]:
     return parse_names(text, path, n_clusters)
 
 
+def read_samples(path: Path, files: Mapping[str, Path]) -> SampleSheet:
+    """The sample sheet at ``path``, see :func:`cytovae.samples.parse_samples`."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, "samples", str(error), "a readable text file in UTF-8") from error
+    return parse_samples(text, path, files)
+
+
 @contextlib.contextmanager
 def whole_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Another name in the folder of ``path`` to write to; it becomes ``path`` when the block ends without an error.
@@ -137,7 +150,7 @@ class AssignmentWriter:
         n_clusters: int,
         n_rows: int,
         *,
-        populations: Sequence[str] = (),
+        extras: Extras = PLAIN,
         force: bool = False,
     ) -> None:
         self.name = str(target) if isinstance(target, Path) else "standard output"
@@ -146,8 +159,8 @@ class AssignmentWriter:
         self.rows = 0
         self.force = force
         self._kind: TableFormat = kind
-        self._populations = tuple(populations)
-        self._schema = table_schema(kind, n_clusters, populations)
+        self._extras = extras
+        self._schema = table_schema(kind, n_clusters, extras)
         self._target = target
         self._final: Path | None = None
         self._partial: Path | None = None
@@ -177,7 +190,7 @@ class AssignmentWriter:
         :class:`OutputError` where the table cannot be written.
         """
         check_assignment(assignment, self.n_clusters, file)
-        batch = table_rows(self._kind, self._schema, file, first_event, assignment, self._populations)
+        batch = table_rows(self._kind, self._schema, file, first_event, assignment, self._extras)
         self._attempt(lambda: self._table.write(batch))
         self.rows += len(assignment)
 
@@ -233,9 +246,10 @@ class H5adWriter:
     """All cells as one AnnData file, for scanpy; a context manager. Needs the extra ``h5ad``.
 
     X holds the transformed markers (float32); ``obs`` file, event, cluster (as text, so that it is plotted as a
-    category), population where there are names, and probability; ``obsm`` the probabilities "p" (n_cells, n_clusters)
-    and the latent codes "z" (n_cells, d); ``var`` channel and cofactor of each marker; ``uns["cytovae"]`` what
-    ``about`` says, without what is None. ``read`` gives transformed values and codes of the events of a file from a
+    category), population where there are names, probability, and what else ``extras`` name; ``obsm`` the probabilities
+    "p" (n_cells, n_clusters), the latent codes "z" (n_cells, d) and, where they were asked for, the UMAP coordinates
+    "X_umap" (n_cells, 2); ``var`` channel and cofactor of each marker; ``uns["cytovae"]`` what ``about`` says, without
+    what is None. ``read`` gives transformed values and codes of the events of a file from a
     first one to before a last one.
 
     The format is written in one piece: all of this is held in memory, 4 · (n_markers + n_clusters + d) bytes a cell and
@@ -251,7 +265,7 @@ class H5adWriter:
         read: Callable[[str, int, int], tuple[NDArray[np.float32], NDArray[np.float32]]],
         *,
         about: Mapping[str, object] | None = None,
-        populations: Sequence[str] = (),
+        extras: Extras = PLAIN,
         force: bool = False,
     ) -> None:
         self.target = target
@@ -260,7 +274,9 @@ class H5adWriter:
         self._n_rows = n_rows
         self._read = read
         self._about = dict(about or {})
-        self._populations = tuple(populations)
+        self._extras = extras
+        self._novelty = np.empty((n_rows, int(extras.novelty)), dtype=np.float32)
+        self._umap = np.empty((n_rows, 2 * extras.umap), dtype=np.float32)
         self._values = np.empty((n_rows, len(panel)), dtype=np.float32)
         self._p = np.empty((n_rows, n_clusters), dtype=np.float32)
         self._z: NDArray[np.float32] | None = None
@@ -293,6 +309,7 @@ class H5adWriter:
         self._values[rows], self._z[rows] = values, codes
         self._p[rows], self._cluster[rows] = assignment.probabilities, assignment.cluster
         self._probability[rows] = probability_of(assignment)
+        self._novelty[rows], self._umap[rows] = measured(assignment, self._extras)
         self._event[rows] = np.arange(first_event, first_event + n_cells)
         self._file[rows] = self._files.index(file)
         self._done += n_cells
@@ -311,12 +328,19 @@ class H5adWriter:
         """The AnnData object. Text has the dtype object: pandas 3 has another by default, which is refused there."""
         n_clusters = self._p.shape[1]
         index = pd.Index(np.arange(self._n_rows).astype(str), dtype=object)
+        populations, samples = self._extras.populations, self._extras.samples
+        of_file = [samples.of(file) for file in self._files]
         obs = {
             "file": _categories(self._file, self._files),
+            **{
+                name: _texts(self._file, [texts[place] for texts in of_file])
+                for place, name in enumerate(samples.columns)
+            },
             "event": self._event,
             "cluster": _categories(self._cluster - 1, [str(number) for number in range(1, n_clusters + 1)]),
-            **({"population": _categories(self._cluster - 1, self._populations)} if self._populations else {}),
+            **({"population": _categories(self._cluster - 1, populations)} if populations else {}),
             "probability": self._probability,
+            **({"novelty": self._novelty[:, 0]} if self._extras.novelty else {}),
         }
         markers = pd.Index(self._panel.names, dtype=object)
         var = {
@@ -327,7 +351,11 @@ class H5adWriter:
             X=self._values,
             obs=pd.DataFrame(obs, index=index),
             var=pd.DataFrame(var, index=markers),
-            obsm={"p": self._p, **({"z": self._z} if self._z is not None else {})},
+            obsm={
+                "p": self._p,
+                **({"z": self._z} if self._z is not None else {}),
+                **({"X_umap": self._umap} if self._extras.umap else {}),
+            },
             uns={"cytovae": _without_none(self._about)},
         )
 
@@ -335,6 +363,13 @@ class H5adWriter:
 def _categories(codes: NDArray[np.int32], names: Sequence[str]) -> Any:
     categories = pd.Index(np.array(names, dtype=object))
     return pd.Categorical.from_codes(codes, categories=categories.astype(object))
+
+
+def _texts(codes: NDArray[np.int32], texts: Sequence[str]) -> Any:
+    """A text for each code as a category; several codes may have the same one."""
+    names = list(dict.fromkeys(texts))
+    place = np.array([names.index(text) for text in texts], dtype=np.int32)
+    return _categories(place[codes], names)
 
 
 def _without_none(content: Mapping[str, object]) -> dict[str, object]:
@@ -384,7 +419,7 @@ def _open_table(stream: Any, kind: TableFormat, schema: pa.Schema) -> Any:
         stream,
         schema,
         compression="snappy",
-        use_dictionary=["file", "population"],
+        use_dictionary=[name for name in schema.names if pa.types.is_string(schema.field(name).type)],
         column_encoding={"event": "DELTA_BINARY_PACKED"},
         store_schema=False,
     )

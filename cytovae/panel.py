@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from cytovae.channels import antibody, channel_uses, find_channels, marker_of, nearest_names, plain_key, spell_channel
 from cytovae.errors import ModelError, PanelError, UsageError
-from cytovae.fcs import Channel, FcsFile
+from cytovae.event_files import EventFile
+from cytovae.fcs import Channel
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class PanelRow:
     cofactor: float | None
 
 
-def find_channel(file: FcsFile, asked: str, field: str = "markers") -> Channel:
+def find_channel(file: EventFile, asked: str, field: str = "markers") -> Channel:
     """The one channel of ``file`` that ``asked`` names.
 
     Raises :class:`PanelError` when there is none (naming the nearest) or more than one (naming them).
@@ -107,7 +108,7 @@ def default_panel(channels: Sequence[Channel], cofactor: float) -> Panel:
     return _panel(chosen, {}, cofactor)
 
 
-def select_markers(file: FcsFile, names: Sequence[str]) -> tuple[Channel, ...]:
+def select_markers(file: EventFile, names: Sequence[str]) -> tuple[Channel, ...]:
     """The channels of ``file`` that ``names`` ask for, in the order asked.
 
     Raises :class:`PanelError` for a name that is unknown, ambiguous, or asks for a channel a second time.
@@ -141,7 +142,7 @@ def _panel(chosen: Sequence[tuple[Channel, str]], cofactors: Mapping[int, float]
 
 
 def resolve_panel(
-    file: FcsFile,
+    file: EventFile,
     *,
     markers: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -251,7 +252,7 @@ def _cofactor(cell: str, path: Path, where: str) -> float | None:
 
 
 def _rows_in_file(
-    rows: Sequence[PanelRow], path: Path, file: FcsFile
+    rows: Sequence[PanelRow], path: Path, file: EventFile
 ) -> tuple[list[tuple[Channel, str]], dict[int, float]]:
     """The (channel, marker name) that a panel table uses, and the cofactors it states by channel index."""
     chosen: dict[int, tuple[Channel, str]] = {}
@@ -279,7 +280,7 @@ def _rows_in_file(
 # --- the same markers in another file ---------------------------------------------------------------------------------
 
 
-def columns_of(panel: Panel, file: FcsFile) -> NDArray[np.int64]:
+def columns_of(panel: Panel, file: EventFile) -> NDArray[np.int64]:
     """The column (channel index) of each marker of a trained model's panel in ``file``, shape (n_markers,).
 
     By marker name first, whatever the order and the isotope; then by ``$PnN``, but never onto a channel that names
@@ -295,7 +296,7 @@ def columns_of(panel: Panel, file: FcsFile) -> NDArray[np.int64]:
     return columns
 
 
-def columns_in_study(panel: Panel, file: FcsFile) -> NDArray[np.int64]:
+def columns_in_study(panel: Panel, file: EventFile) -> NDArray[np.int64]:
     """As :func:`columns_of`, for another file of the same training run: raises :class:`PanelError`."""
     columns, problems = _locate(panel, file)
     if problems:
@@ -309,7 +310,7 @@ def columns_in_study(panel: Panel, file: FcsFile) -> NDArray[np.int64]:
     return columns
 
 
-def _locate(panel: Panel, file: FcsFile) -> tuple[NDArray[np.int64], list[str]]:
+def _locate(panel: Panel, file: EventFile) -> tuple[NDArray[np.int64], list[str]]:
     """Channel index of each marker (−1 where there is none) and one line for each marker that has a problem."""
     columns = np.full(len(panel), -1, dtype=np.int64)
     problems = []

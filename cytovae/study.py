@@ -3,50 +3,55 @@
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.cells import Assignment, CellTable
+from cytovae.compensation import KEYWORDS, CompensatedFile
 from cytovae.errors import InputError, UsageError
-from cytovae.fcs import FcsFile
+from cytovae.event_files import EventFile
+from cytovae.latent import latent_codes
 from cytovae.panel import Panel, columns_in_study
 from cytovae.transform import Transform, check_finite, transform_warning
 
 if TYPE_CHECKING:
     from cytovae.assignment import Assigner
+    from cytovae.interpolation import Interpolator
 
 Sampling = Literal["equal", "proportional"]
 POOL = 200_000  # cells read for training, over all files, unless asked otherwise
 CHUNK = 65_536  # events read at once
 _EVENTS_FOR_SCALE = 20_000
-_SPILLOVER_KEYWORDS = ("SPILLOVER", "SPILL", "COMP")
 
 
-def file_names(files: Sequence[FcsFile]) -> tuple[str, ...]:
+def file_names(files: Sequence[EventFile]) -> tuple[str, ...]:
     """How tables call the files: by their last part where that tells them apart, else by the path as given."""
     shared = Counter(file.path.name for file in files)
     return tuple(file.path.name if shared[file.path.name] == 1 else str(file.path) for file in files)
 
 
-def has_spillover(file: FcsFile) -> bool:
+def has_spillover(file: EventFile) -> bool:
     """Whether ``file`` carries a spillover matrix, under any of the names in use."""
     keywords = {name.lstrip("$"): value for name, value in file.keywords.items()}
-    return any(keywords.get(name, "").strip() for name in _SPILLOVER_KEYWORDS)
+    return any(keywords.get(name, "").strip() for name in KEYWORDS)
 
 
-def file_warnings(file: FcsFile, columns: Sequence[int], panel: Panel, transform: Transform) -> tuple[str, ...]:
+def file_warnings(file: EventFile, columns: Sequence[int], panel: Panel, transform: Transform) -> tuple[str, ...]:
     """What a user should know before the markers at ``columns`` of ``file`` are taken for ``panel``.
 
     Oddities that reading tolerated, a spillover matrix that is not applied, and values that do not suit the transform
     (told from the first 20,000 events).
     """
     warnings = list(file.notes)
-    if has_spillover(file):
-        warnings.append("it carries a spillover matrix, which is not applied; compensate first if values are raw.")
+    if has_spillover(file) and not isinstance(file, CompensatedFile):
+        warnings.append(
+            "it carries a spillover matrix, which is not applied; --compensate file does, if values are raw."
+        )
     raw = file.read(columns, 0, _EVENTS_FOR_SCALE)
-    scale = transform_warning(raw, panel.names, transform.cofactors if transform.kind == "arcsinh" else None)
+    scale = transform_warning(raw, panel.names, transform.cofactors, transform.kind)
     return (*warnings, f"{scale}.") if scale else tuple(warnings)
 
 
@@ -88,7 +93,7 @@ def sample_sizes(
 
 
 def read_cells(
-    files: Sequence[FcsFile],
+    files: Sequence[EventFile],
     panel: Panel,
     transform: Transform,
     *,
@@ -129,7 +134,7 @@ def _draw(n_events: int, n_taken: int, seed: list[int]) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).choice(n_events, n_taken, replace=False, shuffle=False))
 
 
-def _read_rows(file: FcsFile, columns: list[int], rows: NDArray[np.int64]) -> NDArray[Any]:
+def _read_rows(file: EventFile, columns: list[int], rows: NDArray[np.int64]) -> NDArray[Any]:
     """Raw values (len(rows), len(columns)) of ascending ``rows``."""
     raw = np.empty((len(rows), len(columns)), dtype=file.dtype)
     if not len(rows):
@@ -141,16 +146,18 @@ def _read_rows(file: FcsFile, columns: list[int], rows: NDArray[np.int64]) -> ND
 
 
 def assigned_chunks(
-    file: FcsFile,
+    file: EventFile,
     columns: Sequence[int],
     markers: Sequence[str],
     transform: Transform,
     assigner: "Assigner",
     *,
     workers: int = 1,
+    interpolator: "Interpolator | None" = None,
 ) -> Iterator[Assignment]:
     """Clusters of all events of ``file``, chunk after chunk in their order; ``columns`` are those of ``markers``.
 
+    With an ``interpolator`` every cell also gets a place on the UMAP.
     ``workers`` chunks are worked on at the same time, so memory is bounded whatever the size of the file. Raises
     :class:`InputError` where a marker holds values that are not finite.
     """
@@ -158,7 +165,11 @@ def assigned_chunks(
     def assign(start: int) -> Assignment:
         raw = file.read(columns, start, start + CHUNK)
         check_finite(raw, markers, file.path)
-        return assigner.assign(transform.apply(raw))
+        values = transform.apply(raw)
+        found = assigner.assign(values)
+        if interpolator is None:
+            return found
+        return replace(found, coordinates=interpolator.place(latent_codes(assigner, values)))
 
     pending: deque[Future[Assignment]] = deque()
     with ThreadPoolExecutor(workers) as pool:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from cytovae.cells import Assignment
 from cytovae.channels import marker_of
 from cytovae.errors import UsageError
-from cytovae.fcs import Channel, FcsFile
+from cytovae.event_files import EventFile
+from cytovae.fcs import Channel
+from cytovae.samples import NO_SAMPLES, SampleSheet
 
 CELLS_FOR_MEDIANS = 1_000_000
 
@@ -30,12 +32,13 @@ class ClusterSummary:
 
     def __init__(
         self,
-        files: Mapping[str, FcsFile],
+        files: Mapping[str, EventFile],
         columns: Mapping[str, Sequence[int]],
         markers: Sequence[str],
         n_clusters: int,
         *,
         populations: Sequence[str] = (),
+        samples: SampleSheet = NO_SAMPLES,
         at_most: int = CELLS_FOR_MEDIANS,
         seed: int = 0,
     ) -> None:
@@ -45,6 +48,7 @@ class ClusterSummary:
         self.markers = tuple(markers)
         self.n_clusters = n_clusters
         self.populations = tuple(populations)
+        self.samples = samples
         self.counts = np.zeros((len(self.files), n_clusters), dtype=np.int64)
         self._place: dict[tuple[bool, str, int], int] = {}  # a channel of the study → its column here
         self._channels: list[Channel] = []
@@ -68,7 +72,8 @@ class ClusterSummary:
             sample.add(keys[rows], values[rows])
 
     def abundance(self) -> pa.Table:
-        """A row for each file and cluster, also where there are none: cells, and their fraction of the file's cells.
+        """A row for each file and cluster, also where there are none: what the sample sheet says of the file, cells,
+        and their fraction of the file's cells.
 
         The fraction is empty where a file has no events.
         """
@@ -78,6 +83,10 @@ class ClusterSummary:
         return pa.table(
             {
                 "file": np.repeat(list(self.files), self.n_clusters),
+                **{
+                    column: [self.samples.of(file)[place] for file in self.files for _ in range(self.n_clusters)]
+                    for place, column in enumerate(self.samples.columns)
+                },
                 **self._clusters(len(self.files)),
                 "cells": cells,
                 "fraction": pa.array(fraction, mask=totals == 0),

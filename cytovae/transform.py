@@ -1,10 +1,11 @@
-"""Raw marker values to the arcsinh scale and to [0, 1], and back; and what values say about their scale."""
+"""Raw marker values to the arcsinh or logicle scale and to [0, 1], and back; and what values say about their scale."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,31 +28,78 @@ def sinh(values: NDArray[Any], cofactors: ArrayLike) -> NDArray[np.float32]:
     return raw.astype(np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class Transform:
-    """How raw values become the values a model sees: ``arcsinh(x / cofactor)``, or as they are.
-
-    ``cofactors`` is float32 of shape (n_markers,), all positive; with kind "none" it is kept but not used.
+@dataclass(frozen=True)
+class Logicle:
+    """The parameters of the logicle scale (Parks, Roederer & Moore 2006; Moore & Parks 2012): ``t`` is the top of scale
+    of raw values, ``m`` the decades of the whole scale, ``w`` those of them that are about linear, and ``a`` more
+    decades for negative values. The defaults are those of FlowJo and flowCore for 18-bit instruments.
     """
 
-    kind: Literal["arcsinh", "none"]
-    cofactors: NDArray[np.float32]
+    t: float = 262_144.0
+    w: float = 0.5
+    m: float = 4.5
+    a: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("arcsinh", "none"):
-            raise UsageError(f"a transform is 'arcsinh' or 'none', not {self.kind!r}")
+        if not all(math.isfinite(value) for value in (self.t, self.w, self.m, self.a)) or not (
+            self.t > 0 and self.m > 0 and 0 <= self.w <= self.m / 2 and -self.w <= self.a <= self.m - 2 * self.w
+        ):
+            raise UsageError(
+                f"logicle needs T > 0, M > 0, 0 ≤ W ≤ M / 2 and −W ≤ A ≤ M − 2 W, not "
+                f"T, W, M, A = {self.t:g}, {self.w:g}, {self.m:g}, {self.a:g}"
+            )
+
+    def apply(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Raw values (n_cells, n_markers) on the logicle scale in decades: ``t`` becomes ``m``; float32."""
+        from flowutils.transforms import logicle  # a compiled library, loaded where it is needed
+
+        values = np.array(raw, dtype=np.float64, order="C", ndmin=2)
+        scaled = logicle(values, list(range(values.shape[1])), t=self.t, m=self.m, w=self.w, a=self.a)
+        return np.asarray(scaled * self.m, dtype=np.float32)
+
+    def invert(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Raw values (n_cells, n_markers) of which :meth:`apply` made ``values``; float32."""
+        from flowutils.transforms import logicle_inverse
+
+        scaled = np.array(values, dtype=np.float64, order="C", ndmin=2) / self.m
+        raw = logicle_inverse(scaled, list(range(scaled.shape[1])), t=self.t, m=self.m, w=self.w, a=self.a)
+        return np.asarray(raw, dtype=np.float32)
+
+
+TransformKind = Literal["arcsinh", "logicle", "none"]
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """How raw values become the values a model sees: ``arcsinh(x / cofactor)``, the logicle scale, or as they are.
+
+    ``cofactors`` is float32 of shape (n_markers,), all positive; with another kind it is kept but not used, and so is
+    ``logicle``.
+    """
+
+    kind: TransformKind
+    cofactors: NDArray[np.float32]
+    logicle: Logicle = field(default_factory=Logicle)
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(TransformKind):
+            raise UsageError(f"a transform is one of {', '.join(get_args(TransformKind))}, not {self.kind!r}")
         if self.cofactors.ndim != 1 or not (np.isfinite(self.cofactors) & (self.cofactors > 0)).all():
             raise UsageError("a transform needs one positive cofactor for each marker")
 
     def apply(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """Raw values (n_cells, n_markers) on the model's scale, float32."""
         self._check(raw)
-        return arcsinh(raw, self.cofactors) if self.kind == "arcsinh" else np.asarray(raw, dtype=np.float32)
+        if self.kind == "arcsinh":
+            return arcsinh(raw, self.cofactors)
+        return self.logicle.apply(raw) if self.kind == "logicle" else np.asarray(raw, dtype=np.float32)
 
     def invert(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Values on the model's scale (n_cells, n_markers) as raw ones, float32."""
         self._check(values)
-        return sinh(values, self.cofactors) if self.kind == "arcsinh" else np.asarray(values, dtype=np.float32)
+        if self.kind == "arcsinh":
+            return sinh(values, self.cofactors)
+        return self.logicle.invert(values) if self.kind == "logicle" else np.asarray(values, dtype=np.float32)
 
     def _check(self, values: NDArray[Any]) -> None:
         if values.ndim != 2 or values.shape[1] != len(self.cofactors):
@@ -184,10 +232,12 @@ def suggested_cofactor(values: NDArray[Any]) -> float | None:
     return _COFACTORS.get(value_scale(values))
 
 
-def transform_warning(values: NDArray[Any], markers: Sequence[str], cofactor: ArrayLike | None) -> str | None:
-    """One sentence where ``cofactor`` surely does not suit the raw values (n_cells, n_markers), else None.
+def transform_warning(
+    values: NDArray[Any], markers: Sequence[str], cofactor: ArrayLike | None, kind: TransformKind = "arcsinh"
+) -> str | None:
+    """One sentence where a transform surely does not suit the raw values (n_cells, n_markers), else None.
 
-    ``cofactor`` is one number or one per marker, None when the values will be taken as they are.
+    ``cofactor`` is one number or one per marker, and means something with arcsinh only; None is as ``kind`` "none".
     """
     scale = value_scale(values)
     if scale is ValueScale.UNKNOWN:
@@ -196,12 +246,16 @@ def transform_warning(values: NDArray[Any], markers: Sequence[str], cofactor: Ar
     brightest = int(np.argmax(high))
     evidence = f"the 99.9 % quantile of the brightest marker, {markers[brightest]}, is {high[brightest]:.4g}"
     suggestion = _COFACTORS.get(scale)
-    if cofactor is None:
+    if kind == "none" or cofactor is None:
         if suggestion is None:
             return None
         return f"values look {scale.value} ({evidence}) but will not be transformed; consider --cofactor {suggestion:g}"
     if suggestion is None:
-        return f"values look {scale.value} ({evidence}); arcsinh would be applied a second time"
+        return f"values look {scale.value} ({evidence}); {kind} would be applied a second time"
+    if kind == "logicle":
+        if scale is ValueScale.COUNTS:
+            return f"values look {scale.value} ({evidence}); logicle is for fluorescence, consider arcsinh"
+        return None
     used = float(np.median(np.asarray(cofactor, dtype=np.float64)))
     # A factor of ten apart is no longer a matter of taste.
     if suggestion >= 10 * used or used >= 10 * suggestion:

@@ -37,7 +37,9 @@ IMPORTERS = {
 }
 OPENERS = [
     *("cytovae/fcs", "cytovae/fcs_*", "cytovae/panel", "cytovae/gates", "cytovae/modelfile", "cytovae/outputs"),
+    *("cytovae/event_files", "cytovae/compensation"),  # cells in other formats, a matrix in a table
     *("cytovae/report", "cytovae/report/*", "cytovae/benchmark/*"),
+    "cli/config",  # options in a file belong to the command line
     "cli/benchmark",  # shows the table that the benchmark has just written
 ]
 SPEAKERS = ["cli/*", "cytovae/__main__", "cytovae/benchmark/job"]  # the job is a process of its own

@@ -1,7 +1,7 @@
 """`cytovae assign` into the formats of other programs, with tables beside and names for clusters."""
 
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import torch
 from flowio import FlowData
 from typer.testing import CliRunner, Result
 
-from cytovae.cells import CellTable
+from cytovae.assignment import Assigner
+from cytovae.cells import Assignment, CellTable
 from cytovae.cli.main import app
 from cytovae.errors import CytovaeError, InputError, OutputError, UsageError
 from cytovae.fcs import open_fcs
@@ -47,7 +48,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trained = TrainedModel(network, settings, panel.names, fit_scaling(values), tree, 4)
     saved = SavedModel(trained, panel, Transform("arcsinh", panel.cofactors))
     cells = CellTable(values[:5], panel.names, ("a",), np.zeros(5, np.int32), np.arange(5, dtype=np.int64))
-    learning = Learning(trained, np.arange(5), np.zeros((5, 2), np.float32), (), {})
+    learning = Learning(trained, np.arange(5), np.arange(10, dtype=np.float32).reshape(5, 2), (), {})
     path = tmp_path_factory.mktemp("models") / "model"
     save_model(path, saved, learning, cells, RunRecord(("test",), 0, "cpu", (), {}))
     return path
@@ -193,3 +194,99 @@ def test_names_and_gates_are_never_written_over(model: Path, tmp_path: Path) -> 
     used = set(pd.read_csv(tmp_path / "x.csv")["population"])
     assert used <= {"T", "cluster 2", "cluster 3", "cluster 4"}
     assert any(name in shown.split("\n", 5)[-1] for name in used)
+
+
+SHEET = "file,sample,batch,condition\ndonor1_baseline.fcs,D1 base,A,none\ndonor1_stim,D1 stim,B,stimulated\n"
+
+
+def test_a_sample_sheet_reaches_every_output(model: Path, tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata", reason="the extra h5ad is not installed")
+    (tmp_path / "samples.csv").write_text(SHEET)
+    told = ("--samples", tmp_path / "samples.csv")
+    done(model, *FILES, "-o", tmp_path / "x.parquet", *told, "--tables", tmp_path / "tables")
+    done(model, *FILES, "-o", tmp_path / "x.h5ad", *told)
+    done(model, FILES[1], "-o", tmp_path / "x.fcs", *told)
+    table, found = pd.read_parquet(tmp_path / "x.parquet"), anndata.read_h5ad(tmp_path / "x.h5ad")
+    assert list(table)[:5] == ["file", "sample", "batch", "condition", "event"]
+    expected = np.where(table["file"] == "donor1_stim.fcs", "stimulated", "none").tolist()
+    assert table["condition"].tolist() == found.obs["condition"].tolist() == expected
+    abundance = pd.read_csv(tmp_path / "tables" / "abundance.csv")
+    assert set(zip(abundance["file"], abundance["sample"], strict=True)) == {
+        ("donor1_baseline.fcs", "D1 base"),
+        ("donor1_stim.fcs", "D1 stim"),
+    }
+    assert FlowData(tmp_path / "x.fcs").text["cytovae_sample"] == "D1 stim"
+    (tmp_path / "samples.csv").write_text(SHEET.replace("donor1_stim,", "other,"))
+    assert "donor1_stim.fcs" in refused(InputError, model, *FILES, "-o", tmp_path / "y.csv", *told)
+
+
+def test_novelty_is_written_where_the_model_tells_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anndata = pytest.importorskip("anndata", reason="the extra h5ad is not installed")
+    plain = Assigner.assign
+
+    def with_novelty(self: Assigner, values: Any) -> Assignment:
+        return replace(plain(self, values), novelty=(values[:, 0] / 10).astype(np.float32))
+
+    monkeypatch.setattr(Assigner, "assign", with_novelty)
+    for name in ("x.parquet", "x.csv", "x.fcs", "x.h5ad"):
+        done(model, FILES[0], "-o", tmp_path / name)
+    data = FlowData(FILES[0])
+    saved = load_model(model)
+    raw = data.as_array(preprocess=False)[:, data.pnn_labels.index(saved.panel.markers[0].channel)]
+    expected = np.arcsinh(raw / 5) / 10
+    table = pd.read_parquet(tmp_path / "x.parquet")
+    assert list(table)[3:5] == ["probability", "novelty"]
+    assert np.allclose(table["novelty"], expected, atol=1e-6)
+    assert np.allclose(pd.read_csv(tmp_path / "x.csv")["novelty"], expected, atol=1e-6)
+    assert np.allclose(anndata.read_h5ad(tmp_path / "x.h5ad").obs["novelty"], expected, atol=1e-6)
+    fcs = FlowData(tmp_path / "x.fcs")
+    assert fcs.pnn_labels[-1] == "cytovae_novelty"
+    assert np.allclose(fcs.as_array(preprocess=False)[:, -1], expected, atol=1e-6)
+
+
+def test_umap_gives_landmarks_their_own_place(model: Path, tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata", reason="the extra h5ad is not installed")
+    for name in ("x.parquet", "x.fcs", "x.h5ad"):
+        done(model, FILES[0], "-o", tmp_path / name, "--umap")
+    places = pd.read_parquet(tmp_path / "x.parquet")[["umap_1", "umap_2"]].to_numpy()
+    # The landmarks of this model are its first five events.
+    assert np.allclose(places[:5], np.arange(10).reshape(5, 2), atol=0.01)
+    assert places.min() >= 0
+    assert places.max() <= 9  # means of places lie between them
+    assert np.array_equal(anndata.read_h5ad(tmp_path / "x.h5ad").obsm["X_umap"], places)
+    fcs = FlowData(tmp_path / "x.fcs")
+    assert fcs.pnn_labels[-2:] == ["cytovae_umap_1", "cytovae_umap_2"]
+    assert np.array_equal(fcs.as_array(preprocess=False)[:, -2:].astype(np.float32), places)
+    refused(UsageError, model, FILES[0], "-o", tmp_path / "x.clr", "--umap")
+
+
+def test_tables_of_cells_and_names_on_standard_input(model: Path, tmp_path: Path) -> None:
+    data = FlowData(FILES[0])
+    frame = pd.DataFrame(data.as_array(preprocess=False), columns=data.pnn_labels)
+    frame.columns = [label or name for label, name in zip(data.pns_labels, data.pnn_labels, strict=True)]
+    frame.to_csv(tmp_path / "cells.csv", index=False)
+    frame.to_parquet(tmp_path / "cells.parquet")
+    done(model, FILES[0], "-o", tmp_path / "fcs.csv")
+    listed = f"{tmp_path / 'cells.csv'}\n\n{tmp_path / 'cells.parquet'}\n"
+    command = ["assign", str(model), "-", "-o", str(tmp_path / "both.csv"), "--threads", "1"]
+    result = CliRunner().invoke(app, command, input=listed)
+    assert result.exit_code == 0, result.output
+    expected, both = pd.read_csv(tmp_path / "fcs.csv"), pd.read_csv(tmp_path / "both.csv")
+    for name in ("cells.csv", "cells.parquet"):
+        assert both[both["file"] == name]["cluster"].tolist() == expected["cluster"].tolist()
+    empty = CliRunner().invoke(app, [*command[:-3], str(tmp_path / "none.csv")], input="\n")
+    assert isinstance(empty.exception, UsageError)
+
+
+@pytest.mark.filterwarnings("ignore")  # scanpy's own, about matplotlib
+def test_scanpy_plots_the_h5ad(model: Path, tmp_path: Path) -> None:
+    scanpy = pytest.importorskip("scanpy", reason="scanpy is not installed")
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    done(model, FILES[0], "-o", tmp_path / "x.h5ad", "--umap")
+    found = scanpy.read_h5ad(tmp_path / "x.h5ad")
+    axes = scanpy.pl.umap(found, color="cluster", show=False)
+    (points,) = [part for part in axes.collections if len(part.get_offsets())][:1]
+    assert len(points.get_offsets()) == found.n_obs
+    pyplot.close("all")

@@ -149,3 +149,33 @@ def test_inspecting_loads_neither_torch_nor_umap() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_markers_on_other_channels_and_channels_that_spill_are_told(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).lognormal(8, 1, (300, 3))
+    named = [("FITC-A", "CD3"), ("PE-A", "CD4"), ("APC-A", "CD8")]
+    spill = {"$SPILLOVER": "2,FITC-A,PE-A,1,0.1,0,1"}
+    a = fcs(tmp_path / "a.fcs", dict(zip(named, values.T, strict=True)), spill)
+    moved = [("PE-A", "CD3"), ("FITC-A", "CD4"), ("APC-A", "CD8")]
+    b = fcs(tmp_path / "b.fcs", dict(zip(moved, values.T, strict=True)), {"$SPILLOVER": "2,FITC-A,PE-A,1"})
+    report = as_json(a, b)
+    assert report["channel_differences"] == [
+        {"marker": "CD3", "channels": {"FITC-A": [str(a)], "PE-A": [str(b)]}},
+        {"marker": "CD4", "channels": {"PE-A": [str(a)], "FITC-A": [str(b)]}},
+    ]
+    good, bad = report["files"]
+    assert (good["spillover_channels"], good["scale"]) == (["FITC-A", "PE-A"], "like raw fluorescence")
+    assert bad["spillover_channels"] == []
+    assert any("spillover" in note for note in bad["notes"])
+    shown = runner.invoke(app, ["inspect", str(a), str(b)]).stdout
+    assert f"CD3: FITC-A in {a}; PE-A in {b}" in shown
+    assert "spillover matrix: yes of 2 channels" in shown
+    assert "values: look like raw fluorescence" in shown
+
+
+def test_tables_and_names_from_standard_input_are_inspected(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("CD3,CD4,donor\n1,2,a\n3,0,b\n")
+    result = runner.invoke(app, ["inspect", "--json", "-"], input=f"{tmp_path / 'x.csv'}\n")
+    (file,) = json.loads(result.stdout)["files"]
+    assert (file["version"], file["events"], file["channels"][1]["zeros"]) == ("CSV", 2, 0.5)
+    assert any("donor" in note for note in file["notes"])

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,7 +12,8 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from cytovae.cells import CellTable
+from cytovae.assignment import Assigner
+from cytovae.cells import Assignment, CellTable
 from cytovae.cli.main import app
 from cytovae.errors import CytovaeError, ModelError, OutputError, UsageError
 from cytovae.fcs import Channel, open_fcs, write_fcs
@@ -229,3 +231,37 @@ def test_the_search_box_narrows_the_markers(tmp_path: Path, model: Path, study: 
     shown = opened(page, tmp_path / "profile")
     assert f">1 of {len(MARKERS)}</output>" in shown.stdout
     assert shown.stdout.count("hidden=") == len(MARKERS) - 1
+
+
+# --- names, samples, novelty ---
+
+
+def test_names_samples_and_novelty_are_shown(
+    tmp_path: Path, model: Path, study: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Assigner.assign
+
+    def with_novelty(self: Assigner, values: np.ndarray) -> Assignment:
+        # Cells without CD3 are strange here.
+        return replace(plain(self, values), novelty=np.where(values[:, 0] < 2, 0.95, 0.1).astype(np.float32))
+
+    monkeypatch.setattr(Assigner, "assign", with_novelty)
+    (tmp_path / "names.csv").write_text("cluster,name\n1,<b>T</b> cell\n2,<b>T</b> cell\n")
+    rows = [f"{path.name},sample {number},batch {number}" for number, path in enumerate(study)]
+    (tmp_path / "samples.csv").write_text("\n".join(["file,sample,batch", *rows]))
+    page, figures = tmp_path / "report.html", tmp_path / "figures"
+    tables = ("--names", tmp_path / "names.csv", "--samples", tmp_path / "samples.csv")
+    done(model, *study, *tables, "--gates", "beside", "-o", page, "--figures", figures, "--quiet")
+    text = page.read_text(encoding="utf-8")
+    raw = np.concatenate([open_fcs(path).read([0]) for path in study])[:, 0]
+    strange = int((np.arcsinh(raw / 5) < 2).sum())
+    assert f"{strange:,} cells ({100 * strange / len(raw):.2f} %) have a novelty of 0.9 or more" in text
+    assert "1 &lt;b&gt;T&lt;/b&gt; cell" in text
+    assert "<b>T</b>" not in text
+    assert text.count("</span>1 &lt;b&gt;T") >= 2  # in the table of clusters and that of abundances
+    assert text.count("batch 1") == 2  # in the summary and the table of abundances
+    assert {"novelty", "umap_novelty"} <= {path.stem for path in figures.glob("*.svg")}
+    plain_page = tmp_path / "plain.html"
+    monkeypatch.setattr(Assigner, "assign", plain)
+    done(model, *study, "-o", plain_page, "--quiet")
+    assert "novelty" not in plain_page.read_text(encoding="utf-8").partition("</style>")[2]

@@ -1,6 +1,8 @@
 """Gates written by hand in every form that is read, and those of the published sets counted by another library."""
 
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -303,3 +305,29 @@ def test_populations_of_a_real_file_are_matched_back(tmp_path: Path) -> None:
     matched = read_gates(tmp_path, file)
     expected = [name.replace("/", "-") for name in spelled(gates)]
     assert spelled(matched) == expected
+
+
+# --- the converter of FlowJo workspaces (FlowKit itself is not needed for this part) ---
+
+
+def deepest() -> Any:
+    spec = spec_from_file_location("flowjo_gates", Path(__file__).parents[1] / "docs" / "flowjo_gates.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.deepest
+
+
+def test_a_cell_gets_the_deepest_gate_it_is_in() -> None:
+    inside = {
+        ("T", "CD4"): [False, True, False, False],
+        ("T",): [True, True, False, False],
+        ("B",): [False] * 3 + [True],
+    }
+    assert deepest()(inside, 4) == ["T", "CD4", "", "B"]
+
+
+def test_gates_that_share_cells_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"event 1 is in T and in B.*--only"):
+        deepest()({("T",): [True, True], ("B",): [False, True]}, 2)

@@ -312,7 +312,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "schema of the future": (described(lambda d: d.update(schema_version=2)), "schema_version: found 2, expected 1"),
     "no schema": (described(lambda d: d.pop("schema_version")), "schema_version: found nothing"),
     "schema true": (described(lambda d: d.update(schema_version=True)), "schema_version: found True"),
-    "unknown transform": (described(lambda d: d.update(transform="logicle")), "transform"),
+    "unknown transform": (described(lambda d: d.update(transform="hyperlog")), "transform"),
     "no markers": (described(lambda d: d.update(markers=[])), "markers"),
     "a marker less": (described(lambda d: d["markers"].pop()), "found F32"),
     "marker twice": (described(lambda d: d["markers"][1].update(name="CD3")), "markers.*twice"),

@@ -13,6 +13,7 @@ from cytovae.errors import OutputError, UsageError
 from cytovae.fcs import Channel, open_fcs, write_fcs
 from cytovae.fcs_copy import FcsWriter
 from cytovae.outputs import AssignmentWriter, output_format, suffix_of
+from cytovae.rows import Extras
 
 SAMPLE = Path(__file__).parents[1] / "sample_data" / "donor1_baseline.fcs"
 
@@ -56,7 +57,7 @@ def test_keywords_are_kept(tmp_path: Path) -> None:
     channels = [Channel(0, "FSC-A", "", 1e5), Channel(1, "V450-A", "CD3", 10.0)]
     words = {"$CYT": "Aurora", "$SPILLOVER": "2,FSC-A,V450-A,1,0,0.1,1", "MY NOTE": "a/b", "$P2G": "2.5"}
     write_fcs(tmp_path / "a.fcs", [[1.0, 20.5], [2.0, -3.0]], channels, words)
-    with FcsWriter(tmp_path / "x.fcs", open_fcs(tmp_path / "a.fcs"), 3, populations=("T", "B", "NK")) as writer:
+    with FcsWriter(tmp_path / "x.fcs", open_fcs(tmp_path / "a.fcs"), 3, extras=Extras(("T", "B", "NK"))) as writer:
         writer.write("a", 0, some(2))
     found = FlowData(tmp_path / "x.fcs").text
     expected = {"cyt": "Aurora", "spillover": words["$SPILLOVER"], "my note": "a/b", "p2g": "2.5", "p2s": "CD3"}
@@ -117,7 +118,7 @@ def test_an_fcs_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_flowjos_probabilities_are_a_column_per_class(tmp_path: Path) -> None:
     names = ("T cells", "B, naive", 'the "rest"')
     for path, populations in ((tmp_path / "x.clr", ()), (tmp_path / "named.clr", names)):
-        with AssignmentWriter(path, "clr", 3, 9, populations=populations) as writer:
+        with AssignmentWriter(path, "clr", 3, 9, extras=Extras(tuple(populations))) as writer:
             writer.write("a.fcs", 0, some(5))
             writer.write("a.fcs", 5, some(4, seed=1))
     table, named = pd.read_csv(tmp_path / "x.clr"), pd.read_csv(tmp_path / "named.clr")

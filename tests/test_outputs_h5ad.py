@@ -10,6 +10,7 @@ from cytovae.cells import Assignment
 from cytovae.errors import OutputError, UsageError
 from cytovae.outputs import H5adWriter, output_format
 from cytovae.panel import Marker, Panel
+from cytovae.rows import Extras
 
 anndata = pytest.importorskip("anndata", reason="the extra h5ad is not installed")
 
@@ -30,7 +31,7 @@ def read(file: str, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
 
 def write(path: Path, populations: tuple[str, ...] = (), last: int = 4, force: bool = False) -> None:
     about = {"version": "1", "settings": {"seed": 3, "radius": None, "metric": "canberra"}}
-    with H5adWriter(path, PANEL, 3, 11, read, about=about, populations=populations, force=force) as writer:
+    with H5adWriter(path, PANEL, 3, 11, read, about=about, extras=Extras(tuple(populations)), force=force) as writer:
         writer.write("a.fcs", 0, some(5))
         writer.write("a.fcs", 5, some(2, seed=1))
         writer.write("b.fcs", 0, some(last, seed=2))

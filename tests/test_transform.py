@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.optimize import brentq
 
 from cytovae.errors import InputError, UsageError
 from cytovae.fcs import open_fcs
 from cytovae.panel import columns_of, resolve_panel
 from cytovae.transform import (
+    Logicle,
     Scaling,
     Transform,
     ValueScale,
@@ -70,8 +72,8 @@ def test_a_transform_refuses_what_does_not_fit() -> None:
         Transform("arcsinh", np.array([5, 0], dtype=np.float32))
     with pytest.raises(UsageError, match="2 cofactors"):
         Transform("arcsinh", np.array([5, 5], dtype=np.float32)).apply(np.zeros((4, 3)))
-    with pytest.raises(UsageError, match="logicle"):
-        Transform("logicle", np.array([5], dtype=np.float32))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="hyperlog"):
+        Transform("hyperlog", np.array([5], dtype=np.float32))  # type: ignore[arg-type]
 
 
 # --- scaling ---
@@ -196,3 +198,51 @@ def test_scales_of_published_files(name: str, expected: ValueScale) -> None:
     assert value_scale(values) is expected
     if expected is ValueScale.COUNTS:
         assert value_scale(arcsinh(values, 5.0)) is ValueScale.TRANSFORMED
+
+
+# --- logicle ---
+
+
+def test_logicle_is_that_of_parks_and_moore() -> None:
+    """The scale is defined by its inverse, the biexponential of Moore & Parks 2012, worked here from the formulas."""
+    t, w, m, a = 262_144.0, 0.5, 4.5, 0.0
+    w_, x2, x1, x0 = w / (m + a), a / (m + a), (a + w) / (m + a), (a + 2 * w) / (m + a)
+    b = (m + a) * np.log(10)
+    d = brentq(lambda d: 2 * (np.log(d) - np.log(b)) + w_ * (b + d), 1e-12, b)
+    c_a = np.exp(x0 * (b + d))
+    mf_a = np.exp(b * x1) - c_a / np.exp(d * x1)
+    big_a = t / ((np.exp(b) - mf_a) - c_a / np.exp(d))
+
+    def biexponential(x: float) -> float:
+        return float(big_a * np.exp(b * x) - big_a * c_a * np.exp(-d * x) - big_a * mf_a)
+
+    scale = np.array([0.0, x2, x1, 0.2, 0.5, 0.9, 1.0])
+    raw = np.array([[biexponential(x)] for x in scale])
+    assert abs(raw[2, 0]) < 1e-6  # zero lies at x1
+    assert abs(raw[-1, 0] - t) < 1e-3  # the top of scale at 1
+    found = Logicle(t, w, m, a).apply(raw)[:, 0]
+    assert np.allclose(found[2:], scale[2:] * m, atol=1e-5)
+    assert np.allclose(found[:2], scale[:2] * m, atol=0.02)  # FlowUtils is less exact at the lower end
+
+
+def test_logicle_and_back() -> None:
+    raw = np.array([[-500.0, 3], [0, 262_144], [12_345, -1]])
+    scale = Transform("logicle", np.array([5, 5], dtype=np.float32), Logicle(262_144, 1, 4.5, 0.5))
+    values = scale.apply(raw)
+    assert values.dtype == np.float32
+    assert np.allclose(scale.invert(values), raw, rtol=1e-4, atol=1e-2)
+    assert raw[0, 0] == -500  # the input is not changed
+
+
+@pytest.mark.parametrize("parameters", [(0, 0.5, 4.5, 0), (1e5, 3, 4.5, 0), (1e5, -1, 4.5, 0), (1e5, 1, 4.5, -2)])
+def test_logicle_parameters_that_cannot_be(parameters: tuple[float, float, float, float]) -> None:
+    with pytest.raises(UsageError, match="logicle needs"):
+        Logicle(*parameters)
+
+
+def test_logicle_of_counts_or_of_transformed_values_is_warned_of() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.exponential(60, (500, 3))).astype(np.float32)
+    assert "fluorescence" in str(transform_warning(counts, ("a", "b", "c"), 5.0, "logicle"))
+    assert "second time" in str(transform_warning(np.arcsinh(counts), ("a", "b", "c"), 5.0, "logicle"))
+    assert transform_warning(counts * 300, ("a", "b", "c"), 5.0, "logicle") is None

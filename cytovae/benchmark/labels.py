@@ -72,14 +72,14 @@ def read_labels(spec: str | Path, column: str | None = None) -> ClusterLabels:
     return ClusterLabels(source, cluster, names, files, file, _events(source, table), holds_zero)
 
 
-def read_gated_files(specs: Sequence[str | Path]) -> GatedFiles:
+def read_gated_files(specs: Sequence[str | Path], *, zero_is_ungated: bool = False) -> GatedFiles:
     """The gates at ``specs``, joined in that order, populations of the same name taken together.
 
     Each is an FCS file with its gates beside it, ``FILE.fcs:CHANNEL``, or a table. A table is checked against
     ``NAME.fcs`` where that lies beside ``NAME.gates.csv``, and otherwise taken at its word. Raises
     :class:`InputError` for gates that are missing or cannot be read.
     """
-    parts = [_read_gates(spec) for spec in specs]
+    parts = [_read_gates(spec, zero_is_ungated) for spec in specs]
     return GatedFiles(join_gates(parts), tuple(str(_split(spec)[0]) for spec in specs), tuple(map(len, parts)))
 
 
@@ -134,23 +134,24 @@ def _read_channel(path: Path, channel: str) -> pd.DataFrame:
     return pd.DataFrame({CLUSTER: file.read([column])[:, 0]})
 
 
-def _read_gates(spec: str | Path) -> GateLabels:
+def _read_gates(spec: str | Path, zero: bool) -> GateLabels:
     from cytovae.fcs import open_fcs
     from cytovae.gates import read_gates, read_gates_of_files
 
     path, channel = _split(spec)
     if channel is not None:
-        return read_gates(channel, open_fcs(path))
+        return read_gates(channel, open_fcs(path), zero_is_ungated=zero)
     if path.suffix.lower() in FCS_SUFFIXES:
-        return read_gates_of_files([open_fcs(path)])
+        return read_gates_of_files([open_fcs(path)], zero_is_ungated=zero)
     fcs = path.with_name(_bare(path.name) + ".fcs")
     if path.is_file() and fcs.is_file():
-        return read_gates(path, open_fcs(fcs))
+        return read_gates(path, open_fcs(fcs), zero_is_ungated=zero)
     table = _read_table(path, None, ("population", "label"))
     if FILE in table or EVENT in table:
         hint = "Name the FCS file instead, with its gates beside it."
         raise GateError(path, "header", "a column file or event", "a label for each event of one file, in order", hint)
-    codes, names = pd.factorize(_texts(table[CLUSTER]), sort=True)
+    texts = _texts(table[CLUSTER])
+    codes, names = pd.factorize(texts.where(texts != "0") if zero else texts, sort=True)
     return GateLabels(codes.astype(np.int32), tuple(map(str, names)))
 
 

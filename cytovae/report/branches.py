@@ -68,10 +68,15 @@ def clusters_at_levels(tree: MergeTree) -> NDArray[np.int64]:
     return np.minimum(tree.n_experts - merged, tree.n_most)
 
 
-def draw_tree(tree: MergeTree, n_clusters: int) -> Figure:
-    """The tree coloured by cluster, and beside it, at the same heights, agreement and number of clusters by level."""
+def draw_tree(tree: MergeTree, n_clusters: int, merged: NDArray[np.int32] | None = None) -> Figure:
+    """The tree coloured by cluster, and beside it, at the same heights, agreement and number of clusters by level.
+
+    ``merged`` (n_clusters,) is the number, from 1, that each cluster has where clusters were named.
+    """
     roots = branches(tree)
     cluster_of = tree.cut(n_clusters)
+    if merged is not None:
+        cluster_of = merged[cluster_of - 1]
     order = [leaf for root in roots for leaf in root.leaves]
     judged = bool(np.isfinite(tree.agreement).any())
     figure = new_figure(12.3 if judged else 9.5, 4.4)

@@ -1,5 +1,6 @@
 """Pictures of clusters: heatmap, abundance, probabilities, training, and clusters against gates."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage
 
-from cytovae.report.content import DOUBTFUL, SURE, Agreement, ReportContent
+from cytovae.report.content import DOUBTFUL, ODD, STRANGE, SURE, Agreement, ReportContent
 from cytovae.report.drawing import EXPRESSION, FAINT, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
 from cytovae.report.record import LOSSES, History
 
 _MOST_NUMBERS = 900  # cells of a heatmap that still hold a number each
 _MOST_SAMPLES = 80  # bars that can be told apart
+DOUBT, UNSURE, CALM = "#d9480f", "#e9a15b", "#8a93a6"
 
 
 def draw_heatmap(content: ReportContent) -> Figure:
@@ -27,7 +29,8 @@ def draw_heatmap(content: ReportContent) -> Figure:
     wide, high = cell_w * len(columns), cell_h * len(rows)
     names = [shown(content.markers[column], 24) for column in columns]
     below = 0.35 + 0.078 * max(len(name) for name in names)
-    tree, left = 0.7, 1.3
+    named = 0.0 if content.names is None else 0.25 + 0.072 * max(len(shown(title, 26)) for title in content.titles)
+    tree, left = 0.7, 1.3 + max(0.0, named - 0.35)
     figure = new_figure(left + wide + 2.6, below + high + tree + 0.3)
     axes = axes_at(figure, left, below, wide, high)
     shade = EXPRESSION.with_extremes(bad="#f7f0e6")
@@ -47,12 +50,14 @@ def draw_heatmap(content: ReportContent) -> Figure:
                     axes.text(x, y, text, ha="center", va="center", fontsize=size, color=colour)
     _tree(axes_at(figure, left, below + high + 0.04, wide, tree), column_tree, len(columns), sideways=False)
     _tree(axes_at(figure, 0.1, below, 0.65, high), row_tree, len(rows), sideways=True)
-    labels = axes_at(figure, left - 0.5, below, 0.46, high, sharey=axes)
+    across = max(0.46, named + 0.1)  # inches of the names; the scale is such that the coloured bar stays as it is
+    labels = axes_at(figure, left - across - 0.04, below, across, high, sharey=axes)
     bare(labels)
-    labels.set_xlim(0, 1)
+    labels.set_xlim(1 - across / 0.46, 1)
     labels.barh(range(len(rows)), 0.3, left=0.66, height=0.92, color=[colour_of(row) for row in rows])
     for y, row in enumerate(rows):
-        labels.text(0.55, y, f"{row + 1}", ha="right", va="center", fontsize=9, fontweight="bold")
+        title = shown(content.titles[row], 26)
+        labels.text(0.55, y, title, ha="right", va="center", fontsize=9, fontweight="bold")
     bars = axes_at(figure, left + wide + 0.12, below, 0.95, high, sharey=axes)
     bare(bars)
     bars.barh(range(len(rows)), counts[rows], height=0.75, color=[colour_of(row) for row in rows])
@@ -72,21 +77,24 @@ def draw_abundance(content: ReportContent) -> Figure:
     """The share of each cluster in each file, as stacked bars."""
     samples = content.samples[:_MOST_SAMPLES]
     shares = np.array([sample.counts / max(sample.n_cells, 1) for sample in samples])
-    names = [shown(sample.name, 36) for sample in samples]
+    names = [shown(sample.title(content.sheet), 36) for sample in samples]
     left = 0.3 + 0.082 * max(len(name) for name in names)
-    legend = 0.2 * -(-content.n_clusters // 16)
+    titles = [shown(title, 26) for title in content.titles]
+    ncols = int(np.clip((left + 8.2) // (0.32 + 0.075 * max(map(len, titles))), 1, 16))
+    legend = 0.2 * -(-content.n_clusters // ncols)
     height = 0.4 * len(samples)
     figure = new_figure(left + 9.2, height + 0.85 + legend)
     axes = axes_at(figure, left, 0.55 + legend, 8.2, height)
     start = np.zeros(len(samples))
     for index in range(content.n_clusters):
         width = shares[:, index]
-        label = f"{index + 1}"
         axes.barh(range(len(samples)), width, 0.78, start, color=colour_of(index), edgecolor="white", linewidth=0.5,
-                  label=label)  # fmt: skip
+                  label=titles[index])  # fmt: skip
         for y, (x, share) in enumerate(zip(start, width, strict=True)):
             if share > 0.025:
-                axes.text(x + share / 2, y, label, ha="center", va="center", fontsize=8, color=_on(colour_of(index)))
+                axes.text(
+                    x + share / 2, y, f"{index + 1}", ha="center", va="center", fontsize=8, color=_on(colour_of(index))
+                )
         start = start + width
     for y, sample in enumerate(samples):
         axes.text(1.008, y, f"{sample.n_cells:,}", va="center", fontsize=8, color=QUIET)
@@ -96,32 +104,54 @@ def draw_abundance(content: ReportContent) -> Figure:
     axes.set_xticks(np.linspace(0, 1, 6), [f"{tick:.0%}" for tick in np.linspace(0, 1, 6)])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    figure.legend(loc="lower left", bbox_to_anchor=(left / figure.get_size_inches()[0], 0), ncols=16, frameon=False,
+    start_x = 0.02 if content.names else left / figure.get_size_inches()[0]
+    figure.legend(loc="lower left", bbox_to_anchor=(start_x, 0), ncols=ncols, frameon=False,
                   fontsize=8, handlelength=0.9, handleheight=0.9, handletextpad=0.35, columnspacing=1.1)  # fmt: skip
     return figure
 
 
 def draw_probabilities(content: ReportContent) -> Figure:
     """How sure the model is of the cells: a histogram on a logarithmic axis."""
+    probability = content.probability
+    figure, axes = _histogram(probability, lambda x: DOUBT if x < DOUBTFUL else UNSURE if x < SURE else CALM)
+    for limit in (DOUBTFUL, SURE):
+        number = int((probability < limit).sum())
+        text = f"{number:,} cells below {limit:g} ({number / len(probability):.2%}) "
+        _mark(axes, limit, text, "right")
+    axes.set_xlabel("probability of the cell's cluster")
+    return figure
+
+
+def draw_novelty(novelty: NDArray[np.float32]) -> Figure:
+    """How unlike the cells of training the cells are: a histogram on a logarithmic axis."""
+    figure, axes = _histogram(novelty, lambda x: DOUBT if x >= STRANGE else UNSURE if x >= ODD else CALM)
+    for limit in (ODD, STRANGE):
+        number = int((novelty >= limit).sum())
+        text = f" {number:,} cells from {limit:g} on ({number / len(novelty):.2%}) "
+        _mark(axes, limit, text, "right")
+    axes.set_xlabel("novelty: 1 is a cell unlike any seen in training")
+    return figure
+
+
+def _mark(axes: Any, limit: float, text: str, side: str) -> None:
+    axes.axvline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.text(limit, 1.0, text, ha=side, va="bottom", fontsize=8.5, transform=axes.get_xaxis_transform())
+
+
+def _histogram(values: NDArray[np.float32], colour: Callable[[float], str]) -> tuple[Figure, Any]:
+    """Values in [0, 1] in fifty bins, on a logarithmic axis of cells, each bar coloured by its middle."""
     figure = new_figure(9.5, 3.0)
     axes = axes_at(figure, 0.8, 0.55, 8.4, 2.15)
-    counts, edges = np.histogram(np.clip(content.probability, 0, 1), bins=50, range=(0, 1))
+    counts, edges = np.histogram(np.clip(values, 0, 1), bins=50, range=(0, 1))
     middle = (edges[:-1] + edges[1:]) / 2
-    colours = ["#d9480f" if x < DOUBTFUL else "#e9a15b" if x < SURE else "#8a93a6" for x in middle]
-    axes.bar(middle, counts, width=0.018, color=colours)
+    axes.bar(middle, counts, width=0.018, color=[colour(x) for x in middle.tolist()])
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
     axes.yaxis.set_minor_formatter(lambda _count, _place: "")
     axes.set_ylim(0.7, max(2.0, counts.max() * 2.5))
     axes.set_xlim(0, 1)
-    for limit in (DOUBTFUL, SURE):
-        axes.axvline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-        number = int((content.probability < limit).sum())
-        text = f"{number:,} cells below {limit:g} ({number / len(content.probability):.2%}) "
-        axes.text(limit, 1.0, text, ha="right", va="bottom", fontsize=8.5, transform=axes.get_xaxis_transform())
-    axes.set_xlabel("probability of the cell's cluster")
     axes.set_ylabel("cells")
-    return figure
+    return figure, axes
 
 
 def draw_training(history: History) -> Figure:
@@ -138,8 +168,10 @@ def draw_training(history: History) -> Figure:
     return figure
 
 
-def draw_confusion(agreement: Agreement) -> Figure:
-    """For each population (row) the share of its cells in each cluster; largest and their clusters first."""
+def draw_confusion(agreement: Agreement, titles: Sequence[str]) -> Figure:
+    """For each population (row) the share of its cells in each cluster (of ``titles``); largest and their clusters
+    first.
+    """
     table = agreement.table
     f_measures = table.f_measures()
     row_order = np.argsort(-table.population_sizes, kind="stable")
@@ -150,8 +182,10 @@ def draw_confusion(agreement: Agreement) -> Figure:
     left = 0.25 + 0.08 * max(len(name) for name in names)
     cell_w = float(np.clip(9.0 / max(len(columns), 1), 0.3, 0.6))
     wide, high = cell_w * len(columns), 0.34 * len(names)
-    figure = new_figure(left + wide + 1.4, high + 1.1)
-    axes = axes_at(figure, left, 0.6, wide, high)
+    labels = [shown(titles[table.clusters[column] - 1], 26) for column in columns]
+    below = 0.6 if not any(len(label) > 3 for label in labels) else 0.4 + 0.078 * max(map(len, labels))
+    figure = new_figure(left + wide + 1.4, high + 0.5 + below)
+    axes = axes_at(figure, left, below, wide, high)
     axes.imshow(shares[row_order][:, columns], cmap=EXPRESSION, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     for y, row in enumerate(row_order):
         for x, column in enumerate(columns):
@@ -160,7 +194,7 @@ def draw_confusion(agreement: Agreement) -> Figure:
                 colour = "white" if share > 0.45 else INK
                 axes.text(x, y, f"{share * 100:.0f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_yticks(range(len(names)), names)
-    axes.set_xticks(range(len(columns)), [f"{table.clusters[column]}" for column in columns])
+    axes.set_xticks(range(len(columns)), labels, rotation=0 if below == 0.6 else 90)
     axes.set_xlabel("cluster")
     axes.tick_params(length=0)
     for spine in axes.spines.values():
@@ -169,7 +203,9 @@ def draw_confusion(agreement: Agreement) -> Figure:
     axes.text(len(columns) - 0.3, -0.6, "F1", fontsize=9, fontweight="bold", va="bottom")
     for y, row in enumerate(row_order):
         axes.text(len(columns) - 0.3, y, f"{scores[table.names[row]].f1:.3f}", va="center", fontsize=9)
-    figure.text(left / (left + wide + 1.4), 1 - 0.25 / (high + 1.1), "% of the population", fontsize=9, color=QUIET)
+    figure.text(
+        left / (left + wide + 1.4), 1 - 0.25 / (high + 0.5 + below), "% of the population", fontsize=9, color=QUIET
+    )
     return figure
 
 

@@ -9,25 +9,37 @@ from numpy.typing import NDArray
 from cytovae.assignment import Assigner
 from cytovae.cells import UNGATED, GateLabels
 from cytovae.errors import InputError, UsageError
-from cytovae.fcs import FcsFile
+from cytovae.event_files import EventFile
 from cytovae.metrics import Contingency, ScoreReport, contingency, score
 from cytovae.modelfile import SavedModel
+from cytovae.names import ClusterNames
 from cytovae.panel import columns_of
 from cytovae.report.record import ModelRecord, matched_inputs
+from cytovae.samples import NO_SAMPLES, SampleSheet
 from cytovae.study import CHUNK, assigned_chunks, file_names, read_cells
 
 DOUBTFUL, SURE = 0.5, 0.9
+ODD, STRANGE = 0.5, 0.9  # novelty
 _MOST_NAMED = 4  # markers named as a cluster's own
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One file: ``counts`` int64 (n_clusters,), all its cells by cluster, and whether the model learned from it."""
+    """One file: ``counts`` int64 (n_clusters,), all its cells by cluster, whether the model learned from it, what the
+    sample sheet says of it, and how many of its cells are of low probability and high novelty.
+    """
 
     name: str
     path: str
     counts: NDArray[np.int64]
     learned_from: bool
+    about: tuple[str, ...] = ()
+    n_doubtful: int = 0
+    n_strange: int = 0
+
+    def title(self, sheet: SampleSheet) -> str:
+        """The sample's name where the sheet has one, else the file's."""
+        return self.about[sheet.columns.index("sample")] or self.name if "sample" in sheet.columns else self.name
 
     @property
     def n_cells(self) -> int:
@@ -38,13 +50,15 @@ class Sample:
 @dataclass(frozen=True, eq=False)
 class Cells:
     """Some cells: transformed ``values`` float32 (n, n_markers), ``cluster`` int32 (n,) from 1, ``probability``
-    float32 (n,) of that cluster, and ``population`` int32 (n,), −1 where ungated or where there are no gates.
+    float32 (n,) of that cluster, ``population`` int32 (n,), −1 where ungated or where there are no gates, and
+    ``novelty`` float32 (n,), where the model tells it.
     """
 
     values: NDArray[np.float32]
     cluster: NDArray[np.int32]
     probability: NDArray[np.float32]
     population: NDArray[np.int32]
+    novelty: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -75,8 +89,9 @@ class ReportContent:
     """All that a report shows.
 
     ``cells`` are the sample that medians and distributions are taken from. ``medians`` (n_clusters, n_markers) are on
-    the transformed scale, NaN for a cluster without a cell in it. ``probability`` float32 (n,) and ``cluster`` int32
-    (n,) are of all cells, file after file.
+    the transformed scale, NaN for a cluster without a cell in it. ``probability`` float32 (n,), ``cluster`` int32 (n,)
+    and ``novelty`` float32 (n,), where the model tells it, are of all cells, file after file. With ``names`` clusters
+    are the populations of that table, and ``sheet`` names the columns of what is known of each sample.
     """
 
     saved: SavedModel
@@ -88,6 +103,9 @@ class ReportContent:
     medians: NDArray[np.float32]
     landmarks: LandmarkMap | None
     agreement: Agreement | None
+    novelty: NDArray[np.float32] | None = None
+    names: ClusterNames | None = None
+    sheet: SampleSheet = NO_SAMPLES
 
     @property
     def markers(self) -> tuple[str, ...]:
@@ -96,8 +114,16 @@ class ReportContent:
 
     @property
     def n_clusters(self) -> int:
-        """Clusters of the model, also those without a cell here."""
-        return self.saved.model.n_clusters
+        """Clusters of the model, also those without a cell here; with names, the populations."""
+        return self.saved.model.n_clusters if self.names is None else len(self.names.populations)
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """What each cluster is called: its number, and its name where it has one."""
+        numbers = [str(number) for number in range(1, self.n_clusters + 1)]
+        if self.names is None:
+            return tuple(numbers)
+        return tuple(f"{number} {name}" for number, name in zip(numbers, self.names.populations, strict=True))
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -128,15 +154,18 @@ class ClusterRow:
     low: tuple[str, ...]
     population: str
     purity: float
+    n_strange: int = 0
 
 
 def collect(
     saved: SavedModel,
     record: ModelRecord,
-    files: Sequence[FcsFile],
+    files: Sequence[EventFile],
     assigner: Assigner,
     *,
     gates: GateLabels | None = None,
+    names: ClusterNames | None = None,
+    sheet: SampleSheet = NO_SAMPLES,
     max_cells: int = 100_000,
     seed: int = 0,
     workers: int = 1,
@@ -157,18 +186,26 @@ def collect(
     columns = [columns_of(saved.panel, file).tolist() for file in files]
     cluster = np.empty(total, dtype=np.int32)
     probability = np.empty(total, dtype=np.float32)
+    novelties: list[NDArray[np.float32]] = []
     done = 0
     for file, where in zip(files, columns, strict=True):
         for part in assigned_chunks(file, where, saved.panel.names, saved.transform, assigner, workers=workers):
             rows = slice(done, done + len(part))
+            if part.novelty is not None:
+                novelties.append(part.novelty)
+            if names is not None:
+                part = names.apply(part)
             cluster[rows], probability[rows] = part.cluster, part.probabilities.max(axis=1)
             done += len(part)
             if progress is not None:
                 progress(done)
     population = np.full(total, UNGATED, dtype=np.int32) if gates is None else gates.population
 
+    novelty = np.concatenate(novelties) if novelties else None
+
     def cells_at(rows: NDArray[np.int64], values: NDArray[np.float32]) -> Cells:
-        return Cells(values, cluster[rows], probability[rows], population[rows])
+        told = None if novelty is None else novelty[rows]
+        return Cells(values, cluster[rows], probability[rows], population[rows], told)
 
     first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     drawn = read_cells(files, saved.panel, saved.transform, at_most=max_cells, seed=seed)
@@ -176,20 +213,25 @@ def collect(
 
     inputs = matched_inputs(files, record.inputs)
     landmarks = _landmarks(saved, record, files, columns, inputs)
-    names = file_names(files)
-    n_clusters = saved.model.n_clusters
+    called = file_names(files)
+    n_clusters = saved.model.n_clusters if names is None else len(names.populations)
+
+    def sample(index: int, file: EventFile) -> Sample:
+        own = slice(first[index], first[index + 1])
+        return Sample(
+            called[index],
+            str(file.path),
+            np.bincount(cluster[own], minlength=n_clusters + 1)[1:],
+            inputs[index] is not None,
+            sheet.of(called[index]),
+            int((probability[own] < DOUBTFUL).sum()),
+            0 if novelty is None else int((novelty[own] >= STRANGE).sum()),
+        )
+
     return ReportContent(
         saved=saved,
         record=record,
-        samples=tuple(
-            Sample(
-                names[index],
-                str(file.path),
-                np.bincount(cluster[first[index] : first[index + 1]], minlength=n_clusters + 1)[1:],
-                inputs[index] is not None,
-            )
-            for index, file in enumerate(files)
-        ),
+        samples=tuple(sample(index, file) for index, file in enumerate(files)),
         cluster=cluster,
         probability=probability,
         cells=sampled,
@@ -198,6 +240,9 @@ def collect(
         if landmarks is None
         else LandmarkMap(landmarks[0], landmarks[1], cells_at(first[landmarks[1]] + landmarks[2], landmarks[3])),
         agreement=_agreement(cluster, gates),
+        novelty=novelty,
+        names=names,
+        sheet=sheet,
     )
 
 
@@ -208,6 +253,9 @@ def cluster_rows(content: ReportContent) -> tuple[ClusterRow, ...]:
     total = np.bincount(content.cluster, weights=content.probability, minlength=n_bins)[1:]
     doubtful = np.bincount(content.cluster[content.probability < DOUBTFUL], minlength=n_bins)[1:]
     unsure = np.bincount(content.cluster[content.probability < SURE], minlength=n_bins)[1:]
+    strange = np.zeros(content.n_clusters, dtype=np.int64)
+    if content.novelty is not None:
+        strange = np.bincount(content.cluster[content.novelty >= STRANGE], minlength=n_bins)[1:]
     scaled = content.scaled_medians
     present = np.flatnonzero(np.isfinite(scaled).all(axis=1))
     contrast = scaled - scaled[present].mean(axis=0)
@@ -227,6 +275,7 @@ def cluster_rows(content: ReportContent) -> tuple[ClusterRow, ...]:
                 low=tuple(content.markers[m] for m in order[:_MOST_NAMED] if contrast[index, m] < -0.1),
                 population=population,
                 purity=purity,
+                n_strange=int(strange[index]),
             )
         )
     return tuple(rows)
@@ -244,7 +293,7 @@ def _medians(cells: Cells, n_clusters: int) -> NDArray[np.float32]:
 def _landmarks(
     saved: SavedModel,
     record: ModelRecord,
-    files: Sequence[FcsFile],
+    files: Sequence[EventFile],
     columns: Sequence[Sequence[int]],
     inputs: Sequence[int | None],
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None:

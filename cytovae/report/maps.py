@@ -1,7 +1,7 @@
 """Pictures of single cells: the UMAP in several colourings, and the distributions of markers."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.collections import PolyCollection
@@ -21,10 +21,11 @@ _OVERLAP = 1.5  # height of a ridge over the distance of two
 _MOST_LABELS = 24  # populations that are written into the map
 
 
-def draw_clusters(landmarks: LandmarkMap, n_clusters: int) -> Figure:
-    """The map coloured by cluster, each one's number where most of its cells are."""
-    titles = [f"{index + 1}" for index in range(n_clusters)]
-    return _categories("cluster", landmarks, landmarks.cells.cluster.astype(np.int64) - 1, titles, labels=titles)
+def draw_clusters(landmarks: LandmarkMap, titles: Sequence[str]) -> Figure:
+    """The map coloured by cluster, each one's number where most of its cells are; names stand below."""
+    numbers = [f"{number}" for number in range(1, len(titles) + 1)]
+    legend = [shown(title, 28) for title in titles]
+    return _categories("cluster", landmarks, landmarks.cells.cluster.astype(np.int64) - 1, legend, labels=numbers)
 
 
 def draw_populations(landmarks: LandmarkMap, names: Sequence[str]) -> Figure:
@@ -41,12 +42,23 @@ def draw_files(landmarks: LandmarkMap, names: Sequence[str]) -> Figure:
 
 def draw_probability(landmarks: LandmarkMap) -> Figure:
     """The map coloured by the probability of each cell's cluster, the least sure on top."""
+    return _shaded("probability of the cluster", landmarks, landmarks.cells.probability, CERTAINTY, 1)
+
+
+def draw_novelty(landmarks: LandmarkMap, novelty: NDArray[np.float32]) -> Figure:
+    """The map coloured by novelty (n,), the cells most unlike those of training on top."""
+    return _shaded("novelty", landmarks, novelty, CERTAINTY.reversed(), -1)
+
+
+def _shaded(
+    title: str, landmarks: LandmarkMap, values: NDArray[np.float32], colormap: Any, sign: Literal[1, -1]
+) -> Figure:
+    """The map coloured by values in [0, 1], with ``sign`` 1 the lowest on top, else the highest."""
     figure = new_figure(_WIDTH, _HEIGHT + 0.5)
     axes = axes_at(figure, 0.15, 0.6, _WIDTH - 0.25, _HEIGHT - 0.4)
-    probability = landmarks.cells.probability
-    order = np.argsort(-probability, kind="stable")
-    drawn = _points(axes, landmarks.coordinates[order], probability[order], CERTAINTY, 0.0, 1.0)
-    axes.set_title("probability of the cluster")
+    order = np.argsort(-sign * values, kind="stable")
+    drawn = _points(axes, landmarks.coordinates[order], values[order], colormap, 0.0, 1.0)
+    axes.set_title(title)
     bar = figure.colorbar(drawn, cax=axes_at(figure, 1.4, 0.3, 2.8, 0.11), orientation="horizontal")
     bar.outline.set_visible(False)
     return figure
@@ -216,4 +228,6 @@ def _smooth(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _scale_name(content: ReportContent) -> str:
-    return "arcsinh(x / cofactor)" if content.saved.transform.kind == "arcsinh" else "value"
+    return {"arcsinh": "arcsinh(x / cofactor)", "logicle": "logicle(x), decades"}.get(
+        content.saved.transform.kind, "value"
+    )

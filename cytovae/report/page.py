@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from cytovae import __version__
 from cytovae.errors import OutputError
-from cytovae.report.content import DOUBTFUL, SURE, ReportContent, cluster_rows
+from cytovae.report.content import DOUBTFUL, ODD, STRANGE, SURE, ReportContent, cluster_rows
 from cytovae.report.drawing import Picture, colour_of
 from cytovae.report.pictures import Pictures
 
@@ -58,6 +58,10 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
         n_used=int((content.counts > 0).sum()),
         mean_probability=float(probability.mean(dtype="float64")),
         limits=((DOUBTFUL, int((probability < DOUBTFUL).sum())), (SURE, int((probability < SURE).sum()))),
+        strange=STRANGE,
+        novelties=()
+        if content.novelty is None
+        else tuple((limit, int((content.novelty >= limit).sum())) for limit in (ODD, STRANGE)),
         settings={field.name: getattr(settings, field.name) for field in fields(settings)},
         command=command,
         cofactors=", ".join(f"{cofactor:g}" for cofactor in sorted(set(content.saved.panel.cofactors.tolist()))),

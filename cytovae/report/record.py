@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from cytovae.errors import ModelError
-from cytovae.fcs import FcsFile
+from cytovae.event_files import EventFile
 from cytovae.modelfile import HISTORY, LANDMARKS, RUN, InputRecord
 
 LOSSES = ("total", "reconstruction", "similarity", "depict", "kl")
@@ -75,7 +75,7 @@ def read_record(folder: Path) -> ModelRecord:
     )
 
 
-def matched_inputs(files: Sequence[FcsFile], inputs: Sequence[InputRecord]) -> tuple[int | None, ...]:
+def matched_inputs(files: Sequence[EventFile], inputs: Sequence[InputRecord]) -> tuple[int | None, ...]:
     """For each file the place among ``inputs`` of the one it is, or None for a file the model has never seen.
 
     A file is known again by its name, its size and its number of events, wherever it lies now.

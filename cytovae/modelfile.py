@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -28,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from cytovae import __version__
+from cytovae.atomic import flush_to_disk, hidden_name, readable
 from cytovae.cells import CellTable
 from cytovae.errors import InputError, ModelError, NumericalError, OutputError, UsageError
 from cytovae.fcs import FcsFile
@@ -86,6 +86,7 @@ class RunRecord:
     device: str
     inputs: tuple[InputRecord, ...]
     seconds: Mapping[str, float]
+    key: str = ""  # the digest of what decided the result, see :class:`cytovae.checkpoint.TrainingKey`
 
 
 def input_record(file: FcsFile, cells: int) -> InputRecord:
@@ -96,7 +97,7 @@ def input_record(file: FcsFile, cells: int) -> InputRecord:
             size = stream.seek(0, os.SEEK_END)
     except OSError as error:
         raise InputError(file.path, "file", error.strerror or str(error), "a readable FCS file") from error
-    return InputRecord(str(file.path), digest, size, file.n_events, cells)
+    return InputRecord(readable(file.path), digest, size, file.n_events, cells)
 
 
 def use_threads(n_threads: int, *, with_umap: bool = False) -> None:
@@ -148,7 +149,7 @@ def save_model(
             raise NumericalError(f"training left values in {name} that are not finite; try a smaller learning rate")
     check_model_target(path, force=force)
     final = path.absolute()
-    partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
+    partial = hidden_name(final, "partial")
     try:
         with _removed_on_failure(partial):
             partial.mkdir()
@@ -158,7 +159,10 @@ def save_model(
             _write_landmarks(partial / LANDMARKS, learning, cells)
             _write_json(partial / RUN, _run(run, partial))
             load_model(partial)
+            for entry in (*(partial / name for name in FILES), partial):
+                flush_to_disk(entry)
             _swap_in(partial, final)
+            flush_to_disk(final.parent)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -177,7 +181,7 @@ def _swap_in(partial: Path, final: Path) -> None:
     if not final.exists():
         partial.rename(final)
         return
-    aside = final.with_name(f".{final.name}.{secrets.token_hex(4)}.replaced")
+    aside = hidden_name(final, "replaced")
     final.rename(aside)
     try:
         partial.rename(final)
@@ -226,6 +230,7 @@ def _run(run: RunRecord, folder: Path) -> dict[str, object]:
         "schema_version": SCHEMA_VERSION,
         "versions": {"cytovae": __version__, "python": platform.python_version(), **versions},
         **asdict(run),
+        "argv": [readable(word) for word in run.argv],
         "sha256": {name: _sha256(folder / name) for name in (WEIGHTS, DESCRIPTION)},
     }
 
@@ -305,6 +310,15 @@ def load_model(path: Path) -> SavedModel:
     network.requires_grad_(False).eval()
     _check_sums(path)
     return SavedModel(TrainedModel(network, settings, panel.names, scaling, tree, n_clusters), panel, transform)
+
+
+def key_of(path: Path) -> str | None:
+    """The key of the training that made the complete model at ``path``, None where there is none or it is damaged."""
+    try:
+        load_model(path)
+        return str(_read_json(_member(path, RUN)).get("key", ""))
+    except ModelError:
+        return None
 
 
 def _member(folder: Path, name: str) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cytovae.atomic import readable
 from cytovae.cells import Assignment, CellTable
 from cytovae.errors import InputError, UsageError
 from cytovae.fcs import FcsFile
@@ -27,7 +28,7 @@ _SPILLOVER_KEYWORDS = ("SPILLOVER", "SPILL", "COMP")
 def file_names(files: Sequence[FcsFile]) -> tuple[str, ...]:
     """How tables call the files: by their last part where that tells them apart, else by the path as given."""
     shared = Counter(file.path.name for file in files)
-    return tuple(file.path.name if shared[file.path.name] == 1 else str(file.path) for file in files)
+    return tuple(readable(file.path.name if shared[file.path.name] == 1 else file.path) for file in files)
 
 
 def has_spillover(file: FcsFile) -> bool:

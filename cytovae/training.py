@@ -1,7 +1,8 @@
 """The training loop: a generator of progress records. It opens no file and prints nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -30,6 +31,55 @@ class ProgressRecord:
     total: float
 
 
+@dataclass(frozen=True, eq=False)
+class LoopState:
+    """What decides how training goes on after a step; the batches follow from the seed and the number of the step."""
+
+    network: MoeSimVae
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None
+    generator: torch.Generator
+
+    def arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, object]]:
+        """Copies of all tensors, by name, and the rest as plain values for JSON."""
+        optimizer = self.optimizer.state_dict()
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for index, values in optimizer["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
+        tensors["generator"] = self.generator.get_state()
+        scheduler = None if self.scheduler is None else self.scheduler.state_dict()
+        copies = {name: np.array(tensor.detach().cpu().numpy(), order="C") for name, tensor in tensors.items()}
+        return copies, {"groups": optimizer["param_groups"], "scheduler": scheduler}
+
+    def load(self, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
+        """Become what :meth:`arrays` told of. Tensors are copied: how memory is aligned may change the last bit."""
+        tensors = {name: torch.tensor(array) for name, array in arrays.items()}
+        weights: dict[str, Tensor] = {}
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "network":
+                weights[rest] = tensor
+            elif kind == "optimizer":
+                index, _, value = rest.partition(".")
+                state.setdefault(int(index), {})[value] = tensor
+        self.network.load_state_dict(weights)
+        self.optimizer.load_state_dict({"state": state, "param_groups": about["groups"]})
+        self.generator.set_state(tensors["generator"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(about["scheduler"])
+
+
+class Keeper(Protocol):
+    """Where the state of the loop is kept between records, see :class:`cytovae.checkpoint.Checkpoint`."""
+
+    def restore(self, loop: LoopState) -> tuple[ProgressRecord, ...]:
+        """Put ``loop`` where it was when it was kept; the records up to there, none if it was not."""
+
+    def note(self, loop: LoopState, record: ProgressRecord, *, last: bool) -> None:
+        """Take the state after the step of ``record``."""
+
+
 def build_network(markers: int, settings: Settings, seed: int) -> MoeSimVae:
     """A network with weights drawn from ``seed``; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
@@ -55,11 +105,12 @@ def train(
     weight: NDArray[np.float64] | None,
     settings: Settings,
     seed: int,
+    keeper: Keeper | None = None,
 ) -> Iterator[ProgressRecord]:
     """Fit ``network`` to markers ``x`` (n, m) in [0, 1], in place; yields a record every few steps and at the last.
 
-    ``weight`` (n,) says how often a cell is drawn (None: equally often). Raises :class:`NumericalError` when a loss
-    is not finite.
+    ``weight`` (n,) says how often a cell is drawn (None: equally often). Training goes on from what ``keeper`` has,
+    whose records come first. Raises :class:`NumericalError` when a loss is not finite.
     """
     n = len(x)
     device = x.device
@@ -80,7 +131,13 @@ def train(
     generator = torch.Generator(device).manual_seed(seed)
     weights = (settings.reconstruction_weight, settings.kl_weight, settings.similarity_weight, settings.depict_weight)
     network.train()
-    for step in range(1, settings.steps + 1):
+    loop = LoopState(network, optimizer, scheduler, generator)
+    past = keeper.restore(loop) if keeper is not None else ()
+    yield from past
+    done = past[-1].step if past else 0
+    for _ in range(done):
+        next(rows_of)  # the batches of those steps
+    for step in range(done + 1, settings.steps + 1):
         rows = torch.from_numpy(next(rows_of)).to(device)
         cells = x.index_select(0, rows)  # (b, m)
         with_depict = settings.depict_weight > 0 and step > settings.depict_from * settings.steps
@@ -112,6 +169,8 @@ def train(
                     f"the loss at step {step} is {record.total}; try a smaller learning rate "
                     f"(it was {settings.learning_rate}) or look for extreme values with `cytovae inspect`"
                 )
+            if keeper is not None:
+                keeper.note(loop, record, last=step == settings.steps)
             yield record
     network.eval()
 

@@ -125,7 +125,7 @@ def train_cli(
         use_threads,
     )
     from cytovae.panel import columns_in_study, resolve_panel
-    from cytovae.study import POOL, read_cells
+    from cytovae.study import POOL, constant_markers, read_cells
     from cytovae.transform import Transform
 
     check_model_target(output, force=force or resume)
@@ -163,6 +163,9 @@ def train_cli(
         reading = perf_counter() - began
         if not quiet:
             console.say(f"read {len(cells):,} of {sum(file.n_events for file in opened):,} cells, device {place}")
+
+        if constant := constant_markers(cells, opened):
+            console.warn(f"{', '.join(constant)}: the same value in all cells, tells nothing apart")
 
         cell_labels = None if known is None else _labels_of_cells(known, cells, opened)
         key = training_key(cells, settings, seed=seed, device=place, labels=cell_labels)

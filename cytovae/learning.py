@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cytovae.cells import CellTable
 from cytovae.checkpoint import Checkpoint
-from cytovae.errors import DeviceError, UsageError
+from cytovae.errors import DeviceError, NumericalError, UsageError
 from cytovae.landmarks import choose_landmarks
 from cytovae.resolution import expert_tree, merge_tree
 from cytovae.settings import Settings
@@ -128,6 +128,12 @@ def _made_now(_stage: str, make: Callable[[], tuple[NDArray[Any], ...]]) -> tupl
 
 
 def _arrays(neighbors: Neighbors) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Both arrays. Raises :class:`NumericalError` where values are too large for their distances to be numbers."""
+    if not np.isfinite(neighbors.distances).all():
+        raise NumericalError(
+            "distances between cells are not finite, values are too large; transform them (--transform arcsinh), or "
+            "leave the marker out with --exclude (`cytovae inspect` shows the ranges)"
+        )
     return neighbors.indices, neighbors.distances
 
 

@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from cytovae import __version__
+from cytovae.assignment import Assigner
 from cytovae.atomic import flush_to_disk, hidden_name, readable
 from cytovae.cells import CellTable
 from cytovae.errors import InputError, ModelError, NumericalError, OutputError, UsageError
@@ -34,6 +35,7 @@ from cytovae.fcs import FcsFile
 from cytovae.model import MoeSimVae
 from cytovae.panel import Marker, Panel
 from cytovae.resolution import MergeTree
+from cytovae.rows import check_assignment
 from cytovae.settings import Settings, settings_from_dict, settings_to_dict
 from cytovae.trained import TrainedModel
 from cytovae.training import build_network
@@ -50,6 +52,7 @@ WEIGHTS, DESCRIPTION, RUN, HISTORY, LANDMARKS = (
 FILES = (WEIGHTS, DESCRIPTION, HISTORY, LANDMARKS, RUN)  # in the order in which they are written
 LARGEST_JSON = 16 << 20
 MOST_LAYERS = 64
+CELLS_CHECKED = 1000  # whose probabilities must sum to 1 before a model is written
 _AGAIN = "Train the model again, or take an unchanged copy of its folder"
 
 
@@ -147,6 +150,7 @@ def save_model(
     for name, array in arrays.items():
         if _must_be_finite(name) and not np.isfinite(array).all():
             raise NumericalError(f"training left values in {name} that are not finite; try a smaller learning rate")
+    _check_learning(saved, learning, cells)
     check_model_target(path, force=force)
     final = path.absolute()
     partial = hidden_name(final, "partial")
@@ -165,6 +169,20 @@ def save_model(
             flush_to_disk(final.parent)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _check_learning(saved: SavedModel, learning: "Learning", cells: CellTable) -> None:
+    """Raise :class:`NumericalError` where what training left cannot be: the last look before it is written."""
+    rows = learning.landmarks
+    losses = np.array([astuple(record) for record in learning.history], dtype=np.float64)
+    if not len(rows) or rows.min() < 0 or rows.max() >= len(cells) or len(np.unique(rows)) != len(rows):
+        raise NumericalError("the landmarks are not different cells of those read; please report this")
+    if learning.coordinates.shape != (len(rows), 2) or not np.isfinite(learning.coordinates).all():
+        raise NumericalError("UMAP left coordinates that are not finite; try another --metric or --transform")
+    if not np.isfinite(losses).all():
+        raise NumericalError("a loss is not finite; try a smaller learning rate, or --transform arcsinh")
+    some = cells.values[rows[:CELLS_CHECKED]]
+    check_assignment(Assigner(saved.model).assign(some), saved.model.n_clusters, "the training cells")
 
 
 @contextlib.contextmanager

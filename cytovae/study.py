@@ -47,7 +47,8 @@ def file_warnings(file: FcsFile, columns: Sequence[int], panel: Panel, transform
     if has_spillover(file):
         warnings.append("it carries a spillover matrix, which is not applied; compensate first if values are raw.")
     raw = file.read(columns, 0, _EVENTS_FOR_SCALE)
-    scale = transform_warning(raw, panel.names, transform.cofactors if transform.kind == "arcsinh" else None)
+    with np.errstate(invalid="ignore"):  # infinite values are refused when they are read to learn from
+        scale = transform_warning(raw, panel.names, transform.cofactors if transform.kind == "arcsinh" else None)
     return (*warnings, f"{scale}.") if scale else tuple(warnings)
 
 
@@ -116,11 +117,29 @@ def read_cells(
         rows = _draw(sizes[index], taken[index], [seed, index])
         part = slice(first, first + len(rows))
         raw = _read_rows(file, columns[index], rows)
-        check_finite(raw, panel.names, file.path)
-        values[part], events[part] = transform.apply(raw), rows
+        values[part], events[part] = _transformed(raw, panel.names, transform, file), rows
         first += len(rows)
     source = np.repeat(np.arange(len(files), dtype=np.int32), taken)
     return CellTable(values, panel.names, file_names(files), source, events)
+
+
+def constant_markers(cells: CellTable, files: Sequence[FcsFile]) -> tuple[str, ...]:
+    """Markers that have one value in all cells and so tell nothing apart. Raises :class:`InputError` if all have."""
+    same = (cells.values == cells.values[:1]).all(axis=0)
+    if same.all():
+        names = ", ".join(str(file.path) for file in files)
+        raise InputError(names, "marker values", "one value for all cells in every marker", "markers that vary")
+    return tuple(name for name, constant in zip(cells.markers, same, strict=True) if constant)
+
+
+def _transformed(raw: NDArray[Any], markers: Sequence[str], transform: Transform, file: FcsFile) -> NDArray[np.float32]:
+    """Raw values on the model's scale, all finite; a float64 may be too large for it."""
+    check_finite(raw, markers, file.path)
+    with np.errstate(over="ignore"):
+        values = transform.apply(raw)
+    if raw.dtype != np.float32:
+        check_finite(values, markers, file.path)
+    return values
 
 
 def _draw(n_events: int, n_taken: int, seed: list[int]) -> NDArray[np.int64]:
@@ -158,8 +177,7 @@ def assigned_chunks(
 
     def assign(start: int) -> Assignment:
         raw = file.read(columns, start, start + CHUNK)
-        check_finite(raw, markers, file.path)
-        return assigner.assign(transform.apply(raw))
+        return assigner.assign(_transformed(raw, markers, transform, file))
 
     pending: deque[Future[Assignment]] = deque()
     with ThreadPoolExecutor(workers) as pool:

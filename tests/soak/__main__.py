@@ -14,17 +14,23 @@ from datetime import date
 from pathlib import Path
 
 import disks  # first: the number of threads is set before anything is loaded
+import files
 import interruptions
+import versions
 from rows import Effort, Row
 
 from cytovae import __version__
 
 PARTS: dict[str, Callable[[Path, Effort], list[Row]]] = {
+    "cuts": files.cuts,
+    "mutations": files.mutations,
+    "hostile": files.hostile,
     "kills": interruptions.kills,
     "signals": interruptions.signals,
     "full": disks.full,
     "read-only": disks.read_only,
     "neighbours": disks.neighbours,
+    "pandas": versions.pandas,
 }
 
 

@@ -75,8 +75,8 @@ def mutations(folder: Path, effort: Effort) -> list[Row]:
     if slow > len(times) // 10_000:  # a collection of garbage may fall into one
         failures.append(f"{slow} errors took longer than {1000 * MOST_SECONDS:.0f} ms")
     happened = (
-        f"{refused:,} refused ({seconds(times)}, {slow} over 50 ms), {true_values:,} read as before, {others:,} are sound "
-        f"files of other values; memory grew by {grown / 1e6:.0f} MB"
+        f"{refused:,} refused ({seconds(times)}, {slow} over 50 ms), {true_values:,} read as before, "
+        f"{others:,} are sound files of other values; memory grew by {grown / 1e6:.0f} MB"
     )
     return [Row("FCS: one byte of HEADER or TEXT changed, six layouts", 6 * each, happened, tuple(failures))]
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from rows import ROOT, Effort, Row
 
 OLDER = "pandas>=2.3,<2.4"
-TESTS = ("test_outputs.py", "test_outputs_tables.py", "test_outputs_h5ad.py", "test_labels.py", "test_gates.py",
-         "test_benchmark_tables.py", "test_modelfile.py", "test_cli_assign_formats.py", "test_cli_score.py")  # fmt: skip
+TESTS = (
+    *("test_outputs.py", "test_outputs_tables.py", "test_outputs_h5ad.py", "test_labels.py", "test_gates.py"),
+    *("test_benchmark_tables.py", "test_modelfile.py", "test_cli_assign_formats.py", "test_cli_score.py"),
+)
 
 
 def pandas(folder: Path, effort: Effort) -> list[Row]:

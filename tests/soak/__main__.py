@@ -56,8 +56,8 @@ def main() -> int:
             for failure in row.failures:
                 print(f"  FAILED: {failure}", flush=True)
         print(f"{name}: {time.monotonic() - part_began:.0f} s", flush=True)
-    if asked.output is not None:
-        asked.output.write_text(page(rows, effort, time.monotonic() - began), encoding="utf-8")
+        if asked.output is not None:  # after each part: a long run that is broken off has its figures, too
+            asked.output.write_text(page(rows, effort, time.monotonic() - began), encoding="utf-8")
     return int(any(row.failures for row in rows))
 
 

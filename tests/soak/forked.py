@@ -108,3 +108,7 @@ def warm_up(arguments: list[str]) -> None:
     except SystemExit as exit_:
         if exit_.code:
             raise
+    finally:  # this process goes on
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)

@@ -9,7 +9,7 @@ BENCH  ?= bench-output
 DATA   ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test docs bench bench-more clean
+.PHONY: help install demo check test docs bench bench-more soak golden clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,12 @@ bench: $(VENV)/installed ## the table of the README, on gated public data in $(D
 
 bench-more: $(VENV)/installed ## the other methods on 20,000 cells of each set
 	$(BIN)/cytovae benchmark run --datasets public --data $(DATA) --methods cytovae,flowsom,phenograph,kmeans,gmm,umap+hdbscan --seeds 1 --max-events 20000 --threads 1 --output $(BENCH)-more
+
+soak: $(VENV)/installed ## try to break it: bad files, kill -9, full disks (ten minutes; SOAK="--times 5" for more)
+	$(BIN)/python tests/soak --output docs/results/soak.md $(SOAK)
+
+golden: $(VENV)/installed ## make tests/golden again, the model that later versions must still read
+	$(BIN)/python tests/golden/make_golden.py
 
 clean: ## remove what the targets above made, but not the virtual environment
 	rm -rf $(OUT) $(BENCH) $(BENCH)-more build dist .typing .pytest_cache .mypy_cache .ruff_cache

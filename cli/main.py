@@ -1,8 +1,6 @@
 """The app and the one door where errors become exit codes."""
 
-import signal
 import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -11,6 +9,7 @@ from cytovae import __version__
 from cytovae.cli import assign, benchmark, console, inspect, report, train
 from cytovae.cli.caches import away_from_home
 from cytovae.cli.config import ConfiguredCommand
+from cytovae.cli.interruption import Interruption
 from cytovae.errors import CytovaeError
 
 ABOUT = """Cell populations from FCS files, found without being told how many.
@@ -51,27 +50,42 @@ app.add_typer(benchmark.app, name="benchmark")
 
 def run() -> None:
     """Run the command line. Errors of our family become one line and their exit code; a traceback is a bug of ours."""
-    # An exception on the way out lets every block that is writing something take it away again.
-    signal.signal(signal.SIGTERM, _terminated)
+    console.guard_streams()
+    interruption = Interruption()
+    interruption.install()
     try:
-        with away_from_home():
-            app()
+        code = _run()
+    except BaseException:
+        if interruption.code is None:
+            raise
+        code = interruption.code  # whatever became of it on the way
+    interruption.over()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of the command."""
+    try:
+        try:
+            with away_from_home():
+                app()
+        except SystemExit as ended:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # while a failure still can be told
+            return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except CytovaeError as error:
         console.talk.print(f"error: {error}", markup=False, style="red")
-        _let_go_of_stdout()
-        sys.exit(error.exit_code)
+        console.let_go_of_stdout()
+        return error.exit_code
     except KeyboardInterrupt:
         console.say("interrupted")
-        sys.exit(130)
+        return 130
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
         console.say("error: not enough memory. Use fewer cells (--max-events-per-file, --landmarks) or --device cpu.")
-        sys.exit(6)
-
-
-def _terminated(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(143)
+        return 6
+    return 0
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -79,11 +93,3 @@ def _out_of_memory(error: Exception) -> bool:
     return (
         isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
     )
-
-
-def _let_go_of_stdout() -> None:
-    """What could not be written to a closed pipe is not tried again at exit."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        sys.stdout = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cytovae.cli import console, options
-from cytovae.errors import UsageError
+from cytovae.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from cytovae.report.record import ModelRecord
@@ -122,7 +122,11 @@ def report_cli(
         if not quiet:
             console.say(f"wrote {n_written} files to {figures}")
     if output == "-":
-        sys.stdout.buffer.write(page.encode())
+        try:
+            sys.stdout.buffer.write(page.encode())
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
         return
     write_page(page, Path(output), force=force)
     if not quiet:

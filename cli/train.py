@@ -20,6 +20,7 @@ from cytovae.errors import UsageError
 from cytovae.settings import PRESETS, Metric, Settings, preset
 
 if TYPE_CHECKING:
+    from cytovae.checkpoint import Checkpoint
     from cytovae.compensation import Compensation
     from cytovae.event_files import EventFile
     from cytovae.learning import Learning
@@ -104,6 +105,13 @@ def train_cli(
             help="CPU threads. The steps are small: two are hardly faster than one, and slower on a busy machine.",
         ),
     ] = 1,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the same command that was broken off; from the start if none was."),
+    ] = False,
+    save_every: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How often the state of training is kept for --resume.")
+    ] = 60,
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -114,6 +122,9 @@ def train_cli(
 
     Settings that are not named are those of the preset.
 
+    Beside MODEL, in .MODEL.state, is what --resume goes on from while there is no model: every finished stage, and the
+    training as it was a minute ago or when a signal came (SIGINT: exit code 130; SIGTERM, SIGUSR1, SIGHUP: 143).
+
     Example: cytovae train sample_data/*.fcs -o model --exclude CD45 --gates beside
     """
     chosen = {
@@ -123,67 +134,93 @@ def train_cli(
     settings = _settings(preset_name, chosen)
     n_clusters = _number_of_clusters(clusters)
 
+    from cytovae.checkpoint import Checkpoint, training_key
     from cytovae.learning import learn_with_history, resolve_device
-    from cytovae.modelfile import RunRecord, SavedModel, check_model_target, input_record, save_model, use_threads
+    from cytovae.modelfile import (
+        RunRecord,
+        SavedModel,
+        check_model_target,
+        input_record,
+        key_of,
+        save_model,
+        use_threads,
+    )
     from cytovae.panel import columns_in_study, resolve_panel
-    from cytovae.study import POOL, read_cells
+    from cytovae.study import POOL, constant_markers, read_cells
     from cytovae.transform import Transform
 
     files = list(options.named_files(files))
     compensation = options.compensation_of(compensate)
-    check_model_target(output, force=force)
+    check_model_target(output, force=force or resume)
     place = resolve_device(device)
     use_threads(threads, with_umap=True)
 
-    raw = options.open_files(files)
-    opened = tuple(compensation.of(file) for file in raw)
-    resolved = resolve_panel(
-        opened[0],
-        markers=options.words(markers),
-        exclude=options.words(exclude),
-        panel_csv=panel,
-        cofactor=cofactor,
-    )
-    scale = Transform(transform, resolved.cofactors, _logicle(logicle, transform))
-    columns = [columns_in_study(resolved, file).tolist() for file in opened]
-    known = options.read_spec(labels, raw, zero_ungated=zero_ungated) if labels is not None else None
-    truth = options.read_spec(gates, raw, zero_ungated=zero_ungated) if gates is not None else None
-    if not quiet:
-        console.say(describe_panel(resolved, scale))
-        if compensation.source != "none":
-            console.say(f"compensated by {describe_compensation(compensation)}")
-    options.warn_about(opened, columns, resolved, scale)
-
-    began = perf_counter()
-    cells = read_cells(
-        opened,
-        resolved,
-        scale,
-        max_events_per_file=max_events_per_file,
-        sampling=sampling,
-        at_most=max(POOL, settings.landmarks) if settings.landmarks else None,
-        seed=seed,
-    )
-    reading = perf_counter() - began
-    if not quiet:
-        console.say(f"read {len(cells):,} of {sum(file.n_events for file in opened):,} cells, device {place}")
-
-    with _stages(quiet=quiet) as progress:
-        learning = learn_with_history(
-            cells,
-            settings,
-            seed=seed,
-            device=place,
-            labels=None if known is None else _labels_of_cells(known, cells, opened),
-            n_clusters=n_clusters,
-            progress=progress,
+    checkpoint = Checkpoint(output, resume=resume, force=force, every=save_every, warn=console.warn)
+    with _told_how_to_go_on(checkpoint), checkpoint as kept:
+        raw = options.open_files(files)
+        opened = tuple(compensation.of(file) for file in raw)
+        resolved = resolve_panel(
+            opened[0],
+            markers=options.words(markers),
+            exclude=options.words(exclude),
+            panel_csv=panel,
+            cofactor=cofactor,
         )
+        scale = Transform(transform, resolved.cofactors, _logicle(logicle, transform))
+        columns = [columns_in_study(resolved, file).tolist() for file in opened]
+        known = options.read_spec(labels, raw, zero_ungated=zero_ungated) if labels is not None else None
+        truth = options.read_spec(gates, raw, zero_ungated=zero_ungated) if gates is not None else None
+        if not quiet:
+            console.say(describe_panel(resolved, scale))
+            if compensation.source != "none":
+                console.say(f"compensated by {describe_compensation(compensation)}")
+        options.warn_about(opened, columns, resolved, scale)
 
-    seconds = {"reading": reading, **learning.seconds}
-    per_file = np.bincount(cells.source, minlength=len(opened)).tolist()
-    inputs = tuple(input_record(file, count) for file, count in zip(opened, per_file, strict=True))
-    saved = SavedModel(learning.model, resolved, scale, compensation)
-    save_model(output, saved, learning, cells, RunRecord(tuple(sys.argv), seed, place, inputs, seconds), force=force)
+        began = perf_counter()
+        cells = read_cells(
+            opened,
+            resolved,
+            scale,
+            max_events_per_file=max_events_per_file,
+            sampling=sampling,
+            at_most=max(POOL, settings.landmarks) if settings.landmarks else None,
+            seed=seed,
+        )
+        reading = perf_counter() - began
+        if not quiet:
+            console.say(f"read {len(cells):,} of {sum(file.n_events for file in opened):,} cells, device {place}")
+
+        if constant := constant_markers(cells, opened):
+            console.warn(f"{', '.join(constant)}: the same value in all cells, tells nothing apart")
+
+        cell_labels = None if known is None else _labels_of_cells(known, cells, opened)
+        key = training_key(cells, settings, seed=seed, device=place, labels=cell_labels)
+        if resume:
+            if key_of(output) == key.digest:
+                console.say(f"{output} is complete, there is nothing to resume")
+                return
+            check_model_target(output, force=force)
+        kept.begin(key)
+        if resume and not quiet:
+            console.say(f"going on with {kept.folder}" if kept.resumed else "nothing to resume, beginning anew")
+        with _stages(quiet=quiet) as progress:
+            learning = learn_with_history(
+                cells,
+                settings,
+                seed=seed,
+                device=place,
+                labels=cell_labels,
+                n_clusters=n_clusters,
+                progress=progress,
+                kept=kept,
+            )
+
+        seconds = {"reading": reading, **learning.seconds}
+        per_file = np.bincount(cells.source, minlength=len(opened)).tolist()
+        inputs = tuple(input_record(file, count) for file, count in zip(opened, per_file, strict=True))
+        saved = SavedModel(learning.model, resolved, scale, compensation)
+        record = RunRecord(tuple(sys.argv), seed, place, inputs, seconds, key.digest)
+        save_model(output, saved, learning, cells, record, force=force)
 
     if not quiet:
         console.talk.print(summary(learning, seconds))
@@ -274,6 +311,17 @@ def _labels_of_cells(known: GateLabels, cells: CellTable, files: "Sequence[Event
     """The label of each cell of the pool, −1 = unknown; ``known`` has one for each event of all files in turn."""
     first = np.cumsum([0, *(file.n_events for file in files)])[:-1]
     return known.population[first[cells.source] + cells.event].astype(np.int64)
+
+
+@contextmanager
+def _told_how_to_go_on(kept: "Checkpoint") -> Iterator[None]:
+    """What ends on a signal says where it can go on from."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if kept.saved:
+            console.say(f"what was done is kept in {kept.folder}; the same command with --resume goes on with it")
+        raise
 
 
 @contextmanager

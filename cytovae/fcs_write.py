@@ -1,6 +1,5 @@
 """Events → an FCS 3.1 file of float32 values, written by FlowIO under a temporary name, checked, then renamed."""
 
-import os
 import re
 import unicodedata
 from array import array
@@ -8,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import ceil, isfinite
 from pathlib import Path
-from secrets import token_hex
 from typing import BinaryIO
 
 import numpy as np
 from flowio import create_fcs
 from numpy.typing import ArrayLike, NDArray
 
+from cytovae.atomic import hidden_name, put_in_place
 from cytovae.errors import OutputError, UsageError
 from cytovae.fcs_data import Channel, place_data, read_channels
 from cytovae.fcs_text import read_text
@@ -53,14 +52,14 @@ def write_fcs(
     metadata = _clean_keywords(keywords or {}, len(channels)) | {
         f"$P{number}R": _range(channel, values[:, number - 1]) for number, channel in enumerate(channels, start=1)
     }
-    temporary = path.with_name(f".{path.name[:60]}.{os.getpid()}-{token_hex(4)}.part")
+    temporary = hidden_name(path, "partial")
     try:
         with temporary.open("xb") as file:
             _write(file, values, names, labels, metadata)
-            file.flush()
-            os.fsync(file.fileno())
         _check(temporary, len(values), names, path)
-        temporary.replace(path)
+        put_in_place(temporary, path, force=force)
+    except FileExistsError as error:
+        raise OutputError(f"{path} exists already. Choose another name or allow overwriting with --force.") from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from cytovae.assignment import CHUNK
 from cytovae.cells import CellTable
-from cytovae.errors import DeviceError, UsageError
+from cytovae.checkpoint import Checkpoint
+from cytovae.errors import DeviceError, NumericalError, UsageError
 from cytovae.landmarks import choose_landmarks
 from cytovae.resolution import expert_tree, merge_tree, population_tree
 from cytovae.settings import Settings
-from cytovae.similarity import Similarity, make_similarity, nearest_neighbors, umap_projection
+from cytovae.similarity import Neighbors, Similarity, make_similarity, nearest_neighbors, umap_projection
 from cytovae.trained import TrainedModel
 from cytovae.training import ProgressRecord, build_network, train
 from cytovae.transform import fit_scaling
@@ -61,11 +63,13 @@ def learn_with_history(
     labels: NDArray[np.int64] | None = None,
     n_clusters: int | None = None,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+    kept: Checkpoint | None = None,
 ) -> Learning:
     """Choose landmarks, find who is similar and what their populations are, and train the network on it.
 
     ``labels`` int64 (n_cells,), −1 = unknown, overrule the coordinates where both cells have one. ``n_clusters``
-    cuts the tree there rather than where the data suggest. ``progress`` is told stage, done and total. Raises
+    cuts the tree there rather than where the data suggest. ``progress`` is told stage, done and total. What
+    ``kept`` has of the stages is not done again. Raises
     :class:`UsageError` with too few cells or clusters, :class:`NumericalError` when training diverges.
     """
     if len(cells) < FEWEST_CELLS:
@@ -75,18 +79,22 @@ def learn_with_history(
     if n_clusters is not None and not 1 <= n_clusters <= settings.experts:
         raise UsageError(f"{n_clusters} clusters cannot be made of {settings.experts} experts; use more --experts")
     seconds: dict[str, float] = {}
+    stage = kept.stage if kept is not None else _made_now
 
     with _timed(seconds, "landmarks"):
-        rows = choose_landmarks(len(cells), settings.landmarks, seed)
+        (rows,) = stage("landmarks", lambda: (choose_landmarks(len(cells), settings.landmarks, seed),))
         values = cells.values[rows]
         scaling = fit_scaling(values)
 
     progress("neighbours", 0, 1)
     with _timed(seconds, "neighbours"):
-        neighbors = nearest_neighbors(values, min(settings.umap_neighbors, len(values)), settings.metric, device)
+        n_neighbors = min(settings.umap_neighbors, len(values))
+        neighbors = Neighbors(
+            *stage("neighbours", lambda: _arrays(nearest_neighbors(values, n_neighbors, settings.metric, device)))
+        )
     progress("umap", 0, 1)
     with _timed(seconds, "umap"):
-        coordinates = umap_projection(values, neighbors, settings, seed)
+        (coordinates,) = stage("umap", lambda: (umap_projection(values, neighbors, settings, seed),))
 
     tree = None
     if settings.resolution == "merge":
@@ -107,14 +115,16 @@ def learn_with_history(
         known = None if labels is None else labels[rows]
         similarity = make_similarity(coordinates, settings, seed=seed, tree=tree, labels=known, device=device)
         network = build_network(values.shape[1], settings, seed).to(device)
-        x = torch.from_numpy(scaling.scale(values)).to(device)
-        for record in train(network, x, similarity, _weight(similarity), settings, seed):
+        x = torch.tensor(scaling.scale(values), device=device)
+        for record in train(network, x, similarity, _weight(similarity), settings, seed, kept):
             history.append(record)
             progress("training", record.step, settings.steps)
         network.eval()
         with torch.inference_mode():
             chunks = [network.assign(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
             probabilities = torch.cat(chunks).cpu().numpy()  # (n, experts)
+    for name, spent in (kept.earlier if kept is not None else {}).items():
+        seconds[name] += spent
     merges = expert_tree(probabilities) if tree is None else merge_tree(probabilities, tree)
     model = TrainedModel(network.cpu(), settings, cells.markers, scaling, merges, merges.n_found)
     if n_clusters is not None:
@@ -131,6 +141,20 @@ def _weight(similarity: Similarity) -> NDArray[np.float64] | None:
     population = similarity.populations.cpu().numpy()
     weight: NDArray[np.float64] = np.bincount(population)[population] ** -0.5
     return weight
+
+
+def _made_now(_stage: str, make: Callable[[], tuple[NDArray[Any], ...]]) -> tuple[NDArray[Any], ...]:
+    return make()
+
+
+def _arrays(neighbors: Neighbors) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Both arrays. Raises :class:`NumericalError` where values are too large for their distances to be numbers."""
+    if not np.isfinite(neighbors.distances).all():
+        raise NumericalError(
+            "distances between cells are not finite, values are too large; transform them (--transform arcsinh), or "
+            "leave the marker out with --exclude (`cytovae inspect` shows the ranges)"
+        )
+    return neighbors.indices, neighbors.distances
 
 
 def resolve_device(asked: str) -> str:

@@ -11,10 +11,9 @@ import hashlib
 import json
 import os
 import platform
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
@@ -29,6 +28,7 @@ from safetensors.numpy import save
 
 from cytovae import __version__
 from cytovae.assignment import Assigner
+from cytovae.atomic import flush_to_disk, hidden_name, readable
 from cytovae.cells import CellTable
 from cytovae.compensation import NO_COMPENSATION, Compensation, Spillover
 from cytovae.errors import InputError, ModelError, NumericalError, OutputError, UsageError
@@ -38,6 +38,7 @@ from cytovae.latent import latent_codes
 from cytovae.model import MoeSimVae
 from cytovae.panel import Marker, Panel
 from cytovae.resolution import MergeTree
+from cytovae.rows import check_assignment
 from cytovae.settings import Settings, settings_from_dict, settings_to_dict
 from cytovae.trained import TrainedModel
 from cytovae.training import build_network
@@ -54,6 +55,7 @@ WEIGHTS, DESCRIPTION, RUN, HISTORY, LANDMARKS = (
 FILES = (WEIGHTS, DESCRIPTION, HISTORY, LANDMARKS, RUN)  # in the order in which they are written
 LARGEST_JSON = 16 << 20
 MOST_LAYERS = 64
+CELLS_CHECKED = 1000  # whose probabilities must sum to 1 before a model is written
 _AGAIN = "Train the model again, or take an unchanged copy of its folder"
 
 
@@ -93,6 +95,7 @@ class RunRecord:
     device: str
     inputs: tuple[InputRecord, ...]
     seconds: Mapping[str, float]
+    key: str = ""  # the digest of what decided the result, see :class:`cytovae.checkpoint.TrainingKey`
 
 
 def input_record(file: EventFile, cells: int) -> InputRecord:
@@ -103,7 +106,7 @@ def input_record(file: EventFile, cells: int) -> InputRecord:
             size = stream.seek(0, os.SEEK_END)
     except OSError as error:
         raise InputError(file.path, "file", error.strerror or str(error), "a readable FCS file") from error
-    return InputRecord(str(file.path), digest, size, file.n_events, cells)
+    return InputRecord(readable(file.path), digest, size, file.n_events, cells)
 
 
 def use_threads(n_threads: int, *, with_umap: bool = False) -> None:
@@ -153,9 +156,10 @@ def save_model(
     for name, array in arrays.items():
         if _must_be_finite(name) and not np.isfinite(array).all():
             raise NumericalError(f"training left values in {name} that are not finite; try a smaller learning rate")
+    _check_learning(saved, learning, cells)
     check_model_target(path, force=force)
     final = path.absolute()
-    partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
+    partial = hidden_name(final, "partial")
     try:
         with _removed_on_failure(partial):
             partial.mkdir()
@@ -165,9 +169,26 @@ def save_model(
             _write_landmarks(partial / LANDMARKS, learning, cells)
             _write_json(partial / RUN, _run(run, partial))
             load_model(partial)
+            for entry in (*(partial / name for name in FILES), partial):
+                flush_to_disk(entry)
             _swap_in(partial, final)
+            flush_to_disk(final.parent)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _check_learning(saved: SavedModel, learning: "Learning", cells: CellTable) -> None:
+    """Raise :class:`NumericalError` where what training left cannot be: the last look before it is written."""
+    rows = learning.landmarks
+    losses = np.array([astuple(record) for record in learning.history], dtype=np.float64)
+    if not len(rows) or rows.min() < 0 or rows.max() >= len(cells) or len(np.unique(rows)) != len(rows):
+        raise NumericalError("the landmarks are not different cells of those read; please report this")
+    if learning.coordinates.shape != (len(rows), 2) or not np.isfinite(learning.coordinates).all():
+        raise NumericalError("UMAP left coordinates that are not finite; try another --metric or --transform")
+    if not np.isfinite(losses).all():
+        raise NumericalError("a loss is not finite; try a smaller learning rate, or --transform arcsinh")
+    some = cells.values[rows[:CELLS_CHECKED]]
+    check_assignment(Assigner(saved.model).assign(some), saved.model.n_clusters, "the training cells")
 
 
 @contextlib.contextmanager
@@ -184,7 +205,7 @@ def _swap_in(partial: Path, final: Path) -> None:
     if not final.exists():
         partial.rename(final)
         return
-    aside = final.with_name(f".{final.name}.{secrets.token_hex(4)}.replaced")
+    aside = hidden_name(final, "replaced")
     final.rename(aside)
     try:
         partial.rename(final)
@@ -241,6 +262,7 @@ def _run(run: RunRecord, folder: Path) -> dict[str, object]:
         "schema_version": SCHEMA_VERSION,
         "versions": {"cytovae": __version__, "python": platform.python_version(), **versions},
         **asdict(run),
+        "argv": [readable(word) for word in run.argv],
         "sha256": {name: _sha256(folder / name) for name in (WEIGHTS, DESCRIPTION)},
     }
 
@@ -343,6 +365,15 @@ def load_landmark_places(folder: Path) -> LandmarkPlaces:
         return LandmarkPlaces(*parts)
     except (OSError, pa.ArrowException, KeyError, ValueError, UsageError) as error:
         raise ModelError(f"{path} does not say where training put the landmarks: {error}. {_AGAIN}.") from error
+
+
+def key_of(path: Path) -> str | None:
+    """The key of the training that made the complete model at ``path``, None where there is none or it is damaged."""
+    try:
+        load_model(path)
+        return str(_read_json(_member(path, RUN)).get("key", ""))
+    except ModelError:
+        return None
 
 
 def _member(folder: Path, name: str) -> Path:

@@ -7,7 +7,6 @@ is event i in every format.
 import contextlib
 import io
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv, parquet
 
+from cytovae.atomic import hidden_name, put_in_place
 from cytovae.cells import Assignment
 from cytovae.errors import InputError, OutputError, UsageError
 from cytovae.names import parse_names
@@ -117,11 +117,13 @@ def whole_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     """
     check_target(path, force=force)
     final = path.resolve()  # a link stays, what it points to is replaced
-    partial = final.with_name(f".{final.name[:200]}.{secrets.token_hex(4)}.partial")
+    partial = hidden_name(final, "partial")
     try:
         yield partial
         check_target(final, force=force)  # it may have appeared in the meantime
-        partial.replace(final)
+        put_in_place(partial, final, force=force)
+    except FileExistsError as error:
+        raise OutputError(f"{path} exists already; use --force to replace it, or another name") from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
@@ -171,7 +173,7 @@ class AssignmentWriter:
         if isinstance(self._target, Path):
             check_target(self._target, force=self.force)
             self._final = self._target.resolve()  # a link stays, what it points to is replaced
-            self._partial = self._final.with_name(f".{self._final.name[:200]}.{secrets.token_hex(4)}.partial")
+            self._partial = hidden_name(self._final, "partial")
         try:
             self._stream = _Outlet(self._target) if self._partial is None else self._partial.open("xb")
             self._table = _open_table(self._stream, self._kind, self._schema)
@@ -219,7 +221,10 @@ class AssignmentWriter:
         if self._kind == "parquet" and (found := parquet.read_metadata(self._partial).num_rows) != self.n_rows:
             raise OutputError(f"{self.name} was not written: {found} of {self.n_rows} rows arrived on the disk")
         check_target(self._final, force=self.force)  # it may have appeared in the meantime
-        self._partial.replace(self._final)
+        try:
+            put_in_place(self._partial, self._final, force=self.force)
+        except FileExistsError as error:
+            raise OutputError(f"{self.name} exists already; use --force to replace it, or another name") from error
 
     def _attempt(self, action: Callable[[], None]) -> None:
         try:
@@ -253,7 +258,7 @@ class H5adWriter:
     first one to before a last one.
 
     The format is written in one piece: all of this is held in memory, 4 · (n_markers + n_clusters + d) bytes a cell and
-    some 100 more for the rest of its row.
+    some 100 more for the rest of its row, twice while it is written.
     """
 
     def __init__(
@@ -321,8 +326,12 @@ class H5adWriter:
             return
         if self._done != self._n_rows:
             raise OutputError(f"{self.target} was not written: {self._done} of {self._n_rows} cells were assigned")
-        with whole_file(self.target, force=self.force) as partial:
-            self._annotated().write_h5ad(partial)
+        # Into memory first: HDF5 ends the process where a disk is full.
+        content = io.BytesIO()
+        with import_module("h5py").File(content, "w") as file:
+            import_module("anndata.io").write_elem(file, "/", self._annotated())
+        with whole_file(self.target, force=self.force) as partial, partial.open("xb") as stream:
+            stream.write(content.getbuffer())
 
     def _annotated(self) -> Any:
         """The AnnData object. Text has the dtype object: pandas 3 has another by default, which is refused there."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cytovae.atomic import readable
 from cytovae.cells import Assignment, CellTable
 from cytovae.compensation import KEYWORDS, CompensatedFile
 from cytovae.errors import InputError, UsageError
@@ -30,7 +31,7 @@ _EVENTS_FOR_SCALE = 20_000
 def file_names(files: Sequence[EventFile]) -> tuple[str, ...]:
     """How tables call the files: by their last part where that tells them apart, else by the path as given."""
     shared = Counter(file.path.name for file in files)
-    return tuple(file.path.name if shared[file.path.name] == 1 else str(file.path) for file in files)
+    return tuple(readable(file.path.name if shared[file.path.name] == 1 else file.path) for file in files)
 
 
 def has_spillover(file: EventFile) -> bool:
@@ -51,7 +52,8 @@ def file_warnings(file: EventFile, columns: Sequence[int], panel: Panel, transfo
             "it carries a spillover matrix, which is not applied; --compensate file does, if values are raw."
         )
     raw = file.read(columns, 0, _EVENTS_FOR_SCALE)
-    scale = transform_warning(raw, panel.names, transform.cofactors, transform.kind)
+    with np.errstate(invalid="ignore"):  # infinite values are refused when they are read to learn from
+        scale = transform_warning(raw, panel.names, transform.cofactors, transform.kind)
     return (*warnings, f"{scale}.") if scale else tuple(warnings)
 
 
@@ -120,11 +122,31 @@ def read_cells(
         rows = _draw(sizes[index], taken[index], [seed, index])
         part = slice(first, first + len(rows))
         raw = _read_rows(file, columns[index], rows)
-        check_finite(raw, panel.names, file.path)
-        values[part], events[part] = transform.apply(raw), rows
+        values[part], events[part] = _transformed(raw, panel.names, transform, file), rows
         first += len(rows)
     source = np.repeat(np.arange(len(files), dtype=np.int32), taken)
     return CellTable(values, panel.names, file_names(files), source, events)
+
+
+def constant_markers(cells: CellTable, files: Sequence[EventFile]) -> tuple[str, ...]:
+    """Markers that have one value in all cells and so tell nothing apart. Raises :class:`InputError` if all have."""
+    same = (cells.values == cells.values[:1]).all(axis=0)
+    if same.all():
+        names = ", ".join(str(file.path) for file in files)
+        raise InputError(names, "marker values", "one value for all cells in every marker", "markers that vary")
+    return tuple(name for name, constant in zip(cells.markers, same, strict=True) if constant)
+
+
+def _transformed(
+    raw: NDArray[Any], markers: Sequence[str], transform: Transform, file: EventFile
+) -> NDArray[np.float32]:
+    """Raw values on the model's scale, all finite; a float64 may be too large for it."""
+    check_finite(raw, markers, file.path)
+    with np.errstate(over="ignore"):
+        values = transform.apply(raw)
+    if raw.dtype != np.float32:
+        check_finite(values, markers, file.path)
+    return values
 
 
 def _draw(n_events: int, n_taken: int, seed: list[int]) -> NDArray[np.int64]:
@@ -164,8 +186,7 @@ def assigned_chunks(
 
     def assign(start: int) -> Assignment:
         raw = file.read(columns, start, start + CHUNK)
-        check_finite(raw, markers, file.path)
-        values = transform.apply(raw)
+        values = _transformed(raw, markers, transform, file)
         found = assigner.assign(values)
         if interpolator is None:
             return found

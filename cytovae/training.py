@@ -1,7 +1,8 @@
 """The training loop: a generator of progress records. It opens no file and prints nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -32,6 +33,57 @@ class ProgressRecord:
     total: float
 
 
+@dataclass(frozen=True, eq=False)
+class LoopState:
+    """What decides how training goes on after a step; the batches follow from the seed and the number of the step."""
+
+    network: MoeSimVae
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None
+    generator: torch.Generator
+    votes: Tensor  # (k, c), changed in place
+
+    def arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, object]]:
+        """Copies of all tensors, by name, and the rest as plain values for JSON."""
+        optimizer = self.optimizer.state_dict()
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for index, values in optimizer["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
+        tensors |= {"generator": self.generator.get_state(), "votes": self.votes}
+        scheduler = None if self.scheduler is None else self.scheduler.state_dict()
+        copies = {name: np.array(tensor.detach().cpu().numpy(), order="C") for name, tensor in tensors.items()}
+        return copies, {"groups": optimizer["param_groups"], "scheduler": scheduler}
+
+    def load(self, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
+        """Become what :meth:`arrays` told of. Tensors are copied: how memory is aligned may change the last bit."""
+        tensors = {name: torch.tensor(array) for name, array in arrays.items()}
+        weights: dict[str, Tensor] = {}
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "network":
+                weights[rest] = tensor
+            elif kind == "optimizer":
+                index, _, value = rest.partition(".")
+                state.setdefault(int(index), {})[value] = tensor
+        self.network.load_state_dict(weights)
+        self.optimizer.load_state_dict({"state": state, "param_groups": about["groups"]})
+        self.generator.set_state(tensors["generator"])
+        self.votes.copy_(tensors["votes"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(about["scheduler"])
+
+
+class Keeper(Protocol):
+    """Where the state of the loop is kept between records, see :class:`cytovae.checkpoint.Checkpoint`."""
+
+    def restore(self, loop: LoopState) -> tuple[ProgressRecord, ...]:
+        """Put ``loop`` where it was when it was kept; the records up to there, none if it was not."""
+
+    def note(self, loop: LoopState, record: ProgressRecord, *, last: bool) -> None:
+        """Take the state after the step of ``record``."""
+
+
 def build_network(markers: int, settings: Settings, seed: int) -> MoeSimVae:
     """A network with weights drawn from ``seed``; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
@@ -57,13 +109,14 @@ def train(
     weight: NDArray[np.float64] | None,
     settings: Settings,
     seed: int,
+    keeper: Keeper | None = None,
 ) -> Iterator[ProgressRecord]:
     """Fit ``network`` to markers ``x`` (n, m) in [0, 1], in place; yields a record every few steps and at the last.
 
     Where ``similarity`` knows populations, experts learn to tell those apart, too: eq. 7 holds for the sums of the
     probabilities of the experts that stand for each. ``weight`` (n,) says how often a cell is drawn (None: equally
-    often). Raises :class:`NumericalError` when a loss
-    is not finite.
+    often). Training goes on from what ``keeper`` has, whose records come first. Raises :class:`NumericalError` when a
+    loss is not finite.
     """
     n = len(x)
     device = x.device
@@ -87,7 +140,13 @@ def train(
     n_populations = 0 if populations is None else int(populations.max()) + 1
     votes = x.new_zeros(settings.experts, n_populations)
     network.train()
-    for step in range(1, settings.steps + 1):
+    loop = LoopState(network, optimizer, scheduler, generator, votes)
+    past = keeper.restore(loop) if keeper is not None else ()
+    yield from past
+    done = past[-1].step if past else 0
+    for _ in range(done):
+        next(rows_of)  # the batches of those steps
+    for step in range(done + 1, settings.steps + 1):
         rows = torch.from_numpy(next(rows_of)).to(device)
         cells = x.index_select(0, rows)  # (b, m)
         with_depict = settings.depict_weight > 0 and step > settings.depict_from * settings.steps
@@ -104,7 +163,7 @@ def train(
         similar = losses.similarity_loss(out.probabilities, similarity.block(rows))
         if populations is not None and settings.population_weight > 0:
             population = functional.one_hot(populations[rows], n_populations).to(x.dtype)  # (b, c)
-            votes = MEMORY * votes + out.probabilities.detach().T @ population  # (k, c)
+            votes.mul_(MEMORY).add_(out.probabilities.detach().T @ population)  # (k, c)
             if step > settings.populations_from * settings.steps:
                 of_experts = functional.one_hot(votes.argmax(1), n_populations).to(x.dtype)  # (k, c)
                 joined = losses.similarity_loss(out.probabilities @ of_experts, population @ population.T)
@@ -126,6 +185,8 @@ def train(
                     f"the loss at step {step} is {record.total}; try a smaller learning rate "
                     f"(it was {settings.learning_rate}) or look for extreme values with `cytovae inspect`"
                 )
+            if keeper is not None:
+                keeper.note(loop, record, last=step == settings.steps)
             yield record
     network.eval()
 

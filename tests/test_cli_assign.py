@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -280,7 +281,9 @@ def test_a_signal_leaves_nothing_half_written(model: Path, tmp_path: Path, sent:
     file = open_fcs(BASELINE)
     write_fcs(tmp_path / "long.fcs", np.tile(file.read(), (400, 1)), file.channels)
     (tmp_path / "out").mkdir()
-    started = process(model, tmp_path / "long.fcs", "-o", tmp_path / "out" / "x.csv")
+    # A shell's background jobs ignore SIGINT, and so would what they start.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    started = process(model, tmp_path / "long.fcs", "-o", tmp_path / "out" / "x.csv", preexec_fn=heeding)
     until = time.monotonic() + 60
     while not list((tmp_path / "out").iterdir()) and started.poll() is None and time.monotonic() < until:
         time.sleep(0.01)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -136,33 +137,41 @@ def test_what_cannot_be_is_refused(kind: type[CytovaeError], options: tuple[str,
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_leaves_nothing(tmp_path: Path, sent: signal.Signals, code: int) -> None:
-    arguments = (
-        *FILES,
-        "-o",
-        tmp_path / "m",
-        "--steps",
-        100_000,
-        "--landmarks",
-        400,
-        "--device",
-        "cpu",
-        "--threads",
-        1,
-    )
+def test_resume_goes_on_or_begins(tmp_path: Path) -> None:
+    """Killed and stopped runs are in tests/soak; here what is said and refused."""
+    arguments = (FILES[0], "-o", tmp_path / "m", *QUICK, "--resume")
+    assert "nothing to resume, beginning anew" in done(*arguments).stderr
+    before = {entry.name: entry.read_bytes() for entry in (tmp_path / "m").iterdir()}
+    assert "complete, there is nothing to resume" in done(*arguments).stderr
+    assert "--force" in refused(OutputError, *arguments, "--seed", 1)  # a model of something else
+    assert before == {entry.name: entry.read_bytes() for entry in (tmp_path / "m").iterdir()}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 143), (signal.SIGHUP, 143)],
+)
+def test_a_signal_keeps_the_state_and_nothing_else(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    arguments = (*FILES, "-o", tmp_path / "m", "--steps", 100_000, "--landmarks", 400, "--device", "cpu")
     command = [sys.executable, "-m", "cytovae", "train", *map(str, arguments)]
-    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs ignore SIGINT, and so would what they start.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heeding)
     assert started.stderr is not None
     for line in started.stderr:
-        if "training" in line:
+        if ("training" if sent == signal.SIGTERM else "umap") in line:
             break
-    time.sleep(0.3)
+    time.sleep(0.5)
     started.send_signal(sent)
-    _, said = started.communicate(timeout=60)
+    _, said = started.communicate(timeout=5)
     assert started.returncode == code, said
     assert "Traceback" not in said
-    assert list(tmp_path.iterdir()) == []
+    assert [entry.name for entry in tmp_path.iterdir()] == [".m.state"]
+    assert "--resume" in said
+    stages = {path.stem for path in (tmp_path / ".m.state").glob("*.safetensors")}
+    assert {"landmarks", "neighbours"} <= stages
+    assert ("training" in stages) == (sent == signal.SIGTERM)
 
 
 def test_the_sample_study_is_clustered_well(tmp_path: Path) -> None:

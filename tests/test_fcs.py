@@ -205,6 +205,42 @@ def test_reading_two_columns_of_a_piece_allocates_no_more_than_them(tmp_path: Pa
     assert reading < values.nbytes + 1_500_000  # one block of the decoder beside the result
 
 
+KINDS = {"F": (32,), "D": (64,), "I": (8, 16, 24, 32, 64)}
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_layout_names_and_delimiter_are_read_exactly(data: st.DataObject, tmp_path: Path) -> None:
+    """Files of random type, widths, byte order, delimiter and names, their values packed one by one."""
+    kind = data.draw(st.sampled_from(sorted(KINDS)))
+    n_channels, n_events = data.draw(st.integers(1, 5)), data.draw(st.integers(0, 20))
+    bits = [data.draw(st.sampled_from(KINDS[kind])) for _ in range(n_channels)]
+    order = data.draw(st.sampled_from("<>"))
+    delimiter = data.draw(st.sampled_from("/|\\!*\t\x0c\x1e"))
+    # Blanks at the ends are not kept; a delimiter at the beginning or end of a value cannot be told from the real one.
+    text = st.text("ab$ µ-/|\\!*()[]<>=.☃", min_size=1, max_size=8).filter(
+        lambda name: name.strip() == name and name[0] != delimiter != name[-1] and delimiter * 2 not in name
+    )
+    names = data.draw(st.lists(text, min_size=n_channels, max_size=n_channels))
+    words = {"$DATATYPE": kind, "$BYTEORD": "1,2,3,4" if order == "<" else "4,3,2,1"}
+    words |= {f"$P{number}N": name for number, name in enumerate(names, start=1)}
+    rows, raw = [], b""
+    for _ in range(n_events):
+        row = []
+        for width in bits:
+            if kind == "I":
+                value = float(data.draw(st.integers(0, min(2**width - 1, 2**53))))
+                raw += int(value).to_bytes(width // 8, "little" if order == "<" else "big")
+            else:
+                value = data.draw(st.floats(width=width))
+                raw += struct.pack(order + {32: "f", 64: "d"}[width], value)
+            row.append(value)
+        rows.append(row)
+    file = read(tmp_path, build(raw, n_events, bits, words, delimiter=delimiter))
+    np.testing.assert_array_equal(file.read(), np.array(rows, float).reshape(n_events, n_channels))
+    assert [channel.name for channel in file.channels] == names
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 finite_events = hnp.arrays(

@@ -378,6 +378,19 @@ def test_a_chain_of_data_sets_is_followed_forwards_only(path: Path) -> None:
         open_fcs(path, data_set=-1)
 
 
+@pytest.mark.parametrize("back", [0, 1])
+def test_a_chain_of_data_sets_that_loops_ends(back: int, path: Path) -> None:
+    """The second data set points at itself or at the first: counted from the file's beginning, as some writers do."""
+    first = FLOAT.build({"$NEXTDATA": "00000000"})
+    size = len(first)
+    pointing = f"{back * size:08d}" if back else f"{2**32 - size:010d}"
+    path.write_bytes(FLOAT.build({"$NEXTDATA": f"{size:08d}"}) + FLOAT.build({"$NEXTDATA": pointing}))
+    file = open_fcs(path)
+    assert any("2 data sets" in note for note in file.notes)
+    assert _same(file.read(), strict_values(first))
+    assert _same(open_fcs(path, data_set=1).read(), strict_values(first))
+
+
 def test_a_hundred_thousand_keywords_are_read(path: Path) -> None:
     path.write_bytes(FLOAT.build({f"WORD{number}": "x" for number in range(100_000)}, header=None))
     file = open_fcs(path)

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import os
-import secrets
 import shlex
 import shutil
 from dataclasses import fields
@@ -13,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from cytovae import __version__
+from cytovae.atomic import flush_to_disk, hidden_name, put_in_place
 from cytovae.errors import OutputError
 from cytovae.report.content import DOUBTFUL, ODD, STRANGE, SURE, ReportContent, cluster_rows
 from cytovae.report.drawing import Picture, colour_of
@@ -73,13 +73,13 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
 
 def write_page(page: str, path: Path, *, force: bool = False) -> None:
     """Write the page whole or not at all. Raises :class:`OutputError` where it exists without ``force``."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    partial = hidden_name(path, "partial")
     try:
         try:
             partial.write_text(page, encoding="utf-8")
-            if path.exists() and not force:  # it was not there before the work
-                raise OutputError(f"{path} exists already; use --force to replace it, or another name")
-            partial.replace(path)
+            put_in_place(partial, path, force=force)
+        except FileExistsError as error:  # it was not there before the work
+            raise OutputError(f"{path} exists already; use --force to replace it, or another name") from error
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
@@ -108,7 +108,7 @@ def write_figures(pictures: Pictures, folder: Path, *, force: bool = False) -> i
     :class:`OutputError` as :func:`check_figures` does.
     """
     check_figures(folder, force=force)
-    partial = folder.absolute().with_name(f".{folder.absolute().name}.{secrets.token_hex(4)}.partial")
+    partial = hidden_name(folder.absolute(), "partial")
     files = {f"{picture.name}.png": picture.png for picture in pictures.drawn}
     files |= {f"{picture.name}.svg": picture.svg for picture in pictures.drawn if picture.svg is not None}
     try:
@@ -116,6 +116,7 @@ def write_figures(pictures: Pictures, folder: Path, *, force: bool = False) -> i
             partial.mkdir()
             for name, drawn in files.items():
                 (partial / name).write_bytes(drawn)
+                flush_to_disk(partial / name)
             if folder.is_dir():
                 for name in files:
                     (partial / name).replace(folder / name)

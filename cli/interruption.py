@@ -1,0 +1,54 @@
+"""Signals end the work by an exception, so that every block that is writing something takes it away again."""
+
+import signal
+import sys
+from types import FrameType
+
+SECONDS_BETWEEN_TRIES = 0.25
+# What asks a process to end: a user, a scheduler, its warning before that, a terminal that was closed.
+_TERMINATING = ("SIGTERM", "SIGUSR1", "SIGHUP")
+
+
+class Interruption:
+    """Turns signals into KeyboardInterrupt (SIGINT) or SystemExit(143), again and again until one gets through.
+
+    Libraries swallow some of them: umap while it tries an optional import, numba while it compiles. It is left alone
+    once it is on its way out, so that nothing disturbs the cleaning up.
+    """
+
+    def __init__(self) -> None:
+        self.code: int | None = None  # the exit code, once a signal came
+
+    def install(self) -> None:
+        """Listen, but not to what the caller wants ignored, as nohup does."""
+        for name in ("SIGINT", *_TERMINATING):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._signalled)
+
+    def over(self) -> None:
+        """Try no more: the process is about to end."""
+        if self.code is not None and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        self.code = 130 if number == signal.SIGINT else 143
+        if hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, self._again)
+            signal.setitimer(signal.ITIMER_REAL, SECONDS_BETWEEN_TRIES, SECONDS_BETWEEN_TRIES)
+        self._end()
+
+    def _again(self, _number: int, _frame: FrameType | None) -> None:
+        handled = sys.exc_info()[1]
+        seen: set[int] = set()
+        while handled is not None and id(handled) not in seen:
+            if isinstance(handled, KeyboardInterrupt | SystemExit):
+                return  # it is on its way out
+            seen.add(id(handled))
+            handled = handled.__context__
+        self._end()
+
+    def _end(self) -> None:
+        if self.code == 130:
+            raise KeyboardInterrupt
+        sys.exit(self.code)

@@ -1,0 +1,50 @@
+"""One line of the table: what was tried, how often, what happened, and what should not have happened."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "sample_data"
+SHARED = ROOT.parent / "shared" / "data"
+MODEL_FILES = ("model.safetensors", "model.json", "history.parquet", "landmarks.parquet")
+
+
+@dataclass(frozen=True)
+class Row:
+    """``failures`` is empty where all went as it must."""
+
+    tried: str
+    times: int
+    happened: str
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is tried: ``quick`` is for the tests, ``times`` multiplies the counts of the full run."""
+
+    quick: bool = False
+    times: float = 1.0
+    seed: int = 0
+
+    def count(self, full: int, quick: int) -> int:
+        """How many of something to try."""
+        return quick if self.quick else max(1, round(full * self.times))
+
+
+def seconds(values: Sequence[float]) -> str:
+    """The longest of some times, in words."""
+    if not values:
+        return "no time taken"
+    longest = max(values)
+    return f"longest {longest:.1f} s" if longest >= 1 else f"longest {1000 * longest:.0f} ms"
+
+
+def model_bytes(model: Path) -> tuple[bytes, ...]:
+    """Everything in a model folder that training decides; of ``run.json`` all but times and the command."""
+    run = json.loads((model / "run.json").read_text(encoding="utf-8"))
+    for name in ("seconds", "argv"):
+        del run[name]
+    return (*((model / name).read_bytes() for name in MODEL_FILES), json.dumps(run).encode())

@@ -1,5 +1,6 @@
 """The app and the one door where errors become exit codes."""
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -9,7 +10,7 @@ import typer
 
 from cytovae import __version__
 from cytovae.cli import assign, benchmark, console, inspect, report, train
-from cytovae.errors import CytovaeError
+from cytovae.errors import CytovaeError, Interrupted, UsageError
 
 app = typer.Typer(
     name="cytovae",
@@ -27,11 +28,15 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Cell populations from FCS files, found without being told how many."""
+    several = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    if several and context.invoked_subcommand != "train":
+        raise UsageError(f"torchrun starts several processes for `train` only, not for {context.invoked_subcommand}")
 
 
 app.command("inspect")(inspect.inspect_cli)
@@ -51,6 +56,9 @@ def run() -> None:
         console.talk.print(f"error: {error}", markup=False, style="red")
         _let_go_of_stdout()
         sys.exit(error.exit_code)
+    except Interrupted as stop:
+        console.say("interrupted")
+        sys.exit(stop.exit_code)
     except KeyboardInterrupt:
         console.say("interrupted")
         sys.exit(130)

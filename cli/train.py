@@ -94,6 +94,8 @@ def train_cli(
     the landmarks among them trained on; `cytovae assign` then assigns all cells.
 
     Settings that are not named are those of the preset.
+
+    On several GPUs or machines: torchrun --standalone --nproc-per-node=2 -m cytovae train FILE... -o MODEL
     """
     chosen = {
         "metric": metric, "similarity": similarity, "radius": radius, "neighbors": neighbors,
@@ -102,16 +104,21 @@ def train_cli(
     settings = _settings(preset_name, chosen)
     n_clusters = _number_of_clusters(clusters)
 
-    from cytovae.learning import learn_with_history, resolve_device
+    from cytovae.distributed import helps, joined, own_device
+    from cytovae.learning import help_learning, learn_with_history, resolve_device
     from cytovae.modelfile import RunRecord, SavedModel, check_model_target, input_record, save_model, use_threads
     from cytovae.panel import columns_in_study, resolve_panel
     from cytovae.study import POOL, read_cells
     from cytovae.transform import Transform
 
-    check_model_target(output, force=force)
-    place = resolve_device(device)
+    place = resolve_device(own_device(resolve_device(device)))
     use_threads(threads, with_umap=True)
+    if helps():  # the first process reads, writes and talks
+        with joined(place) as ranks:
+            help_learning(settings, seed=seed, device=place, ranks=ranks)
+        return
 
+    check_model_target(output, force=force)
     opened = options.open_files(files)
     resolved = resolve_panel(
         opened[0],
@@ -142,7 +149,7 @@ def train_cli(
     if not quiet:
         console.say(f"read {len(cells):,} of {sum(file.n_events for file in opened):,} cells, device {place}")
 
-    with _stages(quiet=quiet) as progress:
+    with _stages(quiet=quiet) as progress, joined(place) as ranks:
         learning = learn_with_history(
             cells,
             settings,
@@ -151,6 +158,7 @@ def train_cli(
             labels=None if known is None else _labels_of_cells(known, cells, opened),
             n_clusters=n_clusters,
             progress=progress,
+            ranks=ranks,
         )
 
     seconds = {"reading": reading, **learning.seconds}

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from cytovae.cells import CellTable
-from cytovae.errors import DeviceError, UsageError
+from cytovae.distributed import ALONE, Ranks
+from cytovae.errors import DeviceError, Interrupted, UsageError
 from cytovae.landmarks import choose_landmarks
 from cytovae.resolution import expert_tree, merge_tree
 from cytovae.settings import Settings
@@ -60,12 +61,14 @@ def learn_with_history(
     labels: NDArray[np.int64] | None = None,
     n_clusters: int | None = None,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+    ranks: Ranks = ALONE,
 ) -> Learning:
     """Choose landmarks, find who is similar, train the network and merge its experts.
 
     ``labels`` int64 (n_cells,), −1 = unknown, overrule the coordinates where both cells have one. ``n_clusters``
-    cuts the tree there rather than where the data suggest. ``progress`` is told stage, done and total. Raises
-    :class:`UsageError` with too few cells or clusters, :class:`NumericalError` when training diverges.
+    cuts the tree there rather than where the data suggest. ``progress`` is told stage, done and total. The others of
+    ``ranks`` call :func:`help_learning` meanwhile. Raises :class:`UsageError` with too few cells or clusters,
+    :class:`NumericalError` when training diverges, :class:`Interrupted` when one of the ranks is asked to stop.
     """
     if len(cells) < FEWEST_CELLS:
         raise UsageError(f"training needs at least {FEWEST_CELLS} cells, there are {len(cells)}")
@@ -93,9 +96,14 @@ def learn_with_history(
         similarity = make_similarity(coordinates, settings, seed=seed, labels=known, device=device)
         network = build_network(values.shape[1], settings, seed).to(device)
         x = torch.from_numpy(scaling.scale(values)).to(device)
-        for record in train(network, x, similarity, None, settings, seed):
+        ranks.send(x, similarity)
+        for record in train(network, x, similarity, None, settings, seed, ranks):
             history.append(record)
             progress("training", record.step, settings.steps)
+            # All ranks look at the same step, so state that is saved here is the same whoever was asked to stop.
+            if number := ranks.signal_to_stop():
+                raise Interrupted(number)
+        ranks.done()
 
     progress("merging", 0, 1)
     with _timed(seconds, "merging"):
@@ -111,6 +119,19 @@ def learn_with_history(
     if n_clusters is not None:
         model = model.with_clusters(n_clusters)
     return Learning(model, rows, coordinates, tuple(history), seconds)
+
+
+def help_learning(settings: Settings, *, seed: int, device: str, ranks: Ranks) -> None:
+    """The part of another rank than the first, which calls :func:`learn_with_history` with the same settings and seed.
+
+    It trains with the first on what that sends, and keeps nothing. Raises as it does.
+    """
+    x, similarity = ranks.receive(settings.radius, settings.neighbors, device)
+    network = build_network(x.shape[1], settings, seed).to(device)
+    for _ in train(network, x, similarity, None, settings, seed, ranks):
+        if number := ranks.signal_to_stop():
+            raise Interrupted(number)
+    ranks.done()
 
 
 def resolve_device(asked: str) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cytovae import losses
+from cytovae.distributed import ALONE, Ranks
 from cytovae.errors import NumericalError
 from cytovae.model import MoeSimVae
 from cytovae.settings import Settings
@@ -55,15 +56,18 @@ def train(
     weight: NDArray[np.float64] | None,
     settings: Settings,
     seed: int,
+    ranks: Ranks = ALONE,
 ) -> Iterator[ProgressRecord]:
     """Fit ``network`` to markers ``x`` (n, m) in [0, 1], in place; yields a record every few steps and at the last.
 
-    ``weight`` (n,) says how often a cell is drawn (None: equally often). Raises :class:`NumericalError` when a loss
-    is not finite.
+    ``weight`` (n,) says how often a cell is drawn (None: equally often). Every one of ``ranks`` calls this with the
+    same values, and gets the same network and records. Raises :class:`NumericalError` when a loss is not finite.
     """
     n = len(x)
     device = x.device
     batch = min(settings.batch, n)
+    share = ranks.share(batch)
+    parallel = ranks.parallel(network, batch, some_unused=not settings.posterior_noise)  # the variance is not, then
     rows_of = _batches(n, batch, weight, settings.steps, seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
     scheduler = (
@@ -90,7 +94,8 @@ def train(
         seen = cells
         if settings.input_noise:
             seen = cells + settings.input_noise * torch.randn(cells.shape, generator=generator, device=device)
-        out = network(seen, noise, generator if with_depict else None)
+        own = parallel(seen[share], None if noise is None else noise[share], generator if with_depict else None)
+        out = ranks.gathered(own, batch)
 
         zero = x.new_zeros(())
         reconstruction = losses.reconstruction_loss(out.logits, cells)

@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cytovae.errors import DeviceError, Interrupted, UsageError
 from cytovae.model import ModelOutput, MoeSimVae
 from cytovae.similarity import Similarity
+from cytovae.whole_batch import ShareOfUniform, gather, whole_batch_norm
 
 POLL_SECONDS = 0.2  # between two looks at what another process has left in the store
 _HERE, _READY, _STOP = "here", "training", "stop"
@@ -68,8 +69,8 @@ class Ranks:
             return network
         for name, module in list(network.encoder.hidden.named_children()):
             if isinstance(module, nn.BatchNorm1d):
-                setattr(network.encoder.hidden, name, _whole_batch_norm(module, batch))
-        network.clustering.uniform = _ShareOfUniform(self.share(batch), batch)
+                setattr(network.encoder.hidden, name, whole_batch_norm(module, batch))
+        network.clustering.uniform = ShareOfUniform(self.share(batch), batch)
         device = next(network.parameters()).device
         parallel: Callable[..., ModelOutput] = DistributedDataParallel(
             network,
@@ -82,7 +83,7 @@ class Ranks:
         """The outputs of the whole batch, from this process's share of them."""
         if self.world == 1:
             return out
-        whole = _gather(torch.cat(out, 1), self.share(batch), batch, self.world)
+        whole = gather(torch.cat(out, 1), self.share(batch), batch, self.world)
         return ModelOutput(*torch.split(whole, [part.shape[1] for part in out], 1))
 
     def signal_to_stop(self) -> int:
@@ -239,94 +240,3 @@ def _peer_is_gone(error: RuntimeError) -> bool:
 def _device_of_collectives() -> torch.device:
     """Where a small tensor must lie to be exchanged."""
     return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
-
-
-# --- the whole batch from its shares ----------------------------------------------------------------------------------
-
-
-class _Gather(torch.autograd.Function):
-    """Rows of all processes from the rows of each.
-
-    Backwards: every process computes the losses of the whole batch, so each has the gradient of its own rows already;
-    it counts ``world`` times because DistributedDataParallel averages over the processes what should be added up.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, share: slice, batch: int, world: int) -> Tensor:
-        ctx.share, ctx.world = share, world
-        whole = rows.new_zeros(batch, rows.shape[1])
-        whole[share] = rows
-        distributed.all_reduce(whole)  # shares may differ by a row; adding zeros changes nothing
-        return whole
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None, None]:
-        return gradients[0][ctx.share] * ctx.world, None, None, None
-
-
-class _Sum(torch.autograd.Function):
-    """The sum over all processes; backwards, too, since what each does with it depends on every one's part."""
-
-    @staticmethod
-    def forward(_ctx: Any, part: Tensor) -> Tensor:
-        whole = part.clone()
-        distributed.all_reduce(whole)
-        return whole
-
-    @staticmethod
-    def backward(_ctx: Any, *gradients: Any) -> Tensor:
-        whole: Tensor = gradients[0].clone()
-        distributed.all_reduce(whole)
-        return whole
-
-
-_gather: Callable[..., Tensor] = _Gather.apply
-_sum: Callable[[Tensor], Tensor] = _Sum.apply
-
-
-class _WholeBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation by mean and variance of all processes' rows, ``batch`` of them.
-
-    torch's own SyncBatchNorm does not run on the CPU.
-    """
-
-    batch: int
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Rows (b, width) of this process, normalised."""
-        if not self.training:
-            return super().forward(x)
-        mean = _sum(x.sum(0)) / self.batch  # (width,)
-        centred = x - mean
-        variance = _sum(centred.square().sum(0)) / self.batch
-        with torch.no_grad():
-            unbiased = variance * (self.batch / (self.batch - 1))
-            for running, found in ((self.running_mean, mean), (self.running_var, unbiased)):
-                if running is not None and self.momentum is not None:
-                    running.lerp_(found, self.momentum)
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked.add_(1)
-        return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
-
-
-def _whole_batch_norm(plain: nn.BatchNorm1d, batch: int) -> _WholeBatchNorm:
-    """The same layer, with the same parameters, over the whole batch."""
-    whole = _WholeBatchNorm(plain.num_features, plain.eps, plain.momentum)
-    whole.batch = batch
-    whole.weight, whole.bias = plain.weight, plain.bias
-    whole.running_mean, whole.running_var = plain.running_mean, plain.running_var
-    whole.num_batches_tracked = plain.num_batches_tracked
-    return whole.train(plain.training)
-
-
-class _ShareOfUniform(nn.Module):
-    """Uniform numbers for a share of the batch, drawn for the whole batch."""
-
-    def __init__(self, share: slice, batch: int) -> None:
-        super().__init__()
-        self.share = share
-        self.batch = batch
-
-    def forward(self, h: Tensor, generator: torch.Generator) -> Tensor:
-        """Numbers of the shape of ``h`` (share, width)."""
-        return torch.rand(self.batch, h.shape[1], generator=generator, device=h.device)[self.share]

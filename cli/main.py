@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cytovae import __version__
-from cytovae.cli import assign, benchmark, console, inspect, report, train
+from cytovae.cli import assign, benchmark, console, inspect, report, train, workflow
 from cytovae.errors import CytovaeError, Interrupted, UsageError
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ app.command("train")(train.train_cli)
 app.command("assign")(assign.assign_cli)
 app.command("report")(report.report_cli)
 app.add_typer(benchmark.app, name="benchmark")
+app.add_typer(workflow.app, name="workflow")
 
 
 def run() -> None:

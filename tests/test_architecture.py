@@ -37,7 +37,7 @@ IMPORTERS = {
 }
 OPENERS = [
     *("cytovae/fcs", "cytovae/fcs_*", "cytovae/panel", "cytovae/gates", "cytovae/modelfile", "cytovae/outputs"),
-    *("cytovae/report", "cytovae/report/*", "cytovae/benchmark/*"),
+    *("cytovae/report", "cytovae/report/*", "cytovae/benchmark/*", "cytovae/workflow/*"),
     "cli/benchmark",  # shows the table that the benchmark has just written
 ]
 SPEAKERS = ["cli/*", "cytovae/__main__", "cytovae/benchmark/job"]  # the job is a process of its own

@@ -7,9 +7,12 @@ CONSTRAINTS = .ci/constraints.txt
 OUT    ?= demo-output
 BENCH  ?= bench-output
 DATA   ?= ../shared/data
+FILES  ?= 100
+CELLS  ?= 100000
+CORES  ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test bench bench-more clean
+.PHONY: help install demo check test bench bench-more study scaling clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -19,7 +22,7 @@ install: $(VENV)/installed ## make a virtual environment with everything in it
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --quiet $$(grep -E '^torch==' $(CONSTRAINTS))
-	$(BIN)/python -m pip install --quiet --quiet --constraint $(CONSTRAINTS) --editable '.[dev,report,h5ad,baselines]'
+	$(BIN)/python -m pip install --quiet --quiet --constraint $(CONSTRAINTS) --editable '.[dev,report,h5ad,baselines,workflow]'
 	touch $@
 
 demo: $(VENV)/installed ## train on sample_data, assign every cell, print the F-measures
@@ -44,6 +47,12 @@ bench: $(VENV)/installed ## the table of the README, on gated public data in $(D
 
 bench-more: $(VENV)/installed ## the other methods on 20,000 cells of each set
 	$(BIN)/cytovae benchmark run --datasets public --data $(DATA) --methods cytovae,flowsom,phenograph,kmeans,gmm,umap+hdbscan --seeds 1 --max-events 20000 --threads 1 --output $(BENCH)-more
+
+study: $(VENV)/installed ## FILES simulated files of CELLS cells through the study workflow, the table in docs/results
+	$(BIN)/python docs/scaling/study.py --files $(FILES) --cells $(CELLS) --cores $(CORES) --output docs/results/study.md
+
+scaling: $(VENV)/installed ## what a cell costs, carried forward to 10^9 cells, in docs/results (ten minutes)
+	$(BIN)/python docs/scaling/measure.py --output docs/results/scaling.md
 
 clean: ## remove what the targets above made, but not the virtual environment
 	rm -rf $(OUT) $(BENCH) $(BENCH)-more build dist .typing .pytest_cache .mypy_cache .ruff_cache

@@ -8,6 +8,7 @@ Data and outputs go to a temporary folder (--work keeps them) that needs about 3
 import argparse
 import csv
 import hashlib
+import json
 import os
 import statistics
 import subprocess
@@ -83,8 +84,9 @@ def measure(work: Path, n_files: int, n_cells: int, cores: int, train_options: s
     read = sum(path.stat().st_size for path in files)
     written = sum(path.stat().st_size for path in study.glob("assigned/*/*"))
     marks = study / "benchmarks"
+    learned = sum(entry["cells"] for entry in json.loads((study / "model" / "run.json").read_text())["inputs"])
     rows = [
-        rule_row("train", [marks / "train.tsv"], min(200_000, total)),
+        rule_row("train", [marks / "train.tsv"], learned),
         rule_row("assign", sorted(marks.glob("assign/*.tsv")), n_cells),
         rule_row("abundance", [marks / "abundance.tsv"], total),
         rule_row("report", [marks / "report.tsv"], total),

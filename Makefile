@@ -7,9 +7,12 @@ CONSTRAINTS = .ci/constraints.txt
 OUT    ?= demo-output
 BENCH  ?= bench-output
 DATA   ?= ../shared/data
+FILES  ?= 100
+CELLS  ?= 100000
+CORES  ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test docs bench bench-more soak golden clean
+.PHONY: help install demo check test docs bench bench-more soak golden study scaling clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -19,7 +22,7 @@ install: $(VENV)/installed ## make a virtual environment with everything in it
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --quiet $$(grep -E '^torch==' $(CONSTRAINTS))
-	$(BIN)/python -m pip install --quiet --quiet --constraint $(CONSTRAINTS) --editable '.[dev,report,h5ad,baselines]'
+	$(BIN)/python -m pip install --quiet --quiet --constraint $(CONSTRAINTS) --editable '.[dev,report,h5ad,baselines,workflow]'
 	touch $@
 
 demo: $(VENV)/installed ## train on sample_data, assign every cell, print the F-measures
@@ -53,6 +56,12 @@ soak: $(VENV)/installed ## try to break it: bad files, kill -9, full disks (ten 
 
 golden: $(VENV)/installed ## make tests/golden again, the model that later versions must still read
 	$(BIN)/python tests/golden/make_golden.py
+
+study: $(VENV)/installed ## FILES simulated files of CELLS cells through the study workflow, the table in docs/results
+	$(BIN)/python docs/scaling/study.py --files $(FILES) --cells $(CELLS) --cores $(CORES) --output docs/results/study.md
+
+scaling: $(VENV)/installed ## what a cell costs, carried forward to 10^9 cells, in docs/results (ten minutes)
+	$(BIN)/python docs/scaling/measure.py --output docs/results/scaling.md
 
 clean: ## remove what the targets above made, but not the virtual environment
 	rm -rf $(OUT) $(BENCH) $(BENCH)-more build dist .typing .pytest_cache .mypy_cache .ruff_cache

@@ -311,7 +311,7 @@ def _work(
 
     if list_only:
         for number, job in enumerate(planned):
-            typer.echo(f"{number}\t{job.title}")
+            typer.echo(f"{number}\t{job.title}\t{job.key}")
         return False
     if one is not None and one >= len(planned):
         raise UsageError(f"there is no job {one}: they are numbered 0 to {len(planned) - 1}")

@@ -1,16 +1,17 @@
 """The app and the one door where errors become exit codes."""
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 from cytovae import __version__
-from cytovae.cli import assign, benchmark, console, inspect, report, train
+from cytovae.cli import assign, benchmark, console, inspect, report, train, workflow
 from cytovae.cli.caches import away_from_home
 from cytovae.cli.config import ConfiguredCommand
 from cytovae.cli.interruption import Interruption
-from cytovae.errors import CytovaeError
+from cytovae.errors import CytovaeError, Interrupted, UsageError
 
 ABOUT = """Cell populations from FCS files, found without being told how many.
 
@@ -34,11 +35,15 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback(help="\n\n".join(" ".join(part.split()) for part in ABOUT.split("\n\n")))
 def main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Run one of the commands."""
+    several = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    if several and context.invoked_subcommand != "train":
+        raise UsageError(f"torchrun starts several processes for `train` only, not for {context.invoked_subcommand}")
 
 
 app.command("inspect", cls=ConfiguredCommand)(inspect.inspect_cli)
@@ -46,6 +51,7 @@ app.command("train", cls=ConfiguredCommand)(train.train_cli)
 app.command("assign", cls=ConfiguredCommand)(assign.assign_cli)
 app.command("report", cls=ConfiguredCommand)(report.report_cli)
 app.add_typer(benchmark.app, name="benchmark")
+app.add_typer(workflow.app, name="workflow")
 
 
 def run() -> None:
@@ -77,6 +83,9 @@ def _run() -> int:
         console.talk.print(f"error: {error}", markup=False, style="red")
         console.let_go_of_stdout()
         return error.exit_code
+    except Interrupted as stop:
+        console.say("interrupted")
+        return stop.exit_code
     except KeyboardInterrupt:
         console.say("interrupted")
         return 130

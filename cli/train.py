@@ -125,6 +125,8 @@ def train_cli(
     Beside MODEL, in .MODEL.state, is what --resume goes on from while there is no model: every finished stage, and the
     training as it was a minute ago or when a signal came (SIGINT: exit code 130; SIGTERM, SIGUSR1, SIGHUP: 143).
 
+    On several GPUs or machines: torchrun --standalone --nproc-per-node=2 -m cytovae train FILE... -o MODEL
+
     Example: cytovae train sample_data/*.fcs -o model --exclude CD45 --gates beside
     """
     chosen = {
@@ -135,7 +137,8 @@ def train_cli(
     n_clusters = _number_of_clusters(clusters)
 
     from cytovae.checkpoint import Checkpoint, training_key
-    from cytovae.learning import learn_with_history, resolve_device
+    from cytovae.distributed import helps, joined, own_device
+    from cytovae.learning import help_learning, learn_with_history, resolve_device
     from cytovae.modelfile import (
         RunRecord,
         SavedModel,
@@ -149,12 +152,16 @@ def train_cli(
     from cytovae.study import POOL, constant_markers, read_cells
     from cytovae.transform import Transform
 
+    place = resolve_device(own_device(resolve_device(device)))
+    use_threads(threads, with_umap=True)
+    if helps():  # the first process reads, writes and talks
+        with joined(place) as ranks:
+            help_learning(settings, seed=seed, device=place, ranks=ranks)
+        return
+
     files = list(options.named_files(files))
     compensation = options.compensation_of(compensate)
     check_model_target(output, force=force or resume)
-    place = resolve_device(device)
-    use_threads(threads, with_umap=True)
-
     checkpoint = Checkpoint(output, resume=resume, force=force, every=save_every, warn=console.warn)
     with _told_how_to_go_on(checkpoint), checkpoint as kept:
         raw = options.open_files(files)
@@ -203,7 +210,7 @@ def train_cli(
         kept.begin(key)
         if resume and not quiet:
             console.say(f"going on with {kept.folder}" if kept.resumed else "nothing to resume, beginning anew")
-        with _stages(quiet=quiet) as progress:
+        with _stages(quiet=quiet) as progress, joined(place) as ranks:
             learning = learn_with_history(
                 cells,
                 settings,
@@ -213,6 +220,7 @@ def train_cli(
                 n_clusters=n_clusters,
                 progress=progress,
                 kept=kept,
+                ranks=ranks,
             )
 
         seconds = {"reading": reading, **learning.seconds}

@@ -74,3 +74,13 @@ class NumericalError(CytovaeError):
     """Training produced values that are not finite."""
 
     exit_code = 7
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop, here or in another process that takes part in it. No error: nothing handles it
+    on the way out, as with KeyboardInterrupt.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = 128 + number
+        super().__init__(f"interrupted by signal {number}")

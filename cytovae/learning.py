@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from cytovae.assignment import CHUNK
 from cytovae.cells import CellTable
 from cytovae.checkpoint import Checkpoint
-from cytovae.errors import DeviceError, NumericalError, UsageError
+from cytovae.distributed import ALONE, Ranks
+from cytovae.errors import DeviceError, Interrupted, NumericalError, UsageError
 from cytovae.landmarks import choose_landmarks
 from cytovae.resolution import expert_tree, merge_tree, population_tree
 from cytovae.settings import Settings
@@ -64,13 +65,15 @@ def learn_with_history(
     n_clusters: int | None = None,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
     kept: Checkpoint | None = None,
+    ranks: Ranks = ALONE,
 ) -> Learning:
     """Choose landmarks, find who is similar and what their populations are, and train the network on it.
 
     ``labels`` int64 (n_cells,), −1 = unknown, overrule the coordinates where both cells have one. ``n_clusters``
     cuts the tree there rather than where the data suggest. ``progress`` is told stage, done and total. What
-    ``kept`` has of the stages is not done again. Raises
-    :class:`UsageError` with too few cells or clusters, :class:`NumericalError` when training diverges.
+    ``kept`` has of the stages is not done again. The others of ``ranks`` call :func:`help_learning` meanwhile; with
+    them, training itself begins anew. Raises :class:`UsageError` with too few cells or clusters,
+    :class:`NumericalError` when training diverges, :class:`Interrupted` when one of the ranks is asked to stop.
     """
     if len(cells) < FEWEST_CELLS:
         raise UsageError(f"training needs at least {FEWEST_CELLS} cells, there are {len(cells)}")
@@ -116,9 +119,15 @@ def learn_with_history(
         similarity = make_similarity(coordinates, settings, seed=seed, tree=tree, labels=known, device=device)
         network = build_network(values.shape[1], settings, seed).to(device)
         x = torch.tensor(scaling.scale(values), device=device)
-        for record in train(network, x, similarity, _weight(similarity), settings, seed, kept):
+        ranks.send(x, similarity)
+        loop = kept if ranks.world == 1 else None
+        for record in train(network, x, similarity, _weight(similarity), settings, seed, loop, ranks):
             history.append(record)
             progress("training", record.step, settings.steps)
+            # All ranks look at the same step.
+            if number := ranks.signal_to_stop():
+                raise Interrupted(number)
+        ranks.done()
         network.eval()
         with torch.inference_mode():
             chunks = [network.assign(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
@@ -155,6 +164,19 @@ def _arrays(neighbors: Neighbors) -> tuple[NDArray[np.int64], NDArray[np.float32
             "leave the marker out with --exclude (`cytovae inspect` shows the ranges)"
         )
     return neighbors.indices, neighbors.distances
+
+
+def help_learning(settings: Settings, *, seed: int, device: str, ranks: Ranks) -> None:
+    """The part of another rank than the first, which calls :func:`learn_with_history` with the same settings and seed.
+
+    It trains with the first on what that sends, and keeps nothing. Raises as it does.
+    """
+    x, similarity = ranks.receive(settings.radius, settings.neighbors, device)
+    network = build_network(x.shape[1], settings, seed).to(device)
+    for _ in train(network, x, similarity, _weight(similarity), settings, seed, ranks=ranks):
+        if number := ranks.signal_to_stop():
+            raise Interrupted(number)
+    ranks.done()
 
 
 def resolve_device(asked: str) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cytovae import losses
+from cytovae.distributed import ALONE, Ranks
 from cytovae.errors import NumericalError
 from cytovae.model import MoeSimVae
 from cytovae.settings import Settings
@@ -110,17 +111,20 @@ def train(
     settings: Settings,
     seed: int,
     keeper: Keeper | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[ProgressRecord]:
     """Fit ``network`` to markers ``x`` (n, m) in [0, 1], in place; yields a record every few steps and at the last.
 
     Where ``similarity`` knows populations, experts learn to tell those apart, too: eq. 7 holds for the sums of the
     probabilities of the experts that stand for each. ``weight`` (n,) says how often a cell is drawn (None: equally
-    often). Training goes on from what ``keeper`` has, whose records come first. Raises :class:`NumericalError` when a
-    loss is not finite.
+    often). Training goes on from what ``keeper`` has, whose records come first. Every one of ``ranks`` calls this with
+    the same values, and gets the same network and records. Raises :class:`NumericalError` when a loss is not finite.
     """
     n = len(x)
     device = x.device
     batch = min(settings.batch, n)
+    share = ranks.share(batch)
+    parallel = ranks.parallel(network, batch, some_unused=not settings.posterior_noise)  # the variance is not, then
     rows_of = _batches(n, batch, weight, settings.steps, seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
     scheduler = (
@@ -156,7 +160,8 @@ def train(
         seen = cells
         if settings.input_noise:
             seen = cells + settings.input_noise * torch.randn(cells.shape, generator=generator, device=device)
-        out = network(seen, noise, generator if with_depict else None)
+        own = parallel(seen[share], None if noise is None else noise[share], generator if with_depict else None)
+        out = ranks.gathered(own, batch)
 
         zero = x.new_zeros(())
         reconstruction = losses.reconstruction_loss(out.logits, cells)

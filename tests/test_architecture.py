@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 TORCH = [
     *("cytovae/model", "cytovae/losses", "cytovae/training", "cytovae/assignment", "cytovae/modelfile"),
     *("cytovae/generation", "cytovae/similarity", "cytovae/resolution", "cytovae/landmarks", "cytovae/learning"),
-    *("cytovae/benchmark/*", "cytovae/checkpoint"),
+    *("cytovae/distributed", "cytovae/whole_batch", "cytovae/benchmark/*", "cytovae/checkpoint"),
 ]
 IMPORTERS = {
     "cytovae.cli": ["cytovae/__main__", "cli/*"],
@@ -39,7 +39,7 @@ OPENERS = [
     *("cytovae/fcs", "cytovae/fcs_*", "cytovae/panel", "cytovae/gates", "cytovae/modelfile", "cytovae/outputs"),
     *("cytovae/event_files", "cytovae/compensation"),  # cells in other formats, a matrix in a table
     *("cytovae/report", "cytovae/report/*", "cytovae/benchmark/*", "cytovae/checkpoint", "cytovae/atomic"),
-    "cli/config",  # options in a file belong to the command line
+    *("cli/config", "cytovae/workflow/*"),  # options in a file belong to the command line
     "cli/benchmark",  # shows the table that the benchmark has just written
     "cli/console",  # puts the null device where the caller closed a standard stream
 ]

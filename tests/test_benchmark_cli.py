@@ -149,11 +149,13 @@ def test_jobs_are_listed_and_one_is_done_alone(tmp_path: Path) -> None:
         "0\ta kmeans K=2 seed=0",
         "1\ta kmeans K=3 seed=0",
     ]
+    keys = [line.split("\t")[2] for line in lines]
     assert not out.exists()
 
     one = CliRunner().invoke(app, [*arguments, "--job", "0"])
     assert one.exit_code == 0, one.output
     (done,) = (out / "rows").iterdir()
+    assert done.name == f"{keys[0]}.json"
     assert not (out / "table.md").exists()
     before = (done.read_bytes(), done.stat().st_mtime_ns)
     everything = CliRunner().invoke(app, [*arguments, "--jobs", "2"])

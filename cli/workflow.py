@@ -1,0 +1,139 @@
+"""``cytovae workflow``: studies and benchmarks that outgrow one machine, as Snakemake workflows."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cytovae.cli import console, options
+from cytovae.errors import UsageError
+
+app = typer.Typer(help="Write Snakemake workflows for studies and benchmarks of many files.", no_args_is_help=True)
+
+Folder = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the workflow.", show_default=False)
+]
+Samples = Annotated[
+    Path,
+    typer.Option(
+        metavar="CSV",
+        help="Sample sheet: file (relative to the sheet), sample, batch, condition; only file is needed.",
+        show_default=False,
+    ),
+]
+
+
+@app.command("study")
+def study_cli(
+    samples: Samples,
+    output: Folder,
+    max_events_per_file: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Learn from at most N cells of each file (and 200,000 in all).")
+    ] = 10_000,
+    sampling: Annotated[
+        Literal["equal", "proportional"],
+        typer.Option(help="The same number of cells of each file, or the same share."),
+    ] = "equal",
+    train_options: Annotated[str, typer.Option(metavar="TEXT", help="More options of `cytovae train`.")] = "",
+    assign_options: Annotated[str, typer.Option(metavar="TEXT", help="More options of `cytovae assign`.")] = "",
+    report_options: Annotated[str, typer.Option(metavar="TEXT", help="More options of `cytovae report`.")] = "",
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a workflow that learns one model of all files and assigns each of them as a job of its own.
+
+    In the end DIR holds model/, assigned/NAME/ (cells.parquet, abundance.csv, cluster_medians.csv), abundance.csv of
+    all files, report.html, and the time and memory of every job in benchmarks/.
+
+    Example: cytovae workflow study --samples samples.csv -o study && cd study && snakemake --cores 2
+    """
+    from cytovae.workflow.folder import write_study
+    from cytovae.workflow.samples import read_samples
+
+    found = read_samples(samples)
+    settings: dict[str, str | int] = {
+        "seed": seed,
+        "max_events_per_file": max_events_per_file,
+        "sampling": sampling,
+        "device": device,
+        "train_options": train_options,
+        "assign_options": assign_options,
+        "report_options": report_options,
+    }
+    write_study(output, found, settings, force=force)
+    _say(f"wrote {output}: {len(found):,} files", output, quiet=quiet)
+
+
+@app.command("benchmark", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def benchmark_cli(
+    context: typer.Context,
+    output: Folder,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a workflow that does every job of a benchmark by itself. What follows is for `cytovae benchmark`.
+
+    In the end DIR/results holds what `cytovae benchmark` leaves there.
+
+    Example: cytovae workflow benchmark -o bench run --datasets public --data data/ --methods cytovae,flowsom --seeds 30
+    """
+    from cytovae.workflow.folder import write_benchmark
+
+    words = list(context.args)
+    own = ("--job", "--jobs", "--list-jobs", "--output", "-o")
+    if not words:
+        raise UsageError(
+            "say what to run, as for `cytovae benchmark`: run FILE... --methods ..., or paper weber --data DIR"
+        )
+    if taken := [word for word in words if word.split("=")[0] in own]:
+        raise UsageError(f"{taken[0]} is the workflow's own; leave it out")
+    command = [sys.executable, "-m", "cytovae", "benchmark", *words, "--output", str(output / "results"), "--list-jobs"]
+    listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if listed.returncode:
+        raise typer.Exit(listed.returncode)  # it has said why
+    jobs = []
+    for line in listed.stdout.splitlines():
+        number, _, key = line.split("\t")
+        jobs.append((int(number), key))
+    write_benchmark(output, words, jobs, threads=_threads(words), force=force)
+    _say(f"wrote {output}: {len(jobs):,} jobs", output, quiet=quiet)
+
+
+@app.command("gather")
+def gather_cli(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with NAME/abundance.csv of every file.")],
+    samples: Samples,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="Table to write.", show_default=False)],
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Join the abundances of single files into one table, with sample, batch and condition (the workflow's last step).
+
+    Example: cytovae workflow gather assigned/ --samples samples.csv -o abundance.csv
+    """
+    from cytovae.outputs import write_table
+    from cytovae.workflow.gather import gather_abundance
+    from cytovae.workflow.samples import read_samples
+
+    table = gather_abundance(folder, read_samples(samples))
+    write_table(output, table, force=force)
+    if not quiet:
+        console.say(f"wrote {output}: {len(table):,} rows")
+
+
+def _threads(words: list[str]) -> int:
+    """The threads of each job, as the benchmark understands its own option."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name == "--threads" and (value if equals else following).isdecimal():
+            return int(value if equals else following)
+    return 1
+
+
+def _say(text: str, folder: Path, *, quiet: bool) -> None:
+    if not quiet:
+        console.say(f"{text}. To run it: cd {folder} && snakemake --cores 2 (pip install 'cytovae[workflow]')")

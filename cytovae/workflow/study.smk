@@ -1,0 +1,123 @@
+# One model for all files, every file assigned as a job of its own, abundances and a report at the end.
+#
+#     snakemake --cores 2                             on this machine, two jobs at a time
+#     snakemake --executor slurm --jobs 100           on a cluster (pip install snakemake-executor-plugin-slurm)
+#
+# After a crash or a kill, give the same command with --rerun-incomplete (and, where it says that the folder is locked,
+# once with --unlock). What is finished stays. Settings stand in config.yaml; --config seed=1 changes one for once.
+
+import csv
+
+configfile: "config.yaml"
+
+with open(config["samples"], encoding="utf-8", newline="") as sheet:
+    FCS = {row["name"]: row["file"] for row in csv.DictReader(sheet)}  # the name of a job: its FCS file
+
+MODEL = [f"model/{part}" for part in ("model.safetensors", "model.json", "history.parquet", "landmarks.parquet", "run.json")]
+
+
+localrules: all, abundance
+
+
+wildcard_constraints:
+    name=r"[A-Za-z0-9._-]+",
+
+
+rule all:
+    input:
+        "abundance.csv",
+        "report.html",
+
+
+rule train:
+    # On a sample of all files: at most max_events_per_file of each, and 200,000 cells in all, drawn from the seed.
+    input:
+        FCS.values(),
+    output:
+        MODEL,
+    params:
+        seed=config["seed"],
+        cap=config["max_events_per_file"],
+        sampling=config["sampling"],
+        device=config["device"],
+        options=config["train_options"],
+    threads: config["train_threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * config["train_mem_mb"],
+        runtime=config["train_minutes"],
+    benchmark:
+        "benchmarks/train.tsv"
+    log:
+        "logs/train.log",
+    shell:
+        """
+        mapfile -t files < files.txt
+        {config[cytovae]} train "${{files[@]}}" --output model --force \\
+            --seed {params.seed} --max-events-per-file {params.cap} --sampling {params.sampling} \\
+            --threads {threads} --device {params.device} {params.options} 2> {log}
+        """
+
+
+rule assign:
+    input:
+        MODEL,
+        fcs=lambda wildcards: FCS[wildcards.name],
+    output:
+        cells="assigned/{name}/cells.parquet",
+        abundance="assigned/{name}/abundance.csv",
+        medians="assigned/{name}/cluster_medians.csv",
+    params:
+        device=config["device"],
+        options=config["assign_options"],
+    threads: config["assign_threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * config["assign_mem_mb"],
+        runtime=config["assign_minutes"],
+    benchmark:
+        "benchmarks/assign/{name}.tsv"
+    log:
+        "logs/assign/{name}.log",
+    shell:
+        """
+        {config[cytovae]} assign model {input.fcs:q} --output {output.cells} --tables assigned/{wildcards.name} --force \\
+            --threads {threads} --device {params.device} {params.options} 2> {log}
+        """
+
+
+rule abundance:
+    input:
+        expand("assigned/{name}/abundance.csv", name=FCS),
+        samples=config["samples"],
+    output:
+        "abundance.csv",
+    benchmark:
+        "benchmarks/abundance.tsv"
+    log:
+        "logs/abundance.log",
+    shell:
+        "{config[cytovae]} workflow gather assigned --samples {input.samples} --output {output} --force 2> {log}"
+
+
+rule report:
+    input:
+        MODEL,
+        FCS.values(),
+    output:
+        "report.html",
+    params:
+        device=config["device"],
+        options=config["report_options"],
+    threads: config["report_threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * config["report_mem_mb"],
+        runtime=config["report_minutes"],
+    benchmark:
+        "benchmarks/report.tsv"
+    log:
+        "logs/report.log",
+    shell:
+        """
+        mapfile -t files < files.txt
+        {config[cytovae]} report model "${{files[@]}}" --output {output} --force \\
+            --threads {threads} --device {params.device} {params.options} 2> {log}
+        """

@@ -54,7 +54,7 @@ def test_the_recipe_installs_locked_versions_of_what_there_is() -> None:
     assert extras is not None
     assert set(extras.group(1).split(",")) <= set(project["optional-dependencies"]) - {"dev", "baselines"}  # no GPL
     # One argument says for which device; nobody is root in the end; the Python is one the package runs on.
-    assert [rest for word, rest in instructions() if word == "ARG"] == ["DEVICE=cpu"]
+    assert [rest for word, rest in instructions() if word == "ARG"] == ['TORCH_INDEX=""']
     users = [rest for word, rest in instructions() if word == "USER"]
     assert users
     assert users[-1].isdecimal()

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from cytovae.cells import Assignment
 from cytovae.errors import UsageError
+from cytovae.novelty import NoveltyMeter
 from cytovae.trained import TrainedModel
 
 CHUNK = 8_192  # cells in the network at once: more do not fit a processor's cache
@@ -24,6 +25,7 @@ class Assigner:
         cluster = torch.from_numpy(model.expert_clusters.astype(np.int64) - 1)
         experts = torch.zeros(len(cluster), model.n_clusters)
         self.experts_of_cluster = experts.scatter_(1, cluster[:, None], 1.0).to(self.device)  # (k, n_clusters)
+        self.novelty = None if model.novelty is None else NoveltyMeter(model.novelty, self.device)
 
     def assign(self, values: NDArray[np.float32]) -> Assignment:
         """Clusters and probabilities of transformed values (n, m), in their order.
@@ -36,18 +38,25 @@ class Assigner:
         chunk = CHUNK if self.device.type == "cpu" else GPU_CHUNK
         parts = [self._part(values[start : start + chunk]) for start in range(0, len(values), chunk)]
         if not parts:
-            return Assignment(np.zeros(0, np.int32), np.zeros((0, self.experts_of_cluster.shape[1]), np.float32))
-        p = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        return Assignment(p.argmax(1).astype(np.int32) + 1, p)
+            none = np.zeros(0, np.float32)
+            p = np.zeros((0, self.experts_of_cluster.shape[1]), np.float32)
+            return Assignment(np.zeros(0, np.int32), p, None if self.novelty is None else none)
+        p = np.concatenate([part[0] for part in parts])
+        novelty = None if self.novelty is None else np.concatenate([part[1] for part in parts])
+        return Assignment(p.argmax(1).astype(np.int32) + 1, p, novelty)
 
-    def _part(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _part(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (b, n_clusters) and novelty (b,), the latter 0 where it is not known."""
         with torch.inference_mode():
-            x = torch.tensor(values, dtype=torch.float32, device=self.device)
-            x = ((x - self.low) / self.width).clamp_(0, 1)  # (b, m)
-            p = self.network.assign(x) @ self.experts_of_cluster  # (b, n_clusters)
+            scaled = (torch.tensor(values, dtype=torch.float32, device=self.device) - self.low) / self.width  # (b, m)
+            code, _ = self.network.encoder(scaled.clamp(0, 1))  # (b, d); the posterior's mean
+            of_experts = torch.softmax(self.network.clustering(code), 1)  # (b, k)
+            p = of_experts @ self.experts_of_cluster  # (b, n_clusters)
             p /= p.sum(1, keepdim=True)
-            result: NDArray[np.float32] = p.cpu().numpy()
-        return result
+            novelty = p.new_zeros(len(p))
+            if self.novelty is not None:
+                novelty = self.novelty.of(self.network, code, of_experts.argmax(1), scaled)
+            return p.cpu().numpy(), novelty.cpu().numpy()
 
 
 def assign(model: TrainedModel, values: NDArray[np.float32], device: str = "cpu") -> Assignment:

@@ -16,6 +16,7 @@ from cytovae.checkpoint import Checkpoint
 from cytovae.distributed import ALONE, Ranks
 from cytovae.errors import DeviceError, Interrupted, NumericalError, UsageError
 from cytovae.landmarks import choose_landmarks
+from cytovae.novelty import fit_novelty
 from cytovae.resolution import expert_tree, merge_tree, population_tree
 from cytovae.settings import Settings
 from cytovae.similarity import Neighbors, Similarity, make_similarity, nearest_neighbors, umap_projection
@@ -132,10 +133,11 @@ def learn_with_history(
         with torch.inference_mode():
             chunks = [network.assign(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
             probabilities = torch.cat(chunks).cpu().numpy()  # (n, experts)
+        novelty = fit_novelty(network, x)
     for name, spent in (kept.earlier if kept is not None else {}).items():
         seconds[name] += spent
     merges = expert_tree(probabilities) if tree is None else merge_tree(probabilities, tree)
-    model = TrainedModel(network.cpu(), settings, cells.markers, scaling, merges, merges.n_found)
+    model = TrainedModel(network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty)
     if n_clusters is not None:
         model = model.with_clusters(n_clusters)
     return Learning(model, rows, coordinates, tuple(history), seconds)

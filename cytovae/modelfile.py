@@ -36,6 +36,7 @@ from cytovae.event_files import EventFile
 from cytovae.interpolation import LandmarkPlaces
 from cytovae.latent import latent_codes
 from cytovae.model import MoeSimVae
+from cytovae.novelty import NoveltyScale
 from cytovae.panel import Marker, Panel
 from cytovae.resolution import MergeTree
 from cytovae.rows import check_assignment
@@ -220,6 +221,8 @@ def _arrays(model: TrainedModel) -> dict[str, NDArray[Any]]:
     arrays = {f"network.{name}": tensor.detach().cpu().numpy() for name, tensor in model.network.state_dict().items()}
     arrays |= {"scaling.low": model.scaling.low, "scaling.high": model.scaling.high}
     arrays |= {f"tree.{name}": getattr(model.tree, name) for name in _TREE_ARRAYS}
+    if model.novelty is not None:
+        arrays |= {f"novelty.{field.name}": getattr(model.novelty, field.name) for field in fields(NoveltyScale)}
     return {name: np.asarray(array, order="C") for name, array in arrays.items()}
 
 
@@ -234,7 +237,7 @@ _TREE_ARRAYS = _tree_arrays()
 
 
 def _must_be_finite(name: str) -> bool:
-    return name.startswith(("network.", "scaling."))
+    return name.startswith(("network.", "scaling.", "novelty."))
 
 
 def _description(saved: SavedModel) -> dict[str, object]:
@@ -345,8 +348,18 @@ def load_model(path: Path) -> SavedModel:
     network.requires_grad_(False).eval()
     _check_sums(path)
     return SavedModel(
-        TrainedModel(network, settings, panel.names, scaling, tree, n_clusters), panel, transform, compensation
+        TrainedModel(network, settings, panel.names, scaling, tree, n_clusters, _read_novelty(arrays)),
+        panel,
+        transform,
+        compensation,
     )
+
+
+def _read_novelty(arrays: Mapping[str, NDArray[Any]]) -> NoveltyScale | None:
+    """The scale of novelty, None in a model that was written without one."""
+    if "novelty.error" not in arrays:
+        return None
+    return NoveltyScale(**{field.name: arrays[f"novelty.{field.name}"] for field in fields(NoveltyScale)})
 
 
 def load_landmark_places(folder: Path) -> LandmarkPlaces:
@@ -529,10 +542,16 @@ def _read_arrays(path: Path, network: MoeSimVae, markers: int, experts: int) -> 
     expected |= {"scaling.low": ("F32", (markers,)), "scaling.high": ("F32", (markers,))}
     expected |= {f"tree.{name}": (kind, (None,)) for name, kind in _TREE_ARRAYS.items()}  # None: any length
     expected["tree.cells"] = ("I64", (experts,))
+    novelty: dict[str, tuple[str, tuple[int | None, ...]]] = {
+        **{f"novelty.{name}": ("F32", (experts, markers)) for name in ("center", "spread")},
+        **{f"novelty.{name}": ("F32", (experts,)) for name in ("distance", "error")},
+    }
     arrays: dict[str, NDArray[Any]] = {}
     try:
         with safe_open(path, framework="numpy") as stored:
             names = set(stored.keys())
+            if names & set(novelty):
+                expected |= novelty
             if names != set(expected):
                 first = min(names ^ set(expected))
                 what = "is missing" if first in expected else "is not part of this network"

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from cytovae.errors import UsageError
 from cytovae.model import MoeSimVae
+from cytovae.novelty import NoveltyScale
 from cytovae.resolution import MergeTree
 from cytovae.settings import Settings
 from cytovae.transform import Scaling
@@ -16,7 +17,8 @@ from cytovae.transform import Scaling
 class TrainedModel:
     """A network in evaluation mode on the CPU, with the scaling of its inputs and the clusters its experts make.
 
-    ``n_clusters`` says where ``tree`` is cut: the number found, or the one asked for.
+    ``n_clusters`` says where ``tree`` is cut: the number found, or the one asked for. ``novelty`` is what unlikeness is measured by,
+    None where that is not known.
     """
 
     network: MoeSimVae
@@ -25,6 +27,7 @@ class TrainedModel:
     scaling: Scaling
     tree: MergeTree
     n_clusters: int
+    novelty: NoveltyScale | None = None
 
     def __post_init__(self) -> None:
         if len(self.scaling.low) != len(self.markers):

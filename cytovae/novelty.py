@@ -49,9 +49,8 @@ def fit_novelty(network: MoeSimVae, x: Tensor) -> NoveltyScale:
     within = square.sum(0) / len(x)  # (m,): of cells about the center of their own expert
     spread = ((square + SHRINKAGE * within) / (count + SHRINKAGE)).sqrt().clamp_min(SMALLEST)  # (k, m)
     distance = _distance(x, center[expert], spread[expert])
-    return NoveltyScale(
-        center.numpy(), spread.numpy(), _limits(distance, expert, experts), _limits(error, expert, experts)
-    )
+    limits = [_limits(measure, expert, experts) for measure in (distance, error)]
+    return NoveltyScale(center.numpy(), spread.numpy(), *limits)
 
 
 class NoveltyMeter:
@@ -94,4 +93,5 @@ def _limits(measure: Tensor, expert: Tensor, experts: int) -> NDArray[np.float32
     for index in np.unique(owner):
         own = values[owner == index]
         limits[index] = (len(own) * np.quantile(own, 1 - EXCEEDED_BY) + SHRINKAGE * overall) / (len(own) + SHRINKAGE)
-    return np.maximum(limits, SMALLEST).astype(np.float32)
+    bounded: NDArray[np.float32] = np.maximum(limits, SMALLEST).astype(np.float32)
+    return bounded

@@ -31,7 +31,7 @@ CELLS_FOR_SHALLOW = 5_000
 LEVEL_STEP = 0.01
 # Share of the landmarks that makes a cluster count among the populations a panel resolves: smaller ones are debris,
 # doublets and rare cells, of which any number may be there.
-COUNTED_SHARE = 0.003
+COUNTED_SHARE = 0.002
 # Files are taken one by one, or in groups of like ones where there are more of them or few landmarks of each.
 MOST_ORIGINS = 16
 CELLS_PER_ORIGIN = 1_000

@@ -105,7 +105,7 @@ class Settings:
     # Experts to clusters
     resolution: Resolution = "merge"
     valley: float = 0.45  # density between two populations over the lower of their peaks
-    populations: int = 10  # shallower valleys are followed until so many are found
+    populations: int = 12  # shallower valleys are followed until so many are found
 
     def __post_init__(self) -> None:
         for name, lowest in _LOWEST.items():

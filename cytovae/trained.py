@@ -17,8 +17,8 @@ from cytovae.transform import Scaling
 class TrainedModel:
     """A network in evaluation mode on the CPU, with the scaling of its inputs and the clusters its experts make.
 
-    ``n_clusters`` says where ``tree`` is cut: the number found, or the one asked for. ``novelty`` is what unlikeness is measured by,
-    None where that is not known.
+    ``n_clusters`` says where ``tree`` is cut: the number found, or the one asked for. ``novelty`` is what unlikeness is
+    measured by, None where that is not known.
     """
 
     network: MoeSimVae

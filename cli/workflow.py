@@ -8,9 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from cytovae.cli import console, options
+from cytovae.cli.config import ConfiguredCommand
 from cytovae.errors import UsageError
 
-app = typer.Typer(help="Write Snakemake workflows for studies and benchmarks of many files.", no_args_is_help=True)
+app = typer.Typer(
+    help="Write Snakemake workflows for studies and benchmarks of many files.\n\n"
+    "Example: cytovae workflow study --samples samples.csv -o study",
+    no_args_is_help=True,
+)
 
 Folder = Annotated[
     Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the workflow.", show_default=False)
@@ -25,7 +30,7 @@ Samples = Annotated[
 ]
 
 
-@app.command("study")
+@app.command("study", cls=ConfiguredCommand)
 def study_cli(
     samples: Samples,
     output: Folder,
@@ -103,7 +108,7 @@ def benchmark_cli(
     _say(f"wrote {output}: {len(jobs):,} jobs", output, quiet=quiet)
 
 
-@app.command("gather")
+@app.command("gather", cls=ConfiguredCommand)
 def gather_cli(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with NAME/abundance.csv of every file.")],
     samples: Samples,

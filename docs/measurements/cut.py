@@ -1,0 +1,65 @@
+"""Rules for where the tree is cut, on landmarks of the public gated sets: units of the tree, no network.
+
+    python docs/measurements/cut.py --data ../shared/data --seeds 3
+
+Labels are read to score, never to cut. Ten minutes on one core.
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from cytovae.benchmark.datasets import PUBLIC, load, read_table
+from cytovae.cells import GateLabels
+from cytovae.landmarks import choose_landmarks
+from cytovae.metrics import score
+from cytovae.resolution import PopulationTree, population_tree
+from cytovae.settings import Settings
+from cytovae.similarity import nearest_neighbors, umap_projection
+
+SETS = ("bendall", "bodenmiller", "huimm", "hipc", "flowsom_ff", "multicenter")
+SETTINGS = Settings()
+
+
+def main() -> None:
+    """Print a line for each rule: the means of three scores over the sets."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    rules = [(valley, 0) for valley in (0.4, 0.45, 0.5, 0.6)] + [(0.45, least) for least in (10, 11, 12, 13)]
+    found: dict[tuple[float, int], list[tuple[float, float, float]]] = defaultdict(list)
+    for dataset in read_table(PUBLIC, arguments.data, SETS):
+        gated = load(dataset)
+        for seed in range(arguments.seeds):
+            rows = choose_landmarks(len(gated.cells), SETTINGS.landmarks, seed)
+            cells = gated.take(rows)
+            values = cells.cells.values
+            neighbors = nearest_neighbors(values, SETTINGS.umap_neighbors, SETTINGS.metric)
+            plane = umap_projection(values, neighbors, SETTINGS, seed)
+            for valley, least in rules:
+                tree = population_tree(
+                    values,
+                    plane,
+                    cells.cells.source,
+                    units=SETTINGS.experts,
+                    valley=valley,
+                    populations=least,
+                    seed=seed,
+                )
+                found[valley, least].append(scores(tree, cells.gates))
+    print("| valley | at least | F_weighted | F1_mean | ARI |\n|---|---|---|---|---|")
+    for (valley, least), rows_of_rule in found.items():
+        print(f"| {valley} | {least} | " + " | ".join(f"{value:.3f}" for value in np.mean(rows_of_rule, 0)) + " |")
+
+
+def scores(tree: PopulationTree, gates: GateLabels) -> tuple[float, float, float]:
+    """F_weighted, F1_mean and ARI of the populations of a tree."""
+    report = score(tree.population[tree.unit] + 1, gates)
+    return report.f_weighted, report.f1_mean, report.ari
+
+
+if __name__ == "__main__":
+    main()

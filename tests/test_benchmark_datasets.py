@@ -2,6 +2,7 @@ from pathlib import Path
 
 import flowio
 import numpy as np
+import pandas as pd
 import pytest
 
 from cytovae.benchmark.datasets import (
@@ -46,6 +47,17 @@ def test_cells_of_two_files_are_pooled_by_marker_name(two_files: tuple[Path, np.
     np.testing.assert_array_equal(gated.cells.event, [0, 1, 2, 0, 1, 2])
     names = [gated.gates.names[i] if i >= 0 else "" for i in gated.gates.population]
     assert names == ["T", "", "B", "B", "NK", "B"]
+
+
+def test_a_table_of_cells_is_read_as_the_fcs_file_is(two_files: tuple[Path, np.ndarray]) -> None:
+    folder, raw = two_files
+    table = pd.DataFrame(np.column_stack([raw[:3], [1, 2, 3]]).astype(np.float32), columns=["CD3", "CD4", "Time"])
+    table.to_parquet(folder / "t.parquet")
+    (folder / "t.gates.csv").write_text("population\nT\n\nB\n")
+    expected, found = (load(DataSet("one", (str(folder / name),))) for name in ("1.fcs", "t.parquet"))
+    assert found.cells.markers == expected.cells.markers
+    np.testing.assert_array_equal(found.cells.values, expected.cells.values)
+    np.testing.assert_array_equal(found.gates.population, expected.gates.population)
 
 
 def test_values_without_transform_are_the_file_s(two_files: tuple[Path, np.ndarray]) -> None:

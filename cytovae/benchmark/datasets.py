@@ -27,9 +27,9 @@ Kind = Literal["arcsinh", "none"]
 class DataSet:
     """Where a data set is and how its values become marker values.
 
-    ``files`` are paths of FCS files whose cells are pooled. ``gates`` says where the manual gates are (a channel, a
-    column, a file, a folder), None where they lie beside each file. ``population_names`` is a table of numbers and
-    names for gates that are a channel of numbers. ``markers``, ``exclude`` and ``panel`` are as the panel reads them:
+    ``files`` are paths of FCS files, or of tables of cells, whose cells are pooled. ``gates`` says where the manual
+    gates are (a channel, a column, a file, a folder), None where they lie beside each file. ``population_names`` is a
+    table of numbers and names for gates that are a channel of numbers. ``markers``, ``exclude`` and ``panel`` are as the panel reads them:
     without any, the channels that look like markers. ``n_markers`` is how many there must be (None = any). ``rare``
     marks a set with one gated population among cells that nobody gated.
     """
@@ -171,12 +171,12 @@ def load(dataset: DataSet) -> GatedCells:
     Every file has the markers of the first. Raises the errors of the FCS, panel and gate readers, and
     :class:`PanelError` if the number of markers is not the one stated.
     """
-    from cytovae.fcs import open_fcs
+    from cytovae.event_files import open_events
     from cytovae.gates import read_gates_of_files
     from cytovae.panel import columns_in_study, resolve_panel
     from cytovae.transform import Transform, check_finite
 
-    files = [open_fcs(Path(path)) for path in dataset.files]
+    files = [open_events(Path(path)) for path in dataset.files]
     panel = resolve_panel(
         files[0],
         markers=dataset.markers,

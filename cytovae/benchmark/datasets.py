@@ -28,10 +28,10 @@ class DataSet:
     """Where a data set is and how its values become marker values.
 
     ``files`` are paths of FCS files, or of tables of cells, whose cells are pooled. ``gates`` says where the manual
-    gates are (a channel, a column, a file, a folder), None where they lie beside each file. ``population_names`` is a
-    table of numbers and names for gates that are a channel of numbers. ``markers``, ``exclude`` and ``panel`` are as the panel reads them:
-    without any, the channels that look like markers. ``n_markers`` is how many there must be (None = any). ``rare``
-    marks a set with one gated population among cells that nobody gated.
+    gates are (a channel, a column, a file, a folder), None where they lie beside each file. ``population_names`` is
+    a table of numbers and names for gates that are a channel of numbers. ``markers``, ``exclude`` and ``panel`` are
+    as the panel reads them: without any, the channels that look like markers. ``n_markers`` is how many there must
+    be (None = any). ``rare`` marks a set with one gated population among cells that nobody gated.
     """
 
     name: str

@@ -130,11 +130,11 @@ def probabilities(network: MoeSimVae) -> Tensor:
 def main(folder: str) -> None:
     """What each of the processes does that a test starts with this file as the program."""
     torch.set_num_threads(1)
-    for steps in (1, 60):
-        with joined("cpu") as ranks:
+    with joined("cpu") as ranks:  # once, as in a run: a group cannot be made anew in the same store
+        for steps in (1, 60):
             network, total = fit(steps, ranks)
-        found = gradients(network) | buffers(network) | {"total": torch.tensor(total)}
-        save_file(found | {"assigned": probabilities(network)}, f"{folder}/{steps}-{ranks.rank}.safetensors")
+            found = gradients(network) | buffers(network) | {"total": torch.tensor(total)}
+            save_file(found | {"assigned": probabilities(network)}, f"{folder}/{steps}-{ranks.rank}.safetensors")
 
 
 def test_two_processes_take_the_steps_of_one(

@@ -58,7 +58,8 @@ Data = Annotated[
 def run_cli(
     output: Output,
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE...", help="FCS files, together one data set.", exists=True)
+        list[Path] | None,
+        typer.Argument(metavar="FILE...", help="FCS files or tables of cells, together one data set.", exists=True),
     ] = None,
     methods: Methods = "cytovae,flowsom",
     gates: Annotated[

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cytovae.channels import find_channels, nearest_names
 from cytovae.errors import InputError, UsageError
 from cytovae.event_files import EventFile
-from cytovae.fcs import Channel
+from cytovae.fcs import Channel, piece_starts
 
 KEYWORDS = ("SPILLOVER", "SPILL", "COMP")  # where files carry a matrix, the standard's keyword first
 FROM_FILE = "file"
@@ -228,9 +228,7 @@ class CompensatedFile:
 
     def chunks(self, columns: Sequence[int] | None, n_events: int) -> Iterator[NDArray[Any]]:
         """The same values in consecutive pieces of at most ``n_events`` rows; none where there are no events."""
-        if n_events < 1:
-            raise UsageError(f"a piece of {n_events} events is none")
-        for start in range(0, self.n_events, n_events):
+        for start in piece_starts(self.n_events, n_events):
             yield self.read(columns, start, start + n_events)
 
 

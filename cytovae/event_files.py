@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.errors import InputError, UsageError
-from cytovae.fcs import Channel, open_fcs
+from cytovae.fcs import Channel, open_fcs, piece_starts
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 
@@ -108,9 +108,7 @@ class TableFile:
 
     def chunks(self, columns: Sequence[int] | None, n_events: int) -> Iterator[NDArray[Any]]:
         """The same values in consecutive pieces of at most ``n_events`` rows; none where there are no events."""
-        if n_events < 1:
-            raise UsageError(f"a piece of {n_events} events is none")
-        for start in range(0, self.n_events, n_events):
+        for start in piece_starts(self.n_events, n_events):
             yield self.read(columns, start, start + n_events)
 
 

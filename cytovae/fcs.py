@@ -83,9 +83,7 @@ class FcsFile:
     def chunks(self, columns: Sequence[int] | None, n_events: int, *, apply_log: bool = True) -> Iterator[NDArray[Any]]:
         """The same values in consecutive pieces of at most ``n_events`` rows; none where there are no events."""
         wanted = self._wanted(columns)
-        if n_events < 1:
-            raise UsageError(f"a piece of {n_events} events is none")
-        for start in range(0, self.n_events, n_events):
+        for start in piece_starts(self.n_events, n_events):
             yield self.read(wanted, start, start + n_events, apply_log=apply_log)
 
     def _wanted(self, columns: Sequence[int] | None) -> list[int]:
@@ -96,6 +94,13 @@ class FcsFile:
         if outside:
             raise UsageError(f"column {outside[0]} of {self.path}: there are {len(self.channels)}, counted from 0")
         return wanted
+
+
+def piece_starts(n_rows: int, n_events: int) -> range:
+    """Where consecutive pieces of at most ``n_events`` of ``n_rows`` rows begin."""
+    if n_events < 1:
+        raise UsageError(f"a piece of {n_events} events is none")
+    return range(0, n_rows, n_events)
 
 
 def open_fcs(

@@ -19,7 +19,14 @@ from cytovae.landmarks import choose_landmarks
 from cytovae.novelty import fit_novelty
 from cytovae.resolution import expert_tree, merge_tree, population_tree
 from cytovae.settings import Settings
-from cytovae.similarity import Neighbors, Similarity, make_similarity, nearest_neighbors, umap_projection
+from cytovae.similarity import (
+    Neighbors,
+    Similarity,
+    compile_umap,
+    make_similarity,
+    nearest_neighbors,
+    umap_projection,
+)
 from cytovae.trained import TrainedModel
 from cytovae.training import ProgressRecord, build_network, train
 from cytovae.transform import fit_scaling
@@ -92,12 +99,14 @@ def learn_with_history(
 
     progress("neighbours", 0, 1)
     with _timed(seconds, "neighbours"):
+        compiling = compile_umap(settings)  # on another core, while this one is busy
         n_neighbors = min(settings.umap_neighbors, len(values))
         neighbors = Neighbors(
             *stage("neighbours", lambda: _arrays(nearest_neighbors(values, n_neighbors, settings.metric, device)))
         )
     progress("umap", 0, 1)
     with _timed(seconds, "umap"):
+        compiling.join()
         (coordinates,) = stage("umap", lambda: (umap_projection(values, neighbors, settings, seed),))
 
     tree = None

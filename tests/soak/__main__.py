@@ -16,6 +16,7 @@ from pathlib import Path
 import disks  # first: the number of threads is set before anything is loaded
 import files
 import interruptions
+import threads
 import versions
 from rows import Effort, Row
 
@@ -25,11 +26,14 @@ PARTS: dict[str, Callable[[Path, Effort], list[Row]]] = {
     "cuts": files.cuts,
     "mutations": files.mutations,
     "hostile": files.hostile,
+    "corpus": files.corpus,
     "kills": interruptions.kills,
     "signals": interruptions.signals,
+    "cold": interruptions.cold,
     "full": disks.full,
     "read-only": disks.read_only,
     "neighbours": disks.neighbours,
+    "threads": threads.threads,
     "pandas": versions.pandas,
 }
 

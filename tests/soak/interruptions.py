@@ -1,11 +1,15 @@
 """Training that is killed, or stopped by a signal, at random moments: it goes on to the very same bytes."""
 
-import json
+import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import forked
@@ -16,7 +20,7 @@ from cytovae.modelfile import load_model
 
 FILE = str(SAMPLE / "donor1_baseline.fcs")
 QUICK = ("--landmarks", "400", "--experts", "20", "--steps", "300", "--device", "cpu", "--seed", "3")
-STAGES = ("reading", "neighbours", "umap", "training", "merging")
+STAGES = ("reading", "neighbours", "umap", "merging", "training")
 MOST_SECONDS = 5.0  # from a signal to the end
 STOPS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
 
@@ -62,8 +66,9 @@ def kills(folder: Path, effort: Effort) -> list[Row]:
         for again in range(2 if number % 3 == 1 else 1):
             more = ("--resume", *force) if again else force
             started = forked.start(train(*often, *more), place)
-            ended = started.end(signal.SIGKILL, moment(chance))
-            stages[stage(ended.said)] += 1
+            words, after = moment(chance)
+            ended = started.end(signal.SIGKILL, after, words)
+            stages[stage(ended.said) if ended.code == -signal.SIGKILL else "done"] += 1
             failures += [f"kill {number}: {what}" for what in _half_written(place / "model", before, truth)]
         resumed = forked.whole(train("--resume", *force), place)
         if resumed.code:
@@ -80,24 +85,38 @@ def kills(folder: Path, effort: Effort) -> list[Row]:
                 tuple(failures))]  # fmt: skip
 
 
-def _whole(place: Path, arguments: list[str]) -> tuple[tuple[bytes, ...], Callable[[random.Random], float]]:
-    """What training makes when nothing disturbs it, and a choice of moments in it, of each stage as many."""
-    place.mkdir()
-    ended = forked.whole(arguments, place)
-    if ended.code:
-        raise RuntimeError(f"{arguments} ended with {ended.code}: {ended.said}")
-    spent = json.loads((place / "model" / "run.json").read_text())["seconds"]
-    stages = [spent["reading"] + spent["landmarks"], *(spent[name] for name in STAGES[1:])]
-    rest = max(ended.seconds - sum(stages), 0.0)  # most of it before the first stage
+def _whole(place: Path, arguments: list[str]) -> tuple[tuple[bytes, ...], Callable[[random.Random], tuple[str, float]]]:
+    """What training makes when nothing disturbs it, and a choice of moments in it, of each stage as many: what it says
+    when the stage begins, and seconds after that. The stages take what they took at their fastest.
+    """
+    fastest = [float("inf")] * len(STAGES)
+    for _ in range(3):
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        started = forked.start(arguments, place)
+        times = [started.began]
+        for name in STAGES[1:]:
+            started.hear(_beginning(name))
+            times.append(time.monotonic())
+        ended = started.end()
+        times.append(time.monotonic())
+        if ended.code:
+            raise RuntimeError(f"{arguments} ended with {ended.code}: {ended.said}")
+        spent = [stop - begin for begin, stop in pairwise(times)]
+        fastest = [min(pair) for pair in zip(fastest, spent, strict=True)]
 
-    def moment(chance: random.Random) -> float:
-        number = chance.randrange(len(stages) + 1)
-        if number == len(stages):
-            return chance.uniform(0.9, 1.01) * ended.seconds  # the model is being written, or just was
-        begin = 0.8 * rest + sum(stages[:number])
-        return chance.uniform(begin if number else 0.0, begin + stages[number])
+    def moment(chance: random.Random) -> tuple[str, float]:
+        number = chance.randrange(len(STAGES) + 1)
+        if number == len(STAGES):  # the model is being written
+            return _beginning(STAGES[-1]), chance.uniform(0.9, 1) * fastest[-1]
+        return _beginning(STAGES[number]) if number else "", chance.uniform(0, 0.95) * fastest[number]
 
     return model_bytes(place / "model"), moment
+
+
+def _beginning(name: str) -> str:
+    """What is said when a stage begins."""
+    return f"{name} ..."
 
 
 def _half_written(model: Path, before: tuple[bytes, ...] | None, after: tuple[bytes, ...]) -> list[str]:
@@ -123,7 +142,8 @@ def signals(folder: Path, effort: Effort) -> list[Row]:
         place = folder / f"signal{number}"
         place.mkdir()
         started = forked.start(train(settings=settings), place)
-        ended = started.end(sent, moment(chance))
+        words, after = moment(chance)
+        ended = started.end(sent, after, words)
         if ended.code == 0:  # it was over before
             stages["done"] += 1
             shutil.rmtree(place)
@@ -146,3 +166,51 @@ def signals(folder: Path, effort: Effort) -> list[Row]:
             tuple(failures),
         )
     ]
+
+
+def cold(folder: Path, effort: Effort) -> list[Row]:
+    """The same in processes that start from nothing: modules are loaded, and numba compiles what it has no cache of."""
+    arguments = train(settings=QUICK)
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+
+    def start(place: Path) -> tuple[subprocess.Popen[str], float]:
+        place.mkdir()
+        own = environment | {"NUMBA_CACHE_DIR": str(place.with_suffix(".cache"))}
+        command = [sys.executable, "-m", "cytovae", *arguments]
+        with place.with_suffix(".said").open("w") as said:
+            return subprocess.Popen(command, cwd=place, env=own, stdout=said, stderr=said, text=True), time.monotonic()
+
+    process, began = start(folder / "truth")
+    if process.wait(300):
+        raise RuntimeError((folder / "truth.said").read_text())
+    length = time.monotonic() - began
+    chance = random.Random(effort.seed)
+    failures, stages, times = [], Counter[str](), []
+    n_signals = effort.count(9, 1)
+    for number in range(n_signals):
+        place = folder / f"cold{number}"
+        sent = list(STOPS)[number % len(STOPS)]
+        process, began = start(place)
+        # From when the program itself has begun: Python takes a part of a second before that.
+        time.sleep(max(1.0, length * (number + chance.random()) / n_signals) - (time.monotonic() - began))
+        began = time.monotonic()
+        process.send_signal(sent)
+        try:
+            code = process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        took = time.monotonic() - began
+        said = place.with_suffix(".said").read_text()
+        if code == 0:
+            stages["done"] += 1
+            continue
+        stages[stage(said)] += 1
+        times.append(took)
+        if code != STOPS[sent] or took > MOST_SECONDS or "Traceback" in said:
+            failures.append(f"{sent.name} in {stage(said)}: exit {code} after {took:.1f} s: {said[-300:]}")
+        if left := [entry.name for entry in place.iterdir() if entry.name != ".model.state"]:
+            failures.append(f"{sent.name} in {stage(said)}: left {left}")
+    happened = f"exit 130 or 143, {seconds(times)}; {counted(stages)}"
+    tried = "the same in a cold process (modules loading, numba compiling)"
+    return [Row(tried, n_signals, happened, tuple(failures))]

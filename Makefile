@@ -51,7 +51,7 @@ bench: $(VENV)/installed ## the table of the README, on gated public data in $(D
 bench-more: $(VENV)/installed ## the other methods on 20,000 cells of each set
 	$(BIN)/cytovae benchmark run --datasets public --data $(DATA) --methods cytovae,flowsom,phenograph,kmeans,gmm,umap+hdbscan --seeds 1 --max-events 20000 --threads 1 --output $(BENCH)-more
 
-soak: $(VENV)/installed ## try to break it: bad files, kill -9, full disks (ten minutes; SOAK="--times 5" for more)
+soak: $(VENV)/installed ## try to break it: bad files, kill -9, full disks (half an hour; SOAK="--times 5" for more)
 	$(BIN)/python tests/soak --output docs/results/soak.md $(SOAK)
 
 golden: $(VENV)/installed ## make tests/golden again, the model that later versions must still read

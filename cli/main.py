@@ -13,6 +13,7 @@ from cytovae.cli.config import ConfiguredCommand
 from cytovae.cli.interruption import Interruption
 from cytovae.errors import CytovaeError, Interrupted, UsageError
 
+READER_GONE = 141  # as where SIGPIPE ends a program
 ABOUT = """Cell populations from FCS files, found without being told how many.
 
 Options may also stand in the environment (--max-cells is CYTOVAE_MAX_CELLS) and in a TOML file (--config); the command
@@ -80,6 +81,9 @@ def _run() -> int:
                 sys.stdout.flush()  # while a failure still can be told
             return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except CytovaeError as error:
+        if isinstance(error.__cause__, BrokenPipeError):  # who read it has had enough: `| head` ends quietly
+            console.let_go_of_stdout()
+            return READER_GONE
         console.talk.print(f"error: {error}", markup=False, style="red")
         console.let_go_of_stdout()
         return error.exit_code

@@ -122,7 +122,7 @@ def learn_with_history(
         x = torch.tensor(scaling.scale(values), device=device)
         ranks.send(x, similarity)
         loop = kept if ranks.world == 1 else None
-        for record in train(network, x, similarity, _weight(similarity), settings, seed, loop, ranks):
+        for record in train(network, x, similarity, draw_weight(similarity), settings, seed, loop, ranks):
             history.append(record)
             progress("training", record.step, settings.steps)
             # All ranks look at the same step.
@@ -143,7 +143,7 @@ def learn_with_history(
     return Learning(model, rows, coordinates, tuple(history), seconds)
 
 
-def _weight(similarity: Similarity) -> NDArray[np.float64] | None:
+def draw_weight(similarity: Similarity) -> NDArray[np.float64] | None:
     """How often each landmark (n,) is drawn: a population in proportion to the square root of its cells, so that a
     rare one is seen often enough to be learned. None where populations are not known.
     """
@@ -175,7 +175,7 @@ def help_learning(settings: Settings, *, seed: int, device: str, ranks: Ranks) -
     """
     x, similarity = ranks.receive(settings.radius, settings.neighbors, device)
     network = build_network(x.shape[1], settings, seed).to(device)
-    for _ in train(network, x, similarity, _weight(similarity), settings, seed, ranks=ranks):
+    for _ in train(network, x, similarity, draw_weight(similarity), settings, seed, ranks=ranks):
         if number := ranks.signal_to_stop():
             raise Interrupted(number)
     ranks.done()

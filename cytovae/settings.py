@@ -41,6 +41,7 @@ _LOWEST = MappingProxyType(
         "expert_width": 1,
         "dropout": 0,
         "input_noise": 0,
+        "noisy_share": 0,
         "reconstruction_weight": 0,
         "similarity_weight": 0,
         "population_weight": 0,
@@ -54,7 +55,9 @@ _LOWEST = MappingProxyType(
         "populations": 0,
     }
 )
-_HIGHEST = MappingProxyType({"umap_min_dist": 1, "depict_from": 1, "populations_from": 1, "valley": 1})
+_HIGHEST = MappingProxyType(
+    {"umap_min_dist": 1, "noisy_share": 1, "depict_from": 1, "populations_from": 1, "valley": 1}
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ class Settings:
     decoder: Decoder = "experts"  # "single": one for all cells, of the width of an expert (an ablation)
     activation: Activation = "relu"
     dropout: float = 0.1  # of the noisy branch (DEPICT)
-    input_noise: float = 0.1  # added to scaled markers in training, so that cells of other files are at home, too
+    input_noise: float = 0.25  # added to scaled markers of some cells, so that those of other files are at home, too
+    noisy_share: float = 0.3  # of the cells of a batch; were it all, populations that lie near would be lost
     posterior_noise: bool = False  # draw z from the posterior (needs the KL term to mean anything)
 
     # The loss, eq. 11

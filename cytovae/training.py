@@ -159,8 +159,9 @@ def train(
         if settings.posterior_noise:
             noise = torch.randn(len(rows), settings.code, generator=generator, device=device)
         seen = cells
-        if settings.input_noise:
-            seen = cells + settings.input_noise * torch.randn(cells.shape, generator=generator, device=device)
+        if (noisy := round(settings.noisy_share * len(rows))) and settings.input_noise:
+            moved = torch.randn((noisy, cells.shape[1]), generator=generator, device=device)
+            seen = torch.cat([cells[:noisy] + settings.input_noise * moved, cells[noisy:]])  # (b, m)
         own = parallel(seen[share], None if noise is None else noise[share], generator if with_depict else None)
         out = ranks.gathered(own, batch)
 

@@ -131,7 +131,7 @@ def learn_with_history(
         network = build_network(values.shape[1], settings, seed).to(device)
         x = torch.tensor(scaling.scale(values), device=device)
         ranks.send(x, similarity)
-        for record in train(network, x, similarity, _weight(similarity), settings, seed, Relay(ranks, kept), ranks):
+        for record in train(network, x, similarity, draw_weight(similarity), settings, seed, Relay(ranks, kept), ranks):
             history.append(record)
             progress("training", record.step, settings.steps)
             # All ranks look at the same step.
@@ -152,7 +152,7 @@ def learn_with_history(
     return Learning(model, rows, coordinates, tuple(history), seconds)
 
 
-def _weight(similarity: Similarity) -> NDArray[np.float64] | None:
+def draw_weight(similarity: Similarity) -> NDArray[np.float64] | None:
     """How often each landmark (n,) is drawn: a population in proportion to the square root of its cells, so that a
     rare one is seen often enough to be learned. None where populations are not known.
     """
@@ -184,7 +184,7 @@ def help_learning(settings: Settings, *, seed: int, device: str, ranks: Ranks) -
     """
     x, similarity = ranks.receive(settings.radius, settings.neighbors, device)
     network = build_network(x.shape[1], settings, seed).to(device)
-    for _ in train(network, x, similarity, _weight(similarity), settings, seed, Relay(ranks), ranks):
+    for _ in train(network, x, similarity, draw_weight(similarity), settings, seed, Relay(ranks), ranks):
         if number := ranks.signal_to_stop():
             raise Interrupted(number)
     ranks.done()

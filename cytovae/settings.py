@@ -13,6 +13,7 @@ Kind = Literal["partition", "radius", "neighbors"]
 Activation = Literal["relu", "elu"]
 Schedule = Literal["one-cycle", "constant"]
 Resolution = Literal["merge", "experts"]
+Decoder = Literal["experts", "single"]
 
 _CHOICES = MappingProxyType(
     {
@@ -21,6 +22,7 @@ _CHOICES = MappingProxyType(
         "activation": get_args(Activation),
         "schedule": get_args(Schedule),
         "resolution": get_args(Resolution),
+        "decoder": get_args(Decoder),
     }
 )
 _LOWEST = MappingProxyType(
@@ -85,6 +87,7 @@ class Settings:
     clustering_depth: int = 1
     clustering_width: int = 64
     expert_width: int = 16
+    decoder: Decoder = "experts"  # "single": one for all cells, of the width of an expert (an ablation)
     activation: Activation = "relu"
     dropout: float = 0.1  # of the noisy branch (DEPICT)
     input_noise: float = 0.25  # added to scaled markers of some cells, so that those of other files are at home, too
@@ -152,6 +155,28 @@ _PAPER_CYTOF = Settings(
     resolution="experts",
 )
 
+# A.1.1. Widths of encoder and experts are not printed: those of A.1.3. The number of experts is that of the components,
+# or 40. The coefficient of clustering is that of eq. 7, π₂ within it as above. With DEPICT from the first step, dropout
+# of 0.5 in five layers leaves one cluster or a few; it starts in the middle, as in the default.
+_PAPER_SYNTHETIC = replace(
+    _PAPER_CYTOF,
+    preset="paper-synthetic",
+    metric="euclidean",
+    experts=40,
+    code=10,
+    clustering_width=100,
+    activation="elu",
+    posterior_noise=True,
+    reconstruction_weight=0.487,
+    similarity_weight=0.487,
+    depict_weight=0.0487,
+    kl_weight=0.024,
+    depict_from=0.5,
+    batch=512,
+    steps=5000,
+    learning_rate=1e-3,
+)
+
 PRESETS = MappingProxyType(
     {
         "default": Settings(),
@@ -172,6 +197,7 @@ PRESETS = MappingProxyType(
             steps=20_000,
             learning_rate=5e-3,
         ),
+        "paper-synthetic": _PAPER_SYNTHETIC,
     }
 )
 

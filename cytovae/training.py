@@ -100,6 +100,7 @@ def build_network(markers: int, settings: Settings, seed: int) -> MoeSimVae:
             expert_width=settings.expert_width,
             activation=settings.activation,
             dropout=settings.dropout,
+            decoder=settings.decoder,
         )
 
 

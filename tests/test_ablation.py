@@ -67,13 +67,14 @@ def test_the_command_leaves_a_line_for_every_variant(tmp_path: Path, monkeypatch
     assert (record["experiment"], record["seeds"]) == ("ablation", [0])
 
 
-def test_without_the_similarity_matrix_populations_lie_closer_in_the_code() -> None:
-    """What Figure A4 shows: MMD² between populations falls when eq. 7 is switched off."""
-    (piece,) = pieces([SET], small(WHOLE, NO_SIMILARITY), 1, "cpu")
+def test_without_the_similarity_matrix_nothing_is_found() -> None:
+    """Nothing else tells the clustering network which cells belong together."""
+    (piece,) = pieces([SET], small(WHOLE, NO_SIMILARITY, NO_NETWORK), 1, "cpu")
     lines = piece.do().measurements
-    mean = {line.method: line.value for line in lines if line.measure == "MMD² between populations, mean"}
     scores = {line.method: line.value for line in lines if line.measure == "F_weighted"}
-    assert mean[WHOLE] > mean[NO_SIMILARITY]
-    assert scores[WHOLE] > scores[NO_SIMILARITY]
+    assert scores[WHOLE] > scores[NO_SIMILARITY] + 0.2
+    # The network learns the populations that it is given; of 2,000 cells it may differ in few.
+    assert abs(scores[WHOLE] - scores[NO_NETWORK]) < 0.05
     told = {(line.method, line.measure): line.value for line in lines if line.part == SEPARATION}
     assert told[WHOLE, "pairs told apart by the test"] == 1.0
+    assert 0 < told[WHOLE, "MMD² between populations, lowest"] <= told[WHOLE, "MMD² between populations, mean"] < 2

@@ -239,7 +239,7 @@ def tables(finished: Sequence[Finished]) -> str:
             count = over_seeds(finished, part=ABLATION, method=method, measure="clusters", setting=dataset)
             whole = over_seeds(finished, part=ABLATION, method=WHOLE, measure="F_weighted", setting=dataset).mean
             mine = over_seeds(finished, part=ABLATION, method=method, measure="F_weighted", setting=dataset).mean
-            loss = "" if method == WHOLE or whole is None or mine is None else f"{mine - whole:+.3f}"
+            loss = "" if method == WHOLE or whole is None or mine is None else f"{round(mine - whole, 3) + 0.0:+.3f}"
             lines.append([method, *found, count.text(".1f"), loss])
         head = ["", *_MEASURES, "clusters", "F_weighted, to the default"]
         parts.append(f"## {dataset}\n\n{markdown(head, lines)}")
@@ -283,10 +283,12 @@ def figures(finished: Sequence[Finished]) -> "dict[str, Figure]":
         figure = Figure(figsize=(8, 4), layout="constrained")
         places = figure.subplots(1, 2)
         image = None
-        for axes, (name, matrix) in zip(places, each.outcome.arrays.items(), strict=False):
-            image = axes.imshow(matrix, vmin=0, vmax=max(float(m.max()) for m in each.outcome.arrays.values()))
-            axes.set_title(name.removeprefix("mmd "))
-            axes.set_xlabel("population")
+        stored = {name: each.outcome.arrays.get(f"mmd {name}") for name in (WHOLE, NO_SIMILARITY)}
+        there = {name: matrix for name, matrix in stored.items() if matrix is not None}
+        for axes, (name, matrix) in zip(places, there.items(), strict=False):
+            image = axes.imshow(matrix, vmin=0, vmax=max(float(m.max()) for m in there.values()))
+            axes.set_title(name)
+            axes.set_xlabel("gated population")
         if image is not None:
             figure.colorbar(image, ax=places, label="MMD²")
         figure.suptitle(dataset)

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,38 +39,54 @@ def parse_samples(text: str, path: Path, files: Mapping[str, Path]) -> SampleShe
     one sheet serves a whole study. :class:`InputError` names the line that cannot be understood or names a file twice,
     a column that outputs have already, and the files that no row is about.
     """
-    first_line = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first_line.count))
-    try:
-        lines = [(reader.line_num, cells) for cells in reader]
-    except csv.Error as error:
-        raise InputError(path, f"line {reader.line_num}", str(error), "a table") from error
-    header = ["_".join(column.strip().casefold().split()) for column in (lines[0][1] if lines else ())]
+    header, rows = sheet_rows(text, path)
     if header.count("file") != 1 or len(header) < 2 or len(set(header)) < len(header) or "" in header:
         expected = "the column file and others beside it, such as sample, batch, condition, each once"
-        raise InputError(path, "header", repr(first_line.strip()), expected)
+        raise InputError(path, "header", repr(text.partition("\n")[0].strip()), expected)
     taken = [column for column in header if column != "file" and _TAKEN.fullmatch(column)]
     if taken:
         hint = "Give it another name; outputs have a column of that name."
         raise InputError(path, f"column {taken[0]}", "a name that is taken", "names of your own", hint)
     where = header.index("file")
     found: dict[str, tuple[str, ...]] = {}
-    for number, cells in lines[1:]:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            hint = "Quote texts that hold the separator."
-            raise InputError(path, f"line {number}", f"{len(cells)} cells", f"{len(header)}, as in the header", hint)
+    for number, cells in rows:
         texts = [" ".join(cell.split()) for cell in cells]
-        for name in _meant(cells[where].strip(), path, files):
+        for name in _meant(cells[where], path, files):
             if name in found:
-                raise InputError(path, f"line {number}, file", f"{cells[where].strip()} again", "one row for each file")
+                raise InputError(path, f"line {number}, file", f"{cells[where]} again", "one row for each file")
             found[name] = tuple(text for place, text in enumerate(texts) if place != where)
     without = [name for name in files if name not in found]
     if without:
         more = f" and {len(without) - 3} more" if len(without) > 3 else ""
         raise InputError(path, "file", f"no row for {', '.join(without[:3])}{more}", "a row for each file")
     return SampleSheet(tuple(column for column in header if column != "file"), found)
+
+
+def sheet_rows(text: str, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The columns of the sheet in ``text``, in small letters and without blanks, and the number of the line and the
+    cells of each row that is not empty. Comma, semicolon or tab separate.
+
+    Raises :class:`InputError` where it is no table, and where a row has not as many cells as the header.
+    """
+    first_line = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first_line.count))
+    try:
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except csv.Error as error:
+        raise InputError(path, f"line {reader.line_num}", str(error), "a table") from error
+    header = ["_".join(column.casefold().split()) for column in (lines[0][1] if lines else ())]
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        for number, cells in lines[1:]:
+            if not any(cells):
+                continue
+            if len(cells) != len(header):
+                hint = "Quote texts that hold the separator."
+                expected = f"{len(header)}, as in the header"
+                raise InputError(path, f"line {number}", f"{len(cells)} cells", expected, hint)
+            yield number, cells
+
+    return header, rows()
 
 
 def _meant(cell: str, sheet: Path, files: Mapping[str, Path]) -> Sequence[str]:

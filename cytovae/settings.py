@@ -54,6 +54,8 @@ _LOWEST = MappingProxyType(
 )
 _HIGHEST = MappingProxyType({"umap_min_dist": 1, "depict_from": 1, "populations_from": 1, "valley": 1})
 
+KL_WEIGHT = 0.1  # π₁ where cells are to be generated and no other weight is set
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -198,6 +200,11 @@ def preset(name: str) -> Settings:
     if name not in PRESETS:
         raise UsageError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def generating(settings: Settings) -> Settings:
+    """The same settings for a model that generates cells: with the KL term, and codes drawn from the posterior."""
+    return replace(settings, kl_weight=settings.kl_weight or KL_WEIGHT, posterior_noise=True)
 
 
 def settings_to_dict(settings: Settings) -> dict[str, object]:

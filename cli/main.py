@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cytovae import __version__
-from cytovae.cli import assign, benchmark, console, inspect, report, train, workflow
+from cytovae.cli import assign, benchmark, console, experiments, inspect, report, train, workflow
 from cytovae.cli.caches import away_from_home
 from cytovae.cli.config import ConfiguredCommand
 from cytovae.cli.interruption import Interruption
@@ -51,6 +51,7 @@ app.command("train", cls=ConfiguredCommand)(train.train_cli)
 app.command("assign", cls=ConfiguredCommand)(assign.assign_cli)
 app.command("report", cls=ConfiguredCommand)(report.report_cli)
 app.add_typer(benchmark.app, name="benchmark")
+experiments.add_to(benchmark.paper)
 app.add_typer(workflow.app, name="workflow")
 
 

@@ -148,6 +148,26 @@ _PAPER_CYTOF = Settings(
     resolution="experts",
 )
 
+# A.1.1. Widths of encoder and experts are not printed: those of A.1.3. The number of experts is that of the components,
+# or 40. The coefficient of clustering is that of eq. 7, π₂ within it as above.
+_PAPER_SYNTHETIC = replace(
+    _PAPER_CYTOF,
+    preset="paper-synthetic",
+    metric="euclidean",
+    experts=40,
+    code=10,
+    clustering_width=100,
+    activation="elu",
+    posterior_noise=True,
+    reconstruction_weight=0.487,
+    similarity_weight=0.487,
+    depict_weight=0.0487,
+    kl_weight=0.024,
+    batch=512,
+    steps=5000,
+    learning_rate=1e-3,
+)
+
 PRESETS = MappingProxyType(
     {
         "default": Settings(),
@@ -168,6 +188,7 @@ PRESETS = MappingProxyType(
             steps=20_000,
             learning_rate=5e-3,
         ),
+        "paper-synthetic": _PAPER_SYNTHETIC,
     }
 )
 

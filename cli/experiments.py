@@ -1,0 +1,115 @@
+"""``cytovae benchmark paper …``: the paper's experiments that are not about cytometry data sets, and its ablations."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cytovae.cli import console, options
+from cytovae.cli.config import ConfiguredCommand
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cytovae.benchmark.experiment import Finished, Piece
+
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of results; a run that was stopped goes on there.")
+]
+Seeds = Annotated[int, typer.Option(min=1, help="Run everything with the seeds 0 … N-1.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A smaller version, of minutes on two cores.")]
+Force = Annotated[bool, typer.Option("--force", help="Begin anew, also in a folder of other things.")]
+
+
+def synthetic_cli(
+    output: Output,
+    seeds: Seeds = 3,
+    quick: Quick = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    force: Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Figure A1: mixtures of 2 … 100 Gaussians in 100 dimensions, their number known (A1a) and not known (A1b).
+
+    Runs the paper's settings, the default, and scikit-learn's Gaussian mixtures.
+
+    Example: cytovae benchmark paper synthetic --quick -o synthetic
+    """
+    from cytovae.benchmark import synthetic
+
+    place = start(device, threads)
+    design = synthetic.QUICK if quick else synthetic.Design()
+    run_experiment(
+        output,
+        "synthetic",
+        synthetic.pieces(design, seeds, place),
+        synthetic.tables,
+        synthetic.figures,
+        seeds=seeds,
+        device=place,
+        threads=threads,
+        quick=quick,
+        force=force,
+        quiet=quiet,
+    )
+
+
+def add_to(paper: typer.Typer) -> None:
+    """Add the commands of this module to the group ``paper``."""
+    paper.command("synthetic", cls=ConfiguredCommand)(synthetic_cli)
+
+
+def start(device: str, threads: int | None) -> str:
+    """Hold torch and numba to ``threads`` and return the device that ``device`` means here."""
+    from cytovae.learning import resolve_device
+    from cytovae.modelfile import use_threads
+
+    use_threads(options.n_threads(threads), with_umap=True)
+    return resolve_device(device)
+
+
+def run_experiment(
+    output: Path,
+    experiment: str,
+    pieces: "Sequence[Piece]",
+    tables: "Callable[[Sequence[Finished]], str]",
+    figures: "Callable[[Sequence[Finished]], dict[str, Figure]]",
+    *,
+    seeds: int,
+    device: str,
+    threads: int | None,
+    quick: bool,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Do the pieces that are not done, write the folder's files and print its table.
+
+    ``tables`` makes Markdown, and ``figures`` pictures by file name, of all that is finished.
+    """
+    from cytovae.benchmark.experiment import can_draw, do_pieces, prepare, write_results
+
+    prepare(output, experiment, force=force)
+    finished = []
+    with console.meter(experiment, len(pieces)) as meter:
+        for each in do_pieces(output, experiment, pieces):
+            finished.append(each)
+            meter.update(len(finished), each.piece.title)
+    table = tables(finished)
+    written = write_results(
+        output,
+        experiment,
+        finished,
+        table,
+        figures(finished) if can_draw() else {},
+        seeds=seeds,
+        device=device,
+        threads=options.n_threads(threads),
+        quick=quick,
+    )
+    if not quiet:
+        console.say(f"wrote {', '.join(str(path) for path in written)}")
+        if not can_draw():
+            console.say("no pictures: they need matplotlib (pip install 'cytovae[report]')")
+    typer.echo(table)

@@ -108,7 +108,7 @@ class Experts(nn.Module):
         code, width, markers = self.shape
         order = expert.argsort(stable=True)
         counts = expert.bincount(minlength=len(self.weight)).tolist()
-        parts = z[order].split(counts)
+        parts = torch.split(z[order], counts)
         layers = zip(self.weight.unbind(), self.bias.unbind(), self.weight_out.unbind(), self.bias_out, strict=True)
         out = [
             torch.addmm(

@@ -168,6 +168,25 @@ _PAPER_SYNTHETIC = replace(
     learning_rate=1e-3,
 )
 
+# A.1.2. Widths of encoder and experts are not printed, and the printed number of parameters does not tell them: own
+# ones, about those of others on MNIST.
+_PAPER_MNIST = replace(
+    _PAPER_SYNTHETIC,
+    preset="paper-mnist",
+    similarity="neighbors",
+    neighbors=10,
+    experts=10,
+    code=68,
+    encoder_depth=2,
+    encoder_width=400,
+    clustering_depth=3,
+    clustering_width=200,
+    expert_width=128,
+    batch=128,
+    steps=20_000,
+    learning_rate=1e-4,
+)
+
 PRESETS = MappingProxyType(
     {
         "default": Settings(),
@@ -189,6 +208,7 @@ PRESETS = MappingProxyType(
             learning_rate=5e-3,
         ),
         "paper-synthetic": _PAPER_SYNTHETIC,
+        "paper-mnist": _PAPER_MNIST,
     }
 )
 

@@ -119,8 +119,9 @@ def train(
     Where ``similarity`` knows populations, experts learn to tell those apart, too: eq. 7 holds for the sums of the
     probabilities of the experts that stand for each. ``weight`` (n,) says how often a cell is drawn (None: equally
     often). ``moved`` makes of a batch (b, m) what the encoder sees, drawing from the generator: the same things seen
-    otherwise, as an image a little aside; what is to be reconstructed stays. Training goes on from what ``keeper`` has, whose records come first. Every one of ``ranks`` calls this with
-    the same values, and gets the same network and records. Raises :class:`NumericalError` when a loss is not finite.
+    otherwise, as an image a little aside; what is to be reconstructed stays. Training goes on from what ``keeper`` has,
+    whose records come first. Every one of ``ranks`` calls this with the same values, and gets the same network and
+    records. Raises :class:`NumericalError` when a loss is not finite.
     """
     n = len(x)
     device = x.device

@@ -230,7 +230,8 @@ class _Sets:
     def _means(self, rows: NDArray[np.int64], x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean in each file, (g, …), of values ``x`` (len(rows), …); 0 where a file has no cell."""
         of = self.origins[rows]  # (len(rows), g)
-        result: NDArray[np.float64] = (of.T @ x.reshape(len(x), -1)) / np.maximum(of.sum(0), 1)[:, None]
+        flat = x.reshape(len(x), int(np.prod(x.shape[1:])))  # −1 is not known where there is no row
+        result: NDArray[np.float64] = (of.T @ flat) / np.maximum(of.sum(0), 1)[:, None]
         return result
 
     def _aligned(

@@ -20,10 +20,10 @@ COMPONENTS = 50  # of the descriptions, 98 % of the variance on MNIST
 _CHUNK = 2_000
 
 # How far an image is moved at most, each drawn evenly: radians, shear, log of the size, and shares of the width.
-TURN = 0.20
-SHEAR = 0.20
-SIZE = 0.12
-SHIFT = 0.10
+TURN = 0.10
+SHEAR = 0.10
+SIZE = 0.06
+SHIFT = 0.05
 
 
 def upright(images: Tensor) -> Tensor:

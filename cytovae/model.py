@@ -94,6 +94,9 @@ class Experts(nn.Module):
     def forward(self, z: Tensor, expert: Tensor) -> Tensor:
         """Logits (b, m) of codes ``z`` (b, d), each decoded by its ``expert`` (b,)."""
         code, width, markers = self.shape
+        if len(self.weight) == 1:  # a single decoder, for the cells of all experts
+            h = self.activation(torch.addmm(self.bias, z, self.weight.view(code, width)))  # (b, h)
+            return torch.addmm(self.bias_out, h, self.weight_out.view(width, markers))
         if (code + markers) * width > GATHERED:
             return self._by_expert(z, expert)
         # Gathering rows as an embedding does has a fast backward pass, and the same one every time.
@@ -135,11 +138,12 @@ class MoeSimVae(nn.Module):
         expert_width: int,
         activation: str,
         dropout: float,
+        decoder: str = "experts",
     ) -> None:
         super().__init__()
         self.encoder = Encoder(markers, code, encoder_depth, encoder_width, activation)
         self.clustering = ClusteringNetwork(code, experts, clustering_depth, clustering_width, activation, dropout)
-        self.decoder = Experts(experts, code, expert_width, markers, activation)
+        self.decoder = Experts(1 if decoder == "single" else experts, code, expert_width, markers, activation)
 
     def forward(self, x: Tensor, noise: Tensor | None = None, dropout: torch.Generator | None = None) -> ModelOutput:
         """``x`` (b, m) in [0, 1]; ``noise`` (b, d) standard normal draws z from the posterior, None takes its mean;

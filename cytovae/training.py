@@ -100,6 +100,7 @@ def build_network(markers: int, settings: Settings, seed: int) -> MoeSimVae:
             expert_width=settings.expert_width,
             activation=settings.activation,
             dropout=settings.dropout,
+            decoder=settings.decoder,
         )
 
 
@@ -161,8 +162,9 @@ def train(
         if settings.posterior_noise:
             noise = torch.randn(len(rows), settings.code, generator=generator, device=device)
         seen = cells if moved is None else moved(cells, generator)
-        if settings.input_noise:
-            seen = seen + settings.input_noise * torch.randn(cells.shape, generator=generator, device=device)
+        if (noisy := round(settings.noisy_share * len(rows))) and settings.input_noise:
+            added = torch.randn((noisy, cells.shape[1]), generator=generator, device=device)
+            seen = torch.cat([seen[:noisy] + settings.input_noise * added, seen[noisy:]])  # (b, m)
         own = parallel(seen[share], None if noise is None else noise[share], generator if with_depict else None)
         out = ranks.gathered(own, batch)
 

@@ -1,6 +1,7 @@
 """``cytovae benchmark paper …``: the paper's experiments that are not about cytometry data sets, and its ablations."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import typer
 
 from cytovae.cli import console, options
 from cytovae.cli.config import ConfiguredCommand
+from cytovae.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of results; a run that was stopped goes on there.")
 ]
+Data = Annotated[Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder of the data's files.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Run everything with the seeds 0 … N-1.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A smaller version, of minutes on two cores.")]
 Force = Annotated[bool, typer.Option("--force", help="Begin anew, also in a folder of other things.")]
@@ -24,7 +27,10 @@ Force = Annotated[bool, typer.Option("--force", help="Begin anew, also in a fold
 
 def synthetic_cli(
     output: Output,
-    seeds: Seeds = 3,
+    seeds: Seeds = 1,
+    components: Annotated[
+        str | None, typer.Option(metavar="N,N,…", help="Numbers of components [default: 2 … 100].", show_default=False)
+    ] = None,
     quick: Quick = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -39,8 +45,13 @@ def synthetic_cli(
     """
     from cytovae.benchmark import synthetic
 
-    place = start(device, threads)
     design = synthetic.QUICK if quick else synthetic.Design()
+    if components is not None:
+        words = options.words(components)
+        if not words or not all(word.isdecimal() and int(word) > 1 for word in words):
+            raise UsageError(f"--components takes numbers from 2 on, separated by commas, not {components!r}")
+        design = replace(design, components=tuple(dict.fromkeys(map(int, words))))
+    place = start(device, threads)
     run_experiment(
         output,
         "synthetic",
@@ -56,9 +67,83 @@ def synthetic_cli(
     )
 
 
+def ablation_cli(
+    data: Data,
+    output: Output,
+    seeds: Seeds = 3,
+    quick: Quick = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    force: Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """What each part is worth: similarity matrix (Figure A4), DEPICT, experts, metric, left out or replaced.
+
+    On two cytometry sets, FlowSOM ff and HuImm (as `run --datasets public` names them), 20,000 cells of each.
+
+    Example: cytovae benchmark paper ablation --data public --quick -o ablation
+    """
+    from cytovae.benchmark import ablation
+
+    place = start(device, threads)
+    design = ablation.QUICK if quick else ablation.Design()
+    run_experiment(
+        output,
+        "ablation",
+        ablation.pieces(ablation.data_sets(data), design, seeds, place),
+        ablation.tables,
+        ablation.figures,
+        seeds=seeds,
+        device=place,
+        threads=threads,
+        quick=quick,
+        force=force,
+        quiet=quiet,
+    )
+
+
+def mnist_cli(
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder of MNIST's four IDX files.")
+    ],
+    output: Output,
+    seeds: Seeds = 5,
+    quick: Quick = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    force: Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Table 1 and Figures 2, A2, A5, A6: handwritten digits clustered without labels, and digits on request.
+
+    Runs the digits' own settings, the paper's (A.1.2), UMAP alone, and a single decoder with a Gaussian mixture.
+
+    Example: cytovae benchmark paper mnist --data mnist --quick -o digits
+    """
+    from cytovae.benchmark import mnist, mnist_results
+
+    place = start(device, threads)
+    design = mnist.QUICK if quick else mnist.Design()
+    run_experiment(
+        output,
+        "mnist",
+        mnist.pieces(mnist.read_digits(data, design), design, seeds, place),
+        mnist_results.tables,
+        mnist_results.figures,
+        seeds=seeds,
+        device=place,
+        threads=threads,
+        quick=quick,
+        force=force,
+        quiet=quiet,
+    )
+
+
 def add_to(paper: typer.Typer) -> None:
     """Add the commands of this module to the group ``paper``."""
     paper.command("synthetic", cls=ConfiguredCommand)(synthetic_cli)
+    paper.command("mnist", cls=ConfiguredCommand)(mnist_cli)
+    paper.command("ablation", cls=ConfiguredCommand)(ablation_cli)
 
 
 def start(device: str, threads: int | None) -> str:

@@ -4,6 +4,8 @@ import signal
 import sys
 from types import FrameType
 
+from cytovae.errors import Interrupted
+
 SECONDS_BETWEEN_TRIES = 0.25
 # What asks a process to end: a user, a scheduler, its warning before that, a terminal that was closed.
 _TERMINATING = ("SIGTERM", "SIGUSR1", "SIGHUP")
@@ -12,8 +14,9 @@ _TERMINATING = ("SIGTERM", "SIGUSR1", "SIGHUP")
 class Interruption:
     """Turns signals into KeyboardInterrupt (SIGINT) or SystemExit(143), again and again until one gets through.
 
-    Libraries swallow some of them: umap while it tries an optional import, numba while it compiles. It is left alone
-    once it is on its way out, so that nothing disturbs the cleaning up.
+    Libraries swallow some of them: umap while it tries an optional import, numba while it compiles. What is on its way
+    out is left alone, by another signal, too (torchrun sends one to all as soon as one has ended), so that nothing
+    disturbs the cleaning up.
     """
 
     def __init__(self) -> None:
@@ -39,16 +42,16 @@ class Interruption:
         self._end()
 
     def _again(self, _number: int, _frame: FrameType | None) -> None:
-        handled = sys.exc_info()[1]
-        seen: set[int] = set()
-        while handled is not None and id(handled) not in seen:
-            if isinstance(handled, KeyboardInterrupt | SystemExit):
-                return  # it is on its way out
-            seen.add(id(handled))
-            handled = handled.__context__
         self._end()
 
     def _end(self) -> None:
+        handled = sys.exc_info()[1]
+        seen: set[int] = set()
+        while handled is not None and id(handled) not in seen:
+            if isinstance(handled, KeyboardInterrupt | SystemExit | Interrupted):
+                return  # it is on its way out
+            seen.add(id(handled))
+            handled = handled.__context__
         if self.code == 130:
             raise KeyboardInterrupt
         sys.exit(self.code)

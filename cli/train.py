@@ -145,7 +145,7 @@ def train_cli(
     n_clusters = _number_of_clusters(clusters)
 
     from cytovae.checkpoint import Checkpoint, training_key
-    from cytovae.distributed import helps, joined, own_device
+    from cytovae.distributed import helps, joined, own_device, processes
     from cytovae.learning import help_learning, learn_with_history, resolve_device
     from cytovae.modelfile import (
         RunRecord,
@@ -209,7 +209,7 @@ def train_cli(
             console.warn(f"{', '.join(constant)}: the same value in all cells, tells nothing apart")
 
         cell_labels = None if known is None else _labels_of_cells(known, cells, opened)
-        key = training_key(cells, settings, seed=seed, device=place, labels=cell_labels)
+        key = training_key(cells, settings, seed=seed, device=place, labels=cell_labels, processes=processes())
         if resume:
             if key_of(output) == key.digest:
                 console.say(f"{output} is complete, there is nothing to resume")

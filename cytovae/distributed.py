@@ -11,12 +11,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
@@ -28,7 +30,10 @@ from cytovae.similarity import Similarity
 from cytovae.whole_batch import ShareOfUniform, gather, whole_batch_norm
 
 POLL_SECONDS = 0.2  # between two looks at what another process has left in the store
-_HERE, _READY, _STOP = "here", "training", "stop"
+_MOMENT = 0.01  # the same, where it is about to
+_HERE, _READY, _STATE, _STOP = "here", "training", "state", "stop"
+# What asks a process to end: a user, a scheduler, its warning before that, a terminal that was closed.
+_ENDING = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 
 
 class Ranks:
@@ -42,6 +47,7 @@ class Ranks:
         self.world = world
         self.together = False  # whether all are in the training loop, and may only stop at the same step
         self.asked = 0  # the signal that asked this process to stop
+        self.before: dict[int, Any] = {}  # who listened to signals before
         self._store = store
 
     @property
@@ -115,10 +121,7 @@ class Ranks:
 
         Waits as long as that takes, and can be interrupted. Raises :class:`Interrupted` where the first has left.
         """
-        while not self._store.check([_READY]):
-            self._leave_if_stopped()
-            time.sleep(POLL_SECONDS)
-        shape = json.loads(self._store.get(_READY))
+        shape = self._told(_READY)
         self.together = True
         n = shape["cells"]
         x = torch.empty(n, shape["markers"], device=device)
@@ -130,6 +133,25 @@ class Ranks:
                 distributed.broadcast(tensor, 0)
         return x, Similarity(shape["kind"], coordinates, labels, radius, neighbors, shape["weak"], populations)
 
+    def send_state(self, arrays: Mapping[str, NDArray[Any]], said: Mapping[str, Any]) -> None:
+        """Give the others, who :meth:`receive_state` it, arrays by name and plain values. Once in a run."""
+        if self.world == 1:
+            return
+        shapes = {name: (array.dtype.str, array.shape) for name, array in arrays.items()}
+        self._store.set(_STATE, json.dumps({"shapes": shapes, "said": said}))
+        for array in arrays.values():
+            distributed.broadcast(torch.tensor(array, device=_device_of_collectives()), 0)
+
+    def receive_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """What the first process sends. Raises :class:`Interrupted` where it has left instead."""
+        told = self._told(_STATE)
+        arrays = {}
+        for name, (dtype, shape) in told["shapes"].items():
+            tensor = torch.tensor(np.empty(shape, dtype), device=_device_of_collectives())
+            distributed.broadcast(tensor, 0)
+            arrays[name] = tensor.cpu().numpy()
+        return arrays, told["said"]
+
     def done(self) -> None:
         """The training loop is over: from here on every process may stop by itself."""
         self.together = False
@@ -138,10 +160,13 @@ class Ranks:
 
     # --- stopping -----------------------------------------------------------------------------------------------------
 
-    def _leave_if_stopped(self) -> None:
-        """Raise :class:`Interrupted` where another process has left before training began."""
-        if self._store.check([_STOP]):
-            raise Interrupted(int(self._store.get(_STOP)))
+    def _told(self, key: str) -> Any:
+        """What the first process says under ``key``, once it does. :class:`Interrupted` where one has left instead."""
+        while not self._store.check([key]):
+            if self._store.check([_STOP]):
+                raise Interrupted(int(self._store.get(_STOP)))
+            time.sleep(_MOMENT if self.together else POLL_SECONDS)
+        return json.loads(self._store.get(key))
 
     def _watch(self, over: threading.Event) -> None:
         """Pass on to the first process, busy with its own stages, that another was asked to stop."""
@@ -156,10 +181,13 @@ class Ranks:
                     os.kill(os.getpid(), number)
                 return
 
-    def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        self.asked = number
-        if not self.together:
-            raise Interrupted(number)
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        self.asked = int(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+        if self.together:
+            return
+        if callable(self.before[number]):  # which may try again where a library swallows what it raises
+            self.before[number](number, frame)
+        raise Interrupted(self.asked)
 
 
 ALONE = Ranks()
@@ -168,6 +196,11 @@ ALONE = Ranks()
 def launched() -> bool:
     """Whether ``torchrun`` started this process as one of several."""
     return distributed.is_torchelastic_launched() and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def processes() -> int:
+    """How many of them there are."""
+    return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
 def helps() -> bool:
@@ -186,8 +219,9 @@ def own_device(device: str) -> str:
 def joined(device: str) -> Iterator[Ranks]:
     """The processes of this run, connected until the block ends; :data:`ALONE` where there is only this one.
 
-    SIGINT and SIGTERM raise :class:`Interrupted`, in the training loop only at a step that all processes agree on (see
-    :meth:`Ranks.signal_to_stop`); when one leaves with an error, so do the others. Raises :class:`DeviceError` where
+    Signals that ask for the end raise :class:`Interrupted` in the training loop, at a step that all processes agree on
+    (see :meth:`Ranks.signal_to_stop`); outside it they do what they did before, at once. When one process leaves with
+    an error, so do the others. Raises :class:`DeviceError` where
     they cannot be connected, or one of them is gone.
     """
     if not launched():
@@ -207,7 +241,9 @@ def joined(device: str) -> Iterator[Ranks]:
     except (RuntimeError, ValueError) as error:
         raise DeviceError(f"the processes that torchrun started cannot be connected: {error}") from error
     ranks = Ranks(rank, world, ours)
-    before = {number: signal.signal(number, ranks._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in (getattr(signal, name) for name in _ENDING if hasattr(signal, name)):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            ranks.before[number] = signal.signal(number, ranks._signalled)
     over = threading.Event()
     watcher = threading.Thread(target=ranks._watch, args=(over,), daemon=True)
     if ranks.first:
@@ -224,7 +260,7 @@ def joined(device: str) -> Iterator[Ranks]:
         over.set()
         if watcher.is_alive():
             watcher.join(5 * POLL_SECONDS)
-        for number, handler in before.items():
+        for number, handler in ranks.before.items():
             signal.signal(number, handler)
         with _unanswered():
             distributed.destroy_process_group()

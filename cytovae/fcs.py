@@ -69,15 +69,10 @@ class FcsFile:
         stop = self.n_events if stop is None else min(stop, self.n_events)
         if start < 0 or stop < 0:
             raise UsageError(f"events {start} to {stop} of {self.path}: rows are counted from 0")
-        n_rows, row_bytes = max(0, stop - start), self._layout.row_bytes
+        n_rows = max(0, stop - start)
         if not n_rows:
             return np.empty((0, len(wanted)), self.dtype)
-        try:
-            rows = np.memmap(self.path, np.uint8, "r", self._first_byte + start * row_bytes, (n_rows, row_bytes))
-        except OSError as error:
-            raise InputError(self.path, "file", error.strerror or str(error), "a readable FCS file") from error
-        except ValueError as error:  # a map that would reach beyond the end
-            raise FcsError(self.path, "DATA", "a shorter file than when it was opened", "the same file") from error
+        rows = self._rows(start, n_rows)
         return decode(rows, self._layout, wanted, apply_log)
 
     def chunks(self, columns: Sequence[int] | None, n_events: int, *, apply_log: bool = True) -> Iterator[NDArray[Any]]:
@@ -85,6 +80,25 @@ class FcsFile:
         wanted = self._wanted(columns)
         for start in piece_starts(self.n_events, n_events):
             yield self.read(wanted, start, start + n_events, apply_log=apply_log)
+
+    def _rows(self, start: int, n_rows: int) -> NDArray[np.uint8]:
+        row_bytes = self._layout.row_bytes
+        try:
+            return np.memmap(self.path, np.uint8, "r", self._first_byte + start * row_bytes, (n_rows, row_bytes))
+        except OSError as error:
+            raise InputError(self.path, "file", error.strerror or str(error), "a readable FCS file") from error
+        except ValueError as error:  # a map that would reach beyond the end
+            raise FcsError(self.path, "DATA", "a shorter file than when it was opened", "the same file") from error
+
+    def mapped(self) -> NDArray[Any] | None:
+        """All events as they lie in the file, read-only and without a copy of it, in the file's own byte order; None
+        where they are not plain floats of one width and must be decoded. Pages are read when they are used: keep
+        nothing of it longer than the file is sure to stay.
+        """
+        widths = {column.width for column in self._layout.columns}
+        if not self.n_events or len(widths) != 1 or any(column.kind == "I" for column in self._layout.columns):
+            return None
+        return self._rows(0, self.n_events).view(f"{self._layout.order}f{widths.pop()}")
 
     def _wanted(self, columns: Sequence[int] | None) -> list[int]:
         if columns is None:

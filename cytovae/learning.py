@@ -18,9 +18,17 @@ from cytovae.errors import DeviceError, Interrupted, NumericalError, UsageError
 from cytovae.generation import MOST_MARKERS, fit_distribution
 from cytovae.landmarks import choose_landmarks
 from cytovae.novelty import fit_novelty
+from cytovae.relay import Relay
 from cytovae.resolution import expert_tree, merge_tree, population_tree
 from cytovae.settings import Settings
-from cytovae.similarity import Neighbors, Similarity, make_similarity, nearest_neighbors, umap_projection
+from cytovae.similarity import (
+    Neighbors,
+    Similarity,
+    compile_umap,
+    make_similarity,
+    nearest_neighbors,
+    umap_projection,
+)
 from cytovae.trained import TrainedModel
 from cytovae.training import ProgressRecord, build_network, train
 from cytovae.transform import fit_scaling
@@ -73,9 +81,9 @@ def learn_with_history(
 
     ``labels`` int64 (n_cells,), −1 = unknown, overrule the coordinates where both cells have one. ``n_clusters``
     cuts the tree there rather than where the data suggest. ``progress`` is told stage, done and total. What
-    ``kept`` has of the stages is not done again. The others of ``ranks`` call :func:`help_learning` meanwhile; with
-    them, training itself begins anew. Raises :class:`UsageError` with too few cells or clusters,
-    :class:`NumericalError` when training diverges, :class:`Interrupted` when one of the ranks is asked to stop.
+    ``kept`` has of them is not done again. The others of ``ranks`` call :func:`help_learning` meanwhile. Raises
+    :class:`UsageError` with too few cells or clusters, :class:`NumericalError` when training diverges,
+    :class:`Interrupted` when one of the ranks is asked to stop.
     """
     if len(cells) < FEWEST_CELLS:
         raise UsageError(f"training needs at least {FEWEST_CELLS} cells, there are {len(cells)}")
@@ -93,12 +101,14 @@ def learn_with_history(
 
     progress("neighbours", 0, 1)
     with _timed(seconds, "neighbours"):
+        compiling = compile_umap(settings)  # on another core, while this one is busy
         n_neighbors = min(settings.umap_neighbors, len(values))
         neighbors = Neighbors(
             *stage("neighbours", lambda: _arrays(nearest_neighbors(values, n_neighbors, settings.metric, device)))
         )
     progress("umap", 0, 1)
     with _timed(seconds, "umap"):
+        compiling.join()
         (coordinates,) = stage("umap", lambda: (umap_projection(values, neighbors, settings, seed),))
 
     tree = None
@@ -122,8 +132,7 @@ def learn_with_history(
         network = build_network(values.shape[1], settings, seed).to(device)
         x = torch.tensor(scaling.scale(values), device=device)
         ranks.send(x, similarity)
-        loop = kept if ranks.world == 1 else None
-        for record in train(network, x, similarity, _weight(similarity), settings, seed, loop, ranks):
+        for record in train(network, x, similarity, draw_weight(similarity), settings, seed, Relay(ranks, kept), ranks):
             history.append(record)
             progress("training", record.step, settings.steps)
             # All ranks look at the same step.
@@ -146,7 +155,7 @@ def learn_with_history(
     return Learning(model, rows, coordinates, tuple(history), seconds)
 
 
-def _weight(similarity: Similarity) -> NDArray[np.float64] | None:
+def draw_weight(similarity: Similarity) -> NDArray[np.float64] | None:
     """How often each landmark (n,) is drawn: a population in proportion to the square root of its cells, so that a
     rare one is seen often enough to be learned. None where populations are not known.
     """
@@ -174,11 +183,11 @@ def _arrays(neighbors: Neighbors) -> tuple[NDArray[np.int64], NDArray[np.float32
 def help_learning(settings: Settings, *, seed: int, device: str, ranks: Ranks) -> None:
     """The part of another rank than the first, which calls :func:`learn_with_history` with the same settings and seed.
 
-    It trains with the first on what that sends, and keeps nothing. Raises as it does.
+    It trains with the first on what that sends, from where that goes on, and keeps nothing. Raises as it does.
     """
     x, similarity = ranks.receive(settings.radius, settings.neighbors, device)
     network = build_network(x.shape[1], settings, seed).to(device)
-    for _ in train(network, x, similarity, _weight(similarity), settings, seed, ranks=ranks):
+    for _ in train(network, x, similarity, draw_weight(similarity), settings, seed, Relay(ranks), ranks):
         if number := ranks.signal_to_stop():
             raise Interrupted(number)
     ranks.done()

@@ -278,6 +278,42 @@ def mmd2(x: ArrayLike, y: ArrayLike, bandwidth: float, chunk: int = 2048) -> flo
     return within_first + within_second - 2 * across
 
 
+@dataclass(frozen=True)
+class TwoSampleTest:
+    """``mmd2`` of two samples, and the share ``p`` of random divisions of their rows into two in which it is as large
+    (the division that is tested counted among them).
+    """
+
+    mmd2: float
+    p: float
+
+
+def mmd_test(x: ArrayLike, y: ArrayLike, bandwidth: float, *, permutations: int = 200, seed: int = 0) -> TwoSampleTest:
+    """Test of H0: both samples come from one distribution (eqs. 15 and 16), by permutations of :func:`mmd2`.
+
+    ``x`` is (m, d) and ``y`` (n, d); all (m + n)² kernel values are held at a time, so samples are to be of hundreds.
+    Raises what :func:`mmd2` raises.
+    """
+    observed = mmd2(x, y, bandwidth)
+    both = np.concatenate([np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)])
+    m, n = len(np.asarray(x)), len(np.asarray(y))
+    both -= both.mean(axis=0)
+    lengths = np.einsum("ij,ij->i", both, both)
+    kernel = np.exp(np.maximum(lengths[:, None] + lengths - 2 * both @ both.T, 0.0) / (-2.0 * bandwidth**2))
+    np.fill_diagonal(kernel, 0.0)
+    # A division is a vector of 1 (first sample) and 0: sums over pairs are products with the kernel.
+    rng = np.random.default_rng(seed)
+    first = np.zeros((m + n, permutations))
+    for column in range(permutations):
+        first[rng.permutation(m + n)[:m], column] = 1.0
+    met = kernel @ first  # (m + n, permutations)
+    within_first = (first * met).sum(axis=0)
+    across = met.sum(axis=0) - within_first
+    within_second = kernel.sum() - within_first - 2 * across
+    permuted = within_first / (m * (m - 1)) + within_second / (n * (n - 1)) - 2 * across / (m * n)
+    return TwoSampleTest(observed, float((1 + (permuted >= observed - 1e-12).sum()) / (1 + permutations)))
+
+
 def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
     """Mean gap, weighted by cells, between stated confidence and share of correct cells in equally wide bins (Guo et
     al. 2017).

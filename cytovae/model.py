@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU}
+# Weights of an expert above which they are not gathered for each cell: that would move more than it computes.
+GATHERED = 2**14
 
 
 class ModelOutput(NamedTuple):
@@ -92,12 +94,32 @@ class Experts(nn.Module):
     def forward(self, z: Tensor, expert: Tensor) -> Tensor:
         """Logits (b, m) of codes ``z`` (b, d), each decoded by its ``expert`` (b,)."""
         code, width, markers = self.shape
+        if len(self.weight) == 1:  # a single decoder, for the cells of all experts
+            h = self.activation(torch.addmm(self.bias, z, self.weight.view(code, width)))  # (b, h)
+            return torch.addmm(self.bias_out, h, self.weight_out.view(width, markers))
+        if (code + markers) * width > GATHERED:
+            return self._by_expert(z, expert)
         # Gathering rows as an embedding does has a fast backward pass, and the same one every time.
         weight = functional.embedding(expert, self.weight).view(-1, code, width)  # (b, d, h)
         weight_out = functional.embedding(expert, self.weight_out).view(-1, width, markers)  # (b, h, m)
         h = torch.baddbmm(functional.embedding(expert, self.bias)[:, None], z[:, None], weight)  # (b, 1, h)
         out = torch.baddbmm(functional.embedding(expert, self.bias_out)[:, None], self.activation(h), weight_out)
         return out[:, 0]  # (b, m)
+
+    def _by_expert(self, z: Tensor, expert: Tensor) -> Tensor:
+        """The same for large experts, as those of images are: one product for the cells of each expert."""
+        code, width, markers = self.shape
+        order = expert.argsort(stable=True)
+        counts = expert.bincount(minlength=len(self.weight)).tolist()
+        parts = torch.split(z[order], counts)
+        layers = zip(self.weight.unbind(), self.bias.unbind(), self.weight_out.unbind(), self.bias_out, strict=True)
+        out = [
+            torch.addmm(
+                bias_out, self.activation(torch.addmm(bias, part, weight.view(code, width))), out.view(width, markers)
+            )
+            for part, (weight, bias, out, bias_out) in zip(parts, layers, strict=True)
+        ]
+        return torch.cat(out)[order.argsort()]  # (b, m)
 
 
 class MoeSimVae(nn.Module):
@@ -116,11 +138,12 @@ class MoeSimVae(nn.Module):
         expert_width: int,
         activation: str,
         dropout: float,
+        decoder: str = "experts",
     ) -> None:
         super().__init__()
         self.encoder = Encoder(markers, code, encoder_depth, encoder_width, activation)
         self.clustering = ClusteringNetwork(code, experts, clustering_depth, clustering_width, activation, dropout)
-        self.decoder = Experts(experts, code, expert_width, markers, activation)
+        self.decoder = Experts(1 if decoder == "single" else experts, code, expert_width, markers, activation)
 
     def forward(self, x: Tensor, noise: Tensor | None = None, dropout: torch.Generator | None = None) -> ModelOutput:
         """``x`` (b, m) in [0, 1]; ``noise`` (b, d) standard normal draws z from the posterior, None takes its mean;

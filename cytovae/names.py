@@ -1,7 +1,5 @@
 """Names for clusters: a table (cluster, name) → populations. Clusters of one name become one. No files."""
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 
 from cytovae.cells import Assignment
 from cytovae.errors import InputError, UsageError
+from cytovae.sheet import parse_sheet
 
 _HEADERS = (("cluster", "name"), ("cluster", "population"))
 
@@ -65,26 +64,16 @@ def parse_names(text: str, path: Path, n_clusters: int) -> dict[int, str]:
     messages: :class:`InputError` names the line that cannot be understood, names a cluster twice or one that is not
     among 1 … ``n_clusters``.
     """
-    first_line = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first_line.count))
-    try:
-        lines = [(reader.line_num, cells) for cells in reader]
-    except csv.Error as error:
-        raise InputError(path, f"line {reader.line_num}", str(error), "a table") from error
-    header = [column.strip().casefold() for column in (lines[0][1] if lines else ())]
+    sheet = parse_sheet(text, path)
+    header = [column.casefold() for column in sheet.header]
     columns = next((pair for pair in _HEADERS if set(pair) <= set(header)), None)
     if columns is None:
-        raise InputError(path, "header", repr(first_line.strip()), "columns cluster, name")
+        raise InputError(path, "header", repr(sheet.first_line), "columns cluster, name")
     where_cluster, where_name = (header.index(column) for column in columns)
     names: dict[int, str] = {}
     seen: set[int] = set()
-    for number, cells in lines[1:]:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            hint = "Quote names that hold the separator."
-            raise InputError(path, f"line {number}", f"{len(cells)} cells", f"{len(header)}, as in the header", hint)
-        cluster = cells[where_cluster].strip()
+    for number, cells in sheet.rows:
+        cluster = cells[where_cluster]
         if not (cluster.isascii() and cluster.isdecimal() and 1 <= int(cluster) <= n_clusters):
             raise InputError(path, f"line {number}, cluster", repr(cluster), f"a number in 1 … {n_clusters}")
         if int(cluster) in seen:

@@ -41,7 +41,7 @@ def fit_novelty(network: MoeSimVae, x: Tensor) -> NoveltyScale:
         expert = network.clustering(code).argmax(1)  # (n,)
         error = _error(network, code, expert, x).cpu()
     x, expert = x.cpu(), expert.cpu()
-    experts = network.decoder.bias.shape[0]
+    experts = network.clustering.out.out_features
     count = torch.bincount(expert, minlength=experts).float()[:, None]  # (k, 1)
     total = torch.zeros(experts, x.shape[1]).index_add_(0, expert, x)
     center = torch.where(count > 0, total / count.clamp_min(1), x.mean(0))  # (k, m)

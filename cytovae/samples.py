@@ -1,13 +1,12 @@
 """The sample sheet: a table (file, sample, batch, condition, …) that says what each file of a study is. No files."""
 
-import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cytovae.errors import InputError
+from cytovae.sheet import parse_sheet
 
 # Columns that outputs have already, under the same name.
 _TAKEN = re.compile(r"file|event|cluster|population|probability|novelty|umap_[12]|p_\d+|cells|fraction|cluster_\d+")
@@ -39,32 +38,22 @@ def parse_samples(text: str, path: Path, files: Mapping[str, Path]) -> SampleShe
     one sheet serves a whole study. :class:`InputError` names the line that cannot be understood or names a file twice,
     a column that outputs have already, and the files that no row is about.
     """
-    first_line = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first_line.count))
-    try:
-        lines = [(reader.line_num, cells) for cells in reader]
-    except csv.Error as error:
-        raise InputError(path, f"line {reader.line_num}", str(error), "a table") from error
-    header = ["_".join(column.strip().casefold().split()) for column in (lines[0][1] if lines else ())]
+    sheet = parse_sheet(text, path)
+    header = ["_".join(column.casefold().split()) for column in sheet.header]
     if header.count("file") != 1 or len(header) < 2 or len(set(header)) < len(header) or "" in header:
         expected = "the column file and others beside it, such as sample, batch, condition, each once"
-        raise InputError(path, "header", repr(first_line.strip()), expected)
+        raise InputError(path, "header", repr(sheet.first_line), expected)
     taken = [column for column in header if column != "file" and _TAKEN.fullmatch(column)]
     if taken:
         hint = "Give it another name; outputs have a column of that name."
         raise InputError(path, f"column {taken[0]}", "a name that is taken", "names of your own", hint)
     where = header.index("file")
     found: dict[str, tuple[str, ...]] = {}
-    for number, cells in lines[1:]:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            hint = "Quote texts that hold the separator."
-            raise InputError(path, f"line {number}", f"{len(cells)} cells", f"{len(header)}, as in the header", hint)
+    for number, cells in sheet.rows:
         texts = [" ".join(cell.split()) for cell in cells]
-        for name in _meant(cells[where].strip(), path, files):
+        for name in _meant(cells[where], path, files):
             if name in found:
-                raise InputError(path, f"line {number}, file", f"{cells[where].strip()} again", "one row for each file")
+                raise InputError(path, f"line {number}, file", f"{cells[where]} again", "one row for each file")
             found[name] = tuple(text for place, text in enumerate(texts) if place != where)
     without = [name for name in files if name not in found]
     if without:

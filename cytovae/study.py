@@ -14,6 +14,7 @@ from cytovae.cells import Assignment, CellTable
 from cytovae.compensation import KEYWORDS, CompensatedFile
 from cytovae.errors import InputError, UsageError
 from cytovae.event_files import EventFile
+from cytovae.fcs import FcsFile
 from cytovae.latent import latent_codes
 from cytovae.panel import Panel, columns_in_study
 from cytovae.transform import Transform, check_finite, transform_warning
@@ -160,6 +161,11 @@ def _read_rows(file: EventFile, columns: list[int], rows: NDArray[np.int64]) -> 
     """Raw values (len(rows), len(columns)) of ascending ``rows``."""
     raw = np.empty((len(rows), len(columns)), dtype=file.dtype)
     if not len(rows):
+        return raw
+    mapped = file.mapped() if isinstance(file, FcsFile) else None
+    if mapped is not None:  # only those rows are read
+        for start in range(0, len(rows), CHUNK):
+            raw[start : start + CHUNK] = mapped[rows[start : start + CHUNK]][:, columns]
         return raw
     for number, chunk in enumerate(file.chunks(columns, CHUNK)):
         low, high = np.searchsorted(rows, [number * CHUNK, (number + 1) * CHUNK])

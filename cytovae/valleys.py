@@ -109,7 +109,8 @@ class _Sets:
         rng = np.random.default_rng(seed)
         self.rng = rng
         self.values = values.astype(np.float64)
-        self.origins = np.eye(int(origin.max()) + 1)[origin]  # (n, g), one-hot
+        self.origin = origin
+        self.files = int(origin.max()) + 1  # g
         low, high = np.quantile(self.values, (0.001, 0.999), axis=0)
         self.range = high - low + 1e-12  # (m,)
         self.k = int(part.max()) + 1
@@ -120,15 +121,16 @@ class _Sets:
         self.count = np.zeros((2, self.k))
         self.mean = np.zeros((2, self.k, self.markers))
         self.covariance = np.zeros((2, self.k, self.markers, self.markers))
-        self.file_count = np.zeros((2, self.k, self.origins.shape[1]))
-        self.file_mean = np.zeros((2, self.k, self.origins.shape[1], self.markers))
+        self.file_count = np.zeros((2, self.k, self.files))
+        self.file_mean = np.zeros((2, self.k, self.files, self.markers))
         self.sample = [[own[half::2][:DENSITY_CELLS] for half in (0, 1)] for own in rows]
         for index, own in enumerate(rows):
             for half in (0, 1):
                 cells = self.values[own[half::2]]
                 self.count[half, index] = len(cells)
-                self.file_count[half, index] = self.origins[own[half::2]].sum(0)
-                self.file_mean[half, index] = self._means(own[half::2], cells)
+                self.file_count[half, index] = self._in_files(own[half::2])
+                for marker in range(self.markers):
+                    self.file_mean[half, index, :, marker] = self._means(own[half::2], cells[:, marker])
                 if len(cells):
                     self.mean[half, index] = cells.mean(0)
                     centred = cells - self.mean[half, index]
@@ -198,9 +200,9 @@ class _Sets:
         see = [self.sample[index][1 - half] for index in (a, b)]
         within = (
             _shared(self.file_count[half, a], self.file_count[half, b]),
-            _shared(*(self.origins[rows].sum(0) for rows in see)),
+            _shared(*(self._in_files(rows) for rows in see)),
         )
-        comparable = self.origins.shape[1] == 1 or min(within[0].sum(), within[1].sum()) >= FEWEST_SHARED
+        comparable = self.files == 1 or min(within[0].sum(), within[1].sum()) >= FEWEST_SHARED
         if comparable:
             apart = within[0] @ (self.file_mean[half, b] - self.file_mean[half, a]) / within[0].sum()  # (m,)
         else:
@@ -216,22 +218,27 @@ class _Sets:
         share = [np.full(len(x), 1 / len(x)) for x in seen]
         if comparable:
             seen, share = self._aligned(see, seen, within[1])
-        low, high = np.median(seen[0]), np.median(seen[1])
+        low, high = (_median(x) for x in seen)
         if high <= low:
             return 1.0
         grid = np.linspace(low, high, GRID)
         density = np.zeros(GRID)
         for weight, x, each in zip(weights, seen, share, strict=True):
-            width = BANDWIDTH * x.std() + 1e-12
-            density += weight / width * (np.exp(-0.5 * ((grid[:, None] - x) / width) ** 2) @ each)
+            width = BANDWIDTH * np.sqrt(max(x @ x / len(x) - x.mean() ** 2, 0)) + 1e-12
+            kernel = (grid / width).astype(np.float32)[:, None] - (x / width).astype(np.float32)
+            np.exp(np.multiply(np.square(kernel, out=kernel), -0.5, out=kernel), out=kernel)  # (grid, cells)
+            density += weight / width * (kernel @ each)
         peak = np.minimum(np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1])
         return float((density / peak).min())
 
+    def _in_files(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How many of the cells are of each file, (g,)."""
+        return np.bincount(self.origin[rows], minlength=self.files).astype(np.float64)
+
     def _means(self, rows: NDArray[np.int64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean in each file, (g, …), of values ``x`` (len(rows), …); 0 where a file has no cell."""
-        of = self.origins[rows]  # (len(rows), g)
-        result: NDArray[np.float64] = (of.T @ x.reshape(len(x), -1)) / np.maximum(of.sum(0), 1)[:, None]
-        return result
+        """Mean in each file, (g,), of values ``x`` of cells, (len(rows),) both; 0 where a file has no cell."""
+        sums: NDArray[np.float64] = np.bincount(self.origin[rows], x, self.files)
+        return sums / np.maximum(self._in_files(rows), 1)
 
     def _aligned(
         self, rows: list[NDArray[np.int64]], seen: list[NDArray[np.float64]], shared: NDArray[np.float64]
@@ -239,17 +246,23 @@ class _Sets:
         """Cells of common files along the line, the middle between the two sets in each file laid upon that of all
         files; and the share of each cell, such that both sets have the same mixture of files.
         """
-        middle = sum(self._means(part, x)[:, 0] for part, x in zip(rows, seen, strict=True)) / 2  # (g,)
+        middle = sum(self._means(part, x) for part, x in zip(rows, seen, strict=True)) / 2  # (g,)
         common = shared @ middle / shared.sum()
         middle = (shared * middle + FILE_SHRINKAGE * common) / (shared + FILE_SHRINKAGE)
         aligned, share = [], []
         for part, x in zip(rows, seen, strict=True):
-            of = self.origins[part]
-            each = of @ (shared / np.maximum(of.sum(0), 1))  # 0 in files that only one set has cells of
+            of = self.origin[part]
+            each = (shared / np.maximum(self._in_files(part), 1))[of]  # 0 in files that only one set has cells of
             kept = each > 0
-            aligned.append((x - of @ middle)[kept])
+            aligned.append((x - middle[of])[kept])
             share.append(each[kept] / each.sum())
         return aligned, share
+
+
+def _median(x: NDArray[np.float64]) -> float:
+    """The median of ``x`` (n,): NumPy's, which takes several times as long for so few."""
+    ordered = np.sort(x)
+    return float(ordered[(len(x) - 1) // 2] + ordered[len(x) // 2]) / 2
 
 
 def _shared(in_a: NDArray[np.float64], in_b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -220,9 +220,38 @@ def test_a_signal_to_one_process_ends_all(
     said = [process.communicate(timeout=30)[1] for process in started]
     assert [process.returncode for process in started] == [code, code], said
     assert not any("Traceback" in text for text in said)
-    # What was done before training is kept for --resume; nothing else is left.
+    # What was done is kept for --resume; nothing else is left.
     assert [entry.name for entry in tmp_path.iterdir()] == [".m.state"]
     assert (tmp_path / ".m.state" / "neighbours.safetensors").exists()
+    assert (tmp_path / ".m.state" / "training.safetensors").exists() == (stage == "training")
+
+
+def test_two_processes_go_on_to_the_very_same_bytes(
+    store: torch.distributed.TCPStore, started: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """The second is asked to stop in the training loop; both are started again, and told where they were."""
+    command = ("-m", "cytovae", "train", *FILES, *QUICK, "--steps", 800, "-o")
+    started += start(store, *command, tmp_path / "m")
+    assert started[0].stderr is not None
+    for line in started[0].stderr:
+        if "training" in line:
+            break
+    started[1].send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=30)[1] for process in started]
+    assert [process.returncode for process in started] == [143, 143], said
+    state = load_file(tmp_path / ".m.state" / "training.safetensors")
+    assert any(name.startswith("optimizer") for name in state)
+
+    stores = [torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False) for _ in range(2)]
+    for own, name, resume in zip(stores, ("m", "whole"), (["--resume"], []), strict=True):
+        both = start(own, *command, tmp_path / name, *resume)
+        started += both
+        said = [process.communicate(timeout=120)[1] for process in both]
+        assert [process.returncode for process in both] == [0, 0], said
+        assert ("going on with" in said[0]) == bool(resume)
+    for file in ("model.safetensors", "history.parquet", "landmarks.parquet"):
+        assert (tmp_path / "m" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    assert not (tmp_path / ".m.state").exists()
 
 
 def test_what_is_wrong_with_the_input_is_said_once_and_ends_all(

@@ -102,6 +102,18 @@ def test_the_gate_is_hard() -> None:
     assert not torch.equal(after.logits[~to_mine], before.logits[~to_mine])
 
 
+@pytest.mark.parametrize("activation", ["relu", "elu"])
+def test_a_single_decoder_is_what_like_experts_are(activation: str) -> None:
+    single = Experts(1, CODE, WIDTH, MARKERS, activation)
+    torch.nn.init.normal_(single.bias_out, generator=torch.Generator().manual_seed(3))
+    alike = Experts(EXPERTS, CODE, WIDTH, MARKERS, activation)
+    with torch.no_grad():
+        for parameter, one in zip(alike.parameters(), single.parameters(), strict=True):
+            parameter.copy_(one.expand_as(parameter))
+    z, expert = codes(20), torch.arange(20) % EXPERTS
+    torch.testing.assert_close(single(z, expert), alike(z, expert), rtol=1e-5, atol=1e-6)
+
+
 def test_only_the_experts_of_the_batch_learn_from_it() -> None:
     decoder = network().decoder
     logits = decoder(codes(10), torch.tensor([1, 3] * 5))

@@ -22,6 +22,7 @@ from cytovae.benchmark.baselines import METHODS, NEEDS_NUMBER, NUMBERS_OF_CLUSTE
 from cytovae.benchmark.datasets import DataSet, fingerprint
 from cytovae.benchmark.job import Job, Protocol, Row, failed_rows, row_from
 from cytovae.errors import InputError, OutputError, UsageError
+from cytovae.outputs import whole_file
 
 ROWS = "rows"
 _WATCH_SECONDS = 0.05
@@ -181,13 +182,8 @@ def _reason(code: int, talk: Path) -> str:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file that appears whole or not at all. Raises :class:`OutputError`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    with whole_file(path, force=True) as partial:
+        partial.write_text(text, "utf-8")
 
 
 def read_rows(folder: Path) -> tuple[Row, ...]:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from cytovae.benchmark.baselines import METHODS, NEEDS_NUMBER
 from cytovae.benchmark.job import METRICS, Row
 from cytovae.benchmark.runner import read_rows, write_whole
-from cytovae.errors import OutputError
+from cytovae.outputs import whole_file
 
 TITLES = {
     "f_weighted": "F_weighted", "f_weighted_clusters": "F_weighted_clusters", "f1_mean": "F1_mean", "ari": "ARI",
@@ -127,13 +127,8 @@ _KINDS: dict[str, pa.DataType] = {
 def _write_parquet(rows: Sequence[Row], path: Path) -> None:
     plain = [{name: value for name, value in asdict(row).items() if name != "populations"} for row in rows]
     schema = pa.schema([(name, _KINDS.get(name, pa.float64())) for name in plain[0]])
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        pq.write_table(pa.Table.from_pylist(plain, schema=schema), temporary)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    with whole_file(path, force=True) as partial:
+        pq.write_table(pa.Table.from_pylist(plain, schema=schema), partial)
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
@@ -291,13 +286,8 @@ def draw_scores(rows: Sequence[Row], path: Path) -> bool:
         axes.grid(axis="y", alpha=0.3)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        figure.savefig(temporary, dpi=120, metadata={"Software": ""})
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    with whole_file(path, force=True) as partial:
+        figure.savefig(partial, format="png", dpi=120, metadata={"Software": ""})
     return True
 
 

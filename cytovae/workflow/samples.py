@@ -1,6 +1,5 @@
 """A sample sheet: a CSV table with a row for each file of a study."""
 
-import csv
 import os
 import re
 from collections import Counter
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytovae.errors import InputError
+from cytovae.sheet import parse_sheet
 
 COLUMNS = ("file", "sample", "batch", "condition")
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
@@ -36,24 +36,15 @@ def read_samples(path: Path) -> tuple[Sample, ...]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, "samples", str(error), "a readable table in UTF-8") from error
-    first_line = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=first_line.count))
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except csv.Error as error:
-        raise InputError(path, f"line {reader.line_num}", str(error), "a table") from error
-    header = [column.casefold() for column in (rows[0][1] if rows else ())]
+    sheet = parse_sheet(text, path)
+    header = [column.casefold() for column in sheet.header]
     if "file" not in header:
-        raise InputError(path, "header", repr(first_line.strip()), f"a column file (and {', '.join(COLUMNS[1:])})")
+        raise InputError(path, "header", repr(sheet.first_line), f"a column file (and {', '.join(COLUMNS[1:])})")
     if repeated := [column for column, times in Counter(header).items() if times > 1 and column in COLUMNS]:
         raise InputError(path, "header", f"{repeated[0]} twice", "each column once")
     found: list[dict[str, str]] = []
     files: list[Path] = []
-    for number, cells in rows[1:]:
-        if not any(cells):
-            continue
-        if len(cells) != len(header):
-            raise InputError(path, f"line {number}", f"{len(cells)} cells", f"{len(header)}, as in the header")
+    for number, cells in sheet.rows:
         row = dict(zip(header, cells, strict=True))
         # Not resolved: a link may be the name that a user knows a file by.
         file = Path(os.path.normpath(path.absolute().parent / row["file"])) if row["file"] else Path()

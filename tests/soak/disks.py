@@ -1,15 +1,21 @@
 """Disks that are full or read-only, outputs that exist, and many processes with one output."""
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import forked
 import interruptions
 from rows import SAMPLE, Effort, Row, model_bytes
+
+from cytovae.benchmark.datasets import DataSet
+from cytovae.benchmark.job import Protocol, failed_rows
+from cytovae.benchmark.runner import plan, row_file
 
 FILE = str(SAMPLE / "donor1_baseline.fcs")
 REFUSED = 4
@@ -22,15 +28,33 @@ WRITERS: dict[str, list[str]] = {
     "fcs": ["assign", "MODEL", FILE, "-o", "OUT/x.fcs", "--format", "fcs"],
     "h5ad": ["assign", "MODEL", FILE, "-o", "OUT/x.h5ad"],
     "tables": ["assign", "MODEL", FILE, "-o", "OUT/y.csv", "--tables", "OUT/tables"],
+    "benchmark": ["benchmark", "table", "OUT"],
     "report": ["report", "MODEL", FILE, "-o", "OUT/r.html", "--figures", "OUT/figures", "--max-cells", "300"],
 }
-MAIN = {"tables": ["y.csv", "tables"], "report": ["r.html", "figures"]}
+MAIN = {
+    "tables": ["y.csv", "tables"],
+    "report": ["r.html", "figures"],
+    "benchmark": ["rows", "results.json", "results.parquet", "table.md"],
+}
 FREE = (0, 1, 4, 16, 50, 100, 200, 400, 800, 3000)  # KiB
 
 
 def _command(name: str, out: Path, model: Path, *more: str) -> list[str]:
     words = [word.replace("OUT", str(out)).replace("MODEL", str(model)) for word in WRITERS[name]]
+    if name == "benchmark":
+        _rows_to_tabulate(out)
+        more = ()  # its tables are made anew each time
     return [*words, *more, *(("--threads", "1") if words[0] == "assign" else ())]
+
+
+def _rows_to_tabulate(folder: Path) -> None:
+    """What a benchmark leaves of a hundred jobs that failed."""
+    if (folder / "rows").exists() or not os.access(folder, os.W_OK):
+        return
+    (folder / "rows").mkdir()
+    for job in plan([DataSet("cells", (FILE,))], ["kmeans"], 100, Protocol(), numbers=(10,)):
+        rows = [asdict(row) for row in failed_rows(job, "not run", 1.0)]
+        row_file(folder, job).write_text(json.dumps(rows))
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
@@ -140,6 +164,7 @@ def read_only(folder: Path, _effort: Effort) -> list[Row]:
     model = _prepared(folder)
     failures, times = [], 0
     with small_disk(folder / "disk", 1 << 10) as mounted:
+        _rows_to_tabulate(folder / "disk")
         if mounted:
             subprocess.run(["mount", "-o", "remount,ro", str(folder / "disk")], check=True)
         elif os.geteuid() != 0:

@@ -13,6 +13,8 @@ from cytovae.errors import FcsError
 from cytovae.fcs import open_fcs
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import numpy as np
+import test_fcs_corpus as corpus_tests
 import test_fcs_malformed as malformed
 
 MOST_SECONDS = 0.05  # for one error
@@ -120,3 +122,45 @@ def hostile(folder: Path, _effort: Effort) -> list[Row]:
         failures.append(f"memory grew by {grown / 1e6:.0f} MB")
     happened = f"all refused by field, {seconds(times)}; memory grew by {grown / 1e6:.0f} MB"
     return [Row("FCS: defects made by hand, absurd sizes among them", len(times), happened, tuple(failures))]
+
+
+def corpus(_folder: Path, _effort: Effort) -> list[Row]:
+    """The shared corpus of real files: refused by field, or FlowIO's values where FlowIO reads the file."""
+    names = sorted(corpus_tests.INDEX)
+    tried = "FCS: real files of many instruments"
+    if not names:
+        return [Row(tried, 0, f"not tried: there is no corpus at {corpus_tests.CORPUS}")]
+    failures, times = [], []
+    same = others = 0
+    largest, before = 0, _peak()
+    for name in names:
+        path = corpus_tests.CORPUS / name
+        largest = max(largest, path.stat().st_size)
+        began = clock()
+        try:
+            read = open_fcs(path).read(apply_log=False)
+        except FcsError as error:
+            times.append(clock() - began)
+            if name not in corpus_tests.UNREADABLE or error.field != corpus_tests.UNREADABLE[name]:
+                failures.append(f"{name}: {error}")
+            if times[-1] > MOST_SECONDS:
+                failures.append(f"{name}: refused after {times[-1]:.2f} s")
+            continue
+        grown = _peak() - before  # FlowIO's own is no part of it: its values come after all have been read
+        if grown > 2 * largest + MOST_BYTES:
+            failures.append(f"{name}: memory grew by {grown / 1e6:.0f} MB")
+        others += name in corpus_tests.BY_HAND or name in corpus_tests.SAME_AS
+        del read
+    grown = _peak() - before
+    by_others = {*corpus_tests.UNREADABLE, *corpus_tests.BY_HAND, *corpus_tests.SAME_AS}
+    for name in sorted(set(names) - by_others):
+        read = open_fcs(corpus_tests.CORPUS / name).read(apply_log=False)
+        if np.array_equal(read, corpus_tests._flowio(corpus_tests.CORPUS / name).as_array(preprocess=False), True):
+            same += 1
+        else:
+            failures.append(f"{name}: other values than FlowIO's")
+    happened = (
+        f"{same} have FlowIO's values, {others} that FlowIO cannot read were read (checked by hand in the tests), "
+        f"{len(times)} refused by field ({seconds(times)}); memory grew by {grown / 1e6:.0f} MB"
+    )
+    return [Row(tried, len(names), happened, tuple(failures))]

@@ -4,11 +4,15 @@ import json
 import random
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import forked
+import pyarrow.parquet as pq
 from rows import SAMPLE, Effort, Row, model_bytes, seconds
 
 from cytovae.errors import ModelError
@@ -18,6 +22,7 @@ FILE = str(SAMPLE / "donor1_baseline.fcs")
 QUICK = ("--landmarks", "400", "--experts", "20", "--steps", "300", "--device", "cpu", "--seed", "3")
 STAGES = ("reading", "neighbours", "umap", "training", "merging")
 MOST_SECONDS = 5.0  # from a signal to the end
+LEAST_SAME = 0.999  # of labels, with another number of threads
 STOPS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
 
 
@@ -93,9 +98,9 @@ def _whole(place: Path, arguments: list[str]) -> tuple[tuple[bytes, ...], Callab
     def moment(chance: random.Random) -> float:
         number = chance.randrange(len(stages) + 1)
         if number == len(stages):
-            return chance.uniform(0.9, 1.01) * ended.seconds  # the model is being written, or just was
+            return chance.uniform(0.85, 0.98) * ended.seconds  # the model is being written, or will be
         begin = 0.8 * rest + sum(stages[:number])
-        return chance.uniform(begin if number else 0.0, begin + stages[number])
+        return min(chance.uniform(begin if number else 0.0, begin + stages[number]), 0.98 * ended.seconds)
 
     return model_bytes(place / "model"), moment
 
@@ -146,3 +151,62 @@ def signals(folder: Path, effort: Effort) -> list[Row]:
             tuple(failures),
         )
     ]
+
+
+def cold(folder: Path, effort: Effort) -> list[Row]:
+    """The same signals to processes that have yet to load and compile everything, as a user's have."""
+    chance = random.Random(effort.seed)
+    command = [sys.executable, "-m", "cytovae", *train()]
+    began = time.monotonic()
+    folder.joinpath("truth").mkdir()
+    subprocess.run(command, cwd=folder / "truth", check=True, capture_output=True)
+    length = time.monotonic() - began
+    failures, times, stages = [], [], Counter[str]()
+    n_signals = effort.count(18, 3)
+    for number in range(n_signals):
+        sent = list(STOPS)[number % len(STOPS)]
+        place = folder / f"cold{number}"
+        place.mkdir()
+        process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        time.sleep(chance.uniform(0.3, 0.95 * length))
+        began = time.monotonic()
+        process.send_signal(sent)
+        said, _ = process.communicate()
+        stages[stage(said)] += 1
+        if process.returncode == 0:  # it was over before
+            continue
+        times.append(time.monotonic() - began)
+        if process.returncode != STOPS[sent] or times[-1] > MOST_SECONDS or "Traceback" in said:
+            failures.append(f"{sent.name}: exit {process.returncode} after {times[-1]:.1f} s: {said[-300:]}")
+        if sorted(entry.name for entry in place.iterdir()) not in ([], [".model.state"]):
+            failures.append(f"{sent.name}: left {sorted(entry.name for entry in place.iterdir())}")
+    happened = f"exit 130 or 143, {seconds(times)}; {counted(stages)}"
+    return [Row("the same to processes that are still loading and compiling", n_signals, happened, tuple(failures))]
+
+
+def threads(folder: Path, effort: Effort) -> list[Row]:
+    """Trained and assigned with one thread and with four: labels of at least 999 cells in 1,000 are the same."""
+    rows = []
+    n_cells = 0
+    for what, training in (("assigned", ("1", "1")), ("trained and assigned", ("1", "4"))):
+        least = 1.0
+        seeds = range(effort.count(3, 1))
+        for seed in seeds:
+            labels = []
+            for own, n in zip(training, ("1", "4"), strict=True):
+                place = folder / f"{what.split()[0]}-{seed}-{n}"
+                place.mkdir()
+                settings = ("--seed", str(seed), "--device", "cpu", "--steps", "300")
+                for arguments in (
+                    ["train", FILE, "-o", "model", *settings, "--threads", own],
+                    ["assign", "model", FILE, "-o", "x.parquet", "--device", "cpu", "--threads", n],
+                ):
+                    words = [sys.executable, "-m", "cytovae", *arguments]
+                    subprocess.run(words, cwd=place, check=True, capture_output=True)
+                labels.append(pq.read_table(place / "x.parquet")["cluster"].to_numpy())
+            n_cells = len(labels[0])
+            least = min(least, float((labels[0] == labels[1]).mean()))
+        happened = f"least share of equal labels {least:.4%} of {n_cells:,} cells"
+        failures = () if least >= LEAST_SAME else (happened,)
+        rows.append(Row(f"{what} with one thread and with four", len(seeds), happened, failures))
+    return rows

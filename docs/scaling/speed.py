@@ -1,0 +1,311 @@
+"""How fast it is, each figure beside what it is compared with in the same run on the same machine.
+
+    python docs/scaling/speed.py --data ../shared/data --output docs/results/speed.md
+
+Whole processes, with imports and the reading of files. About 25 minutes on two cores, a third of it PhenoGraph's;
+``--only`` takes some of the parts.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from measure import CYTOVAE, Cost, cost, simulated, table
+from simulate import simulate
+
+from cytovae.benchmark.datasets import PUBLIC, DataSet, load, read_table
+from cytovae.benchmark.job import machine
+from cytovae.metrics import score
+
+SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
+MANY_CHANNELS, MANY_CELLS = 40, 10_000_000
+FILE_CELLS = 1_000_000  # of 40 channels: 160 MB
+
+OTHERS = """
+import json, sys, numpy as np
+files, markers, transform, method, output = json.loads(sys.argv[1])
+import flowsom, anndata
+frames = [flowsom.io.read_FCS(file) for file in files]
+names = list(frames[0].var_names)
+columns = [names.index(marker) for marker in markers]
+values = np.concatenate([frame.X for frame in frames])[:, columns]
+values = np.arcsinh(values / 5) if transform == "arcsinh" else values
+if method == "flowsom":
+    cells = anndata.AnnData(values)
+    cells.var_names = markers
+    cells.var["channel"] = cells.var["marker"] = markers
+    found = flowsom.FlowSOM(cells, n_clusters=10, cols_to_use=markers, seed=0).get_cell_data().obs["metaclustering"]
+else:
+    import phenograph
+    found = phenograph.cluster(values, seed=0, n_jobs=1)[0]
+np.save(output, np.asarray(found).astype(int) + 1)
+"""
+
+
+def sets(data: Path) -> dict[str, DataSet]:
+    """The gated public data sets by name."""
+    return {dataset.name: dataset for dataset in read_table(PUBLIC, data)}
+
+
+def ours(work: Path, dataset: DataSet, *options: object) -> tuple[Cost, Cost, np.ndarray]:
+    """Costs of train and assign, and every cell's cluster."""
+    model, cells = work / f"{dataset.name}.model", work / f"{dataset.name}.parquet"
+    choice = ("--markers", ",".join(dataset.markers)) if dataset.markers else ()
+    kind = ("--transform", dataset.transform)
+    quiet = ("--device", "cpu", "--quiet", "--force")
+    train = cost(*CYTOVAE, "train", *dataset.files, "-o", model, *choice, *kind, *options, *quiet)
+    assign = cost(*CYTOVAE, "assign", model, *dataset.files, "-o", cells, *quiet)
+    import pyarrow.parquet as pq
+
+    return train, assign, pq.read_table(cells, columns=["cluster"])["cluster"].to_numpy()
+
+
+def another(work: Path, dataset: DataSet, method: str) -> tuple[Cost, np.ndarray]:
+    """Cost of another method's whole process, and every cell's cluster."""
+    output = work / f"{dataset.name}-{method}.npy"
+    markers = load(dataset).cells.markers
+    from cytovae.fcs import open_fcs
+
+    channels = open_fcs(Path(dataset.files[0])).channels
+    names = [next(c.name for c in channels if marker in (c.name, c.label)) for marker in markers]
+    given = json.dumps([dataset.files, names, dataset.transform, method, str(output)])
+    return cost(sys.executable, "-c", OTHERS, given), np.load(output)
+
+
+def against(work: Path, data: Path, name: str, methods: Sequence[str]) -> list[str]:
+    """Train and assign beside other methods on one data set."""
+    dataset = sets(data)[name]
+    gates = load(dataset).gates
+    train, assign, cluster = ours(work, dataset)
+    rows = [
+        [
+            "cytovae: train + assign",
+            f"{train.wall:.1f} + {assign.wall:.1f} = {train.wall + assign.wall:.1f}",
+            f"{max(train.memory, assign.memory):,.0f}",
+            f"{score(cluster, gates).f_weighted:.3f}",
+            "1",
+        ]
+    ]
+    for method in methods:
+        spent, found = another(work, dataset, method)
+        ratio = (train.wall + assign.wall) / spent.wall
+        title = {"flowsom": "FlowSOM, K = 10", "phenograph": "PhenoGraph, k = 30"}[method]
+        each = [f"{spent.wall:.1f}", f"{spent.memory:,.0f}", f"{score(found, gates).f_weighted:.3f}", f"{ratio:.2f}"]
+        rows.append([title, *each])
+    head = ("whole processes, one thread", "seconds", "peak memory, MB", "F_weighted", "cytovae's time over its")
+    return [f"## {name}: {len(cluster):,} cells", "", *table(head, rows)]
+
+
+def multicenter(work: Path, data: Path) -> list[str]:
+    """A million cells."""
+    return against(work, data, "multicenter", ("flowsom",))
+
+
+def bendall(work: Path, data: Path) -> list[str]:
+    """A hundred thousand cells, where PhenoGraph can be waited for."""
+    return against(work, data, "bendall", ("flowsom", "phenograph"))
+
+
+def growth(work: Path, _data: Path) -> list[str]:
+    """Training time against the number of cells."""
+    rows, before = [], 0.0
+    for n in SIZES:
+        file = simulated(work / f"cells-{n}", n)
+        spent = cost(*CYTOVAE, "train", file, "-o", work / f"model-{n}", "--device", "cpu", "--quiet")
+        rows.append(
+            [f"{n:,}", f"{spent.wall:.1f}", f"{spent.wall / before:.2f}" if before else "–", f"{spent.memory:,.0f}"]
+        )
+        before = spent.wall
+        file.unlink()
+    head = ("cells", "seconds of train", "times those of a tenth", "peak memory, MB")
+    return ["## Growth", "", "Simulated cells, 20 channels, 12 of them markers.", "", *table(head, rows)]
+
+
+def landmarks(work: Path, data: Path) -> list[str]:
+    """What is lost by learning from 20,000 cells."""
+    rows = []
+    for name in ("bendall", "huimm"):
+        dataset = sets(data)[name]
+        gates = load(dataset).gates
+        for count in (20_000, 0):
+            found = [score(ours(work, dataset, "--landmarks", count, "--seed", s)[2], gates) for s in range(3)]
+            each = [f"{np.mean([getattr(f, m) for f in found]):.3f}" for m in ("f_weighted", "f1_mean")]
+            rows.append([name, f"{count:,}" if count else "all", *each])
+    return ["## Landmarks", "", "Mean of three seeds.", "", *table(("", "landmarks", "F_weighted", "F1_mean"), rows)]
+
+
+def assigning(work: Path, _data: Path) -> list[str]:
+    """FCS to Parquet, and what of it is the network's."""
+    from cytovae.assignment import Assigner
+    from cytovae.modelfile import load_model
+
+    model = work / "many-model"
+    files = {n: many_channels(work / f"many-{n}.fcs", n) for n in (MANY_CELLS // 10, MANY_CELLS)}
+    cost(*CYTOVAE, "train", files[MANY_CELLS // 10], "-o", model, "--device", "cpu", "--quiet")
+    rows = []
+    for threads in (1, 2):
+        spent = {}
+        for n, file in files.items():
+            output = work / "many.parquet"
+            options = ("--device", "cpu", "--quiet", "--force", "--threads", threads)
+            spent[n] = cost(*CYTOVAE, "assign", model, file, "-o", output, *options)
+        fewer, all_ = spent.values()
+        rate = (MANY_CELLS - MANY_CELLS // 10) / (all_.wall - fewer.wall)
+        memory = [f"{fewer.memory:,.0f}", f"{all_.memory:,.0f}"]
+        rows.append([str(threads), f"{all_.wall:.1f}", f"{rate:,.0f}", *memory])
+    assigner = Assigner(load_model(model))
+    values = np.random.default_rng(0).random((200_000, len(assigner.markers)), np.float32) * 5
+    assigner.assign(values[:20_000])
+    began = time.monotonic()
+    assigner.assign(values)
+    network = len(values) / (time.monotonic() - began)
+    for file in files.values():
+        file.unlink()
+    head = (*("threads", f"seconds for {MANY_CELLS:,} cells", "cells a second"), "peak MB, a tenth", "peak MB, all")
+    text = f"The network alone, with novelty, in memory on torch's own threads: {network:,.0f} cells a second."
+    return ["## assign: FCS to Parquet, 40 channels", "", *table(head, rows), text, ""]
+
+
+def many_channels(path: Path, n_cells: int) -> Path:
+    """A simulated file of forty channels: two of twenty side by side."""
+    from cytovae.fcs import open_fcs, write_fcs
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        (single,) = simulate(Path(folder), 1, min(n_cells, 1_000_000))
+        file = open_fcs(single)
+        half = file.read()
+        both = np.concatenate([half, half[::-1]], 1)
+        events = np.tile(both, (n_cells // len(both), 1))
+        names = [(c.name, c.label) for c in file.channels]
+        second = [(f"{name} b", f"{label} b" if label else label) for name, label in names]
+        channels = [
+            replace(c, index=index, name=name, label=label)
+            for index, (c, (name, label)) in enumerate(zip(file.channels * 2, (*names, *second), strict=True))
+        ]
+        write_fcs(path, events, channels, force=True)
+    return path
+
+
+READERS = """
+import sys, time
+import numpy as np
+path, reader = sys.argv[1:]
+from pathlib import Path
+import fcsparser
+from cytovae.fcs import open_fcs
+def peak():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1024
+before, began = peak(), time.perf_counter()
+if reader == "mapped":
+    values = open_fcs(Path(path)).mapped()
+elif reader == "copied":
+    values = open_fcs(Path(path)).read()
+else:
+    values = fcsparser.parse(path)[1].to_numpy()
+opened = time.perf_counter() - began
+total = float(np.asarray(values).sum(dtype=float))
+print(opened, time.perf_counter() - began, peak() - before, total)
+"""
+
+
+def reading(work: Path, _data: Path) -> list[str]:
+    """Our reader beside fcsparser's."""
+    file = many_channels(work / "wide.fcs", FILE_CELLS)
+    found = {}
+    for reader in ("fcsparser", "mapped", "copied"):
+        runs = []
+        for _ in range(5):
+            done = subprocess.run([sys.executable, "-c", READERS, file, reader], stdout=subprocess.PIPE, check=True)
+            runs.append(tuple(float(word) for word in done.stdout.split()))
+        found[reader] = min(runs)
+    if len({total for *_, total in found.values()}) != 1:
+        sys.exit(f"the readers disagree: the sums of all values are {[total for *_, total in found.values()]}")
+    its = found["fcsparser"]
+    titles = {"fcsparser": "fcsparser", "mapped": "cytovae, mapped", "copied": "cytovae, as an array of its own"}
+    rows = [
+        [
+            titles[reader],
+            f"{opened * 1000:,.1f}",
+            f"{its[0] / opened:,.0f}",
+            f"{summed * 1000:,.0f}",
+            f"{its[1] / summed:,.1f}",
+            f"{grown:,.0f}",
+        ]
+        for reader, (opened, summed, grown, _) in found.items()
+    ]
+    head = ("", "ms until events are there", "times faster", "ms until all are summed", "times faster", "MB of memory")
+    text = (
+        f"{file.stat().st_size / 1e6:,.0f} MB of floats, best of five fresh processes. Mapped pages count as memory "
+        "once they are touched, but belong to the system, which can take them back."
+    )
+    return ["## Reading FCS", "", text, "", *table(head, rows)]
+
+
+def steps(_work: Path, data: Path) -> list[str]:
+    """Training steps a second, the default network and the paper's preset."""
+    import torch
+
+    from cytovae.settings import preset
+    from cytovae.similarity import make_similarity
+    from cytovae.training import build_network, train
+    from cytovae.transform import fit_scaling
+
+    cells = load(sets(data)["bendall"]).cells.values[:20_000]
+    x = torch.tensor(fit_scaling(cells).scale(cells))
+    rows = []
+    for name, n in (("default", 1_000), ("paper-weber", 30_000)):
+        settings = replace(preset(name), steps=n)
+        place = (x[:, :2] * 20).numpy()  # where cells lie does not change what a step takes
+        for threads in (1, 2):
+            if name != "default" and threads == 2:
+                continue
+            torch.set_num_threads(threads)
+            similarity = make_similarity(place, settings, seed=0)
+            began = time.monotonic()
+            for _ in train(build_network(x.shape[1], settings, 0), x, similarity, None, settings, 0):
+                pass
+            spent = time.monotonic() - began
+            rows.append([name, str(settings.batch), str(threads), f"{n / spent:,.0f}", f"{spent:.1f}"])
+    torch.set_num_threads(1)
+    head = ("preset", "batch", "threads", "steps a second", "seconds of training in all")
+    return ["## Training", "", *table(head, rows)]
+
+
+def sample_data(work: Path, _data: Path) -> list[str]:
+    """A small job, the second time."""
+    files = sorted((Path(__file__).parents[2] / "sample_data").glob("*.fcs"))
+    spent = [cost(*CYTOVAE, "train", *files, "-o", work / "sample", "--force", "--quiet") for _ in range(2)]
+    return ["## train on sample_data", "", f"Second run: {spent[1].wall:.1f} seconds, {spent[1].memory:,.0f} MB.", ""]
+
+
+PARTS: dict[str, Callable[[Path, Path], list[str]]] = {
+    part.__name__: part for part in (multicenter, bendall, growth, landmarks, assigning, reading, steps, sample_data)
+}
+
+
+def main() -> None:
+    """Measure as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the gated public data")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
+    parser.add_argument("--output", type=Path, help="file for the tables; else they are printed alone")
+    given = parser.parse_args()
+    lines = ["# Speed", "", f"Made by `make bench-speed` on {machine()}, one thread where no other number is said.", ""]
+    with tempfile.TemporaryDirectory(prefix="cytovae-speed-") as temporary:
+        for name in given.only.split(","):
+            part = PARTS[name](Path(temporary), given.data)
+            print("\n".join(part), flush=True)
+            lines += part
+    if given.output is not None:
+        given.output.write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

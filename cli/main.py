@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cytovae import __version__
-from cytovae.cli import assign, benchmark, console, experiments, inspect, report, train, workflow
+from cytovae.cli import assign, benchmark, console, experiments, generate, inspect, report, train, workflow
 from cytovae.cli.caches import away_from_home
 from cytovae.cli.config import ConfiguredCommand
 from cytovae.cli.interruption import Interruption
@@ -50,6 +50,7 @@ def main(
 app.command("inspect", cls=ConfiguredCommand)(inspect.inspect_cli)
 app.command("train", cls=ConfiguredCommand)(train.train_cli)
 app.command("assign", cls=ConfiguredCommand)(assign.assign_cli)
+app.command("generate", cls=ConfiguredCommand)(generate.generate_cli)
 app.command("report", cls=ConfiguredCommand)(report.report_cli)
 app.add_typer(benchmark.app, name="benchmark")
 experiments.add_to(benchmark.paper)

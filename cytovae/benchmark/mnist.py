@@ -47,6 +47,7 @@ OUR_SETTINGS = replace(
     similarity="partition",
     population_weight=0.0,
     depict_weight=0.005,
+    depict_from=0.0,
     kl_weight=0.012,
     batch=256,
     steps=4_000,
@@ -55,7 +56,7 @@ OUR_SETTINGS = replace(
 )
 
 # Eq. 3 asks for variance 1 of a cluster's codes, not for any of an image's posterior: left to itself that shrinks to
-# nothing, and codes drawn between those of images decode to no digit. The method's released code holds it at 1.
+# nothing, and what is drawn between the codes of images decodes less well. The method's released code holds it at 1.
 POSTERIOR_SD = 0.7
 VADE_SETTINGS = VadeSettings()
 

@@ -18,6 +18,7 @@ from cytovae.benchmark.mnist import (
     PAPER,
     PIXELS,
     PIXELS_GMM,
+    POSTERIOR_SD,
     REQUESTS,
     TABLE,
     THRESHOLDS,
@@ -67,7 +68,9 @@ were seen while the way below was chosen, as there is no other data of the kind 
   most of its images' nearest neighbours are. The network itself is given the images as they are, in training moved a
   little (turned by up to {TURN:g} rad, shifted by up to {SHIFT:.0%} of the width, …). Other departures from A.1.2:
   batch
-  {OUR_SETTINGS.batch} for {_PLAIN.batch}, {OUR_SETTINGS.steps:,} steps for {_PLAIN.steps:,} on a one-cycle schedule.
+  {OUR_SETTINGS.batch} for {_PLAIN.batch}, {OUR_SETTINGS.steps:,} steps for {_PLAIN.steps:,} on a one-cycle schedule,
+  weights {OUR_SETTINGS.kl_weight:g} (KL) and {OUR_SETTINGS.depict_weight:g} (DEPICT) for {_PLAIN.kl_weight:g} and
+  {_PLAIN.depict_weight:g}, and posteriors held at a standard deviation of {POSTERIOR_SD:g}.
 - `{PIXELS}`: the same with UMAP of the pixels' {50} principal components, without any of the above about edges.
 - `{PAPER}`: preset `paper-mnist`, S from the {_PLAIN.neighbors} nearest within a batch, on that UMAP of pixels. The
   widths of encoder ({_PLAIN.encoder_depth} × {_PLAIN.encoder_width}) and experts ({_PLAIN.expert_width})

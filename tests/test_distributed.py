@@ -293,6 +293,20 @@ except Interrupted as stop:
     assert (tmp_path / "kept").exists()
 
 
+def test_a_signal_that_a_callback_swallows_is_tried_again_without_a_word() -> None:
+    """As llvmlite's callbacks do while numba compiles: what is raised there cannot go further."""
+    program = """
+import ctypes, os, signal, time
+from cytovae.cli.interruption import Interruption
+
+Interruption().install()
+ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.SIGTERM))()
+time.sleep(20)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=15)
+    assert (done.returncode, done.stderr) == (143, "")
+
+
 def test_what_is_wrong_with_the_input_is_said_once_and_ends_all(
     store: torch.distributed.TCPStore, started: list[subprocess.Popen[str]], tmp_path: Path
 ) -> None:

@@ -61,7 +61,7 @@ def fit_distribution(network: MoeSimVae, scaling: Scaling, values: NDArray[np.fl
     x = scaling.scale(values)
     with torch.inference_mode():
         parts = []
-        for part in torch.from_numpy(x).split(CHUNK):
+        for part in torch.split(torch.from_numpy(x), CHUNK):
             code, _ = network.encoder(part.to(device))  # (b, d)
             expert = network.clustering(code).argmax(1)  # (b,)
             rebuilt = torch.sigmoid(network.decoder(code, expert))  # (b, m)
@@ -72,7 +72,7 @@ def fit_distribution(network: MoeSimVae, scaling: Scaling, values: NDArray[np.fl
         experts,
         x - rebuilt_values,
         values,
-        n_experts=network.decoder.bias.shape[0],
+        n_experts=network.clustering.out.out_features,
         decode=lambda code, expert: decoded(network, code, expert),
     )
 
@@ -174,7 +174,8 @@ def _rebuilt(
     """What ``expert`` rebuilds of ``n`` codes of its Gaussian, with noise, (n, m) in scaled markers."""
     codes = fitted.code_mean[expert] + rng.standard_normal((n, fitted.code_mean.shape[1])) @ fitted.code_root[expert].T
     noise = rng.standard_normal((n, fitted.noise_root.shape[1])) @ fitted.noise_root[expert].T
-    return decode(codes.astype(np.float32), expert) + noise
+    cells: NDArray[np.float64] = decode(codes.astype(np.float32), expert) + noise
+    return cells
 
 
 def generate(

@@ -132,7 +132,7 @@ def clusters_of_population(cluster: NDArray[np.int32], gates: GateLabels, popula
     counts = np.zeros((int(cluster.max()) + 1, len(gates.names)), dtype=np.int64)
     np.add.at(counts, (cluster[gated], gates.population[gated]), 1)
     own = np.flatnonzero((counts.argmax(1) == population) & (counts[:, population] > 0))
-    return own if len(own) else counts[:, population].argmax(keepdims=True)
+    return own if len(own) else np.array([counts[:, population].argmax()])
 
 
 def _measure(dataset: DataSet, design: Design, seed: int, device: str) -> Outcome:

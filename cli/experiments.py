@@ -68,8 +68,15 @@ def synthetic_cli(
 
 
 def ablation_cli(
-    data: Data,
     output: Output,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder of the two cytometry sets' files."),
+    ] = None,
+    mnist: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder of MNIST's four IDX files."),
+    ] = None,
     seeds: Seeds = 3,
     quick: Quick = False,
     device: options.Device = "auto",
@@ -79,19 +86,32 @@ def ablation_cli(
 ) -> None:
     """What each part is worth: similarity matrix (Figure A4), DEPICT, experts, metric, left out or replaced.
 
-    On two cytometry sets, FlowSOM ff and HuImm (as `run --datasets public` names them), 20,000 cells of each.
+    On two cytometry sets, FlowSOM ff and HuImm (as `run --datasets public` names them), 20,000 cells of each
+    (--data), on as many handwritten digits (--mnist), or on both.
 
     Example: cytovae benchmark paper ablation --data public --quick -o ablation
     """
     from cytovae.benchmark import ablation
 
+    if data is None and mnist is None:
+        raise UsageError("nothing to run on: give --data, --mnist or both")
     place = start(device, threads)
-    design = ablation.QUICK if quick else ablation.Design()
+    pieces: list[Piece] = []
+    tables = ablation.tables
+    if data is not None:
+        design = ablation.QUICK if quick else ablation.Design()
+        pieces += ablation.pieces(ablation.data_sets(data), design, seeds, place)
+    if mnist is not None:
+        from cytovae.benchmark import digit_ablation
+
+        of_digits = digit_ablation.QUICK if quick else digit_ablation.Design()
+        pieces += digit_ablation.pieces(digit_ablation.read(mnist, of_digits), of_digits, seeds, place)
+        tables = digit_ablation.tables
     run_experiment(
         output,
         "ablation",
-        ablation.pieces(ablation.data_sets(data), design, seeds, place),
-        ablation.tables,
+        pieces,
+        tables,
         ablation.figures,
         seeds=seeds,
         device=place,

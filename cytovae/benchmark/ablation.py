@@ -35,7 +35,7 @@ SETS = ("flowsom_ff", "huimm")
 ABLATION, SEPARATION = "ablation", "A4"
 WHOLE, NO_SIMILARITY, NO_NETWORK = "the default", "no similarity matrix", "no network: populations of the UMAP alone"
 _MEASURES = ("F_weighted", "F1_mean", "ARI")
-_FROM_EACH = 200  # cells of a population that are compared
+FROM_EACH = 200  # cells of a population that are compared
 _FEWEST = 50
 _PERMUTATIONS = 200
 _SIGNIFICANT = 0.05
@@ -188,17 +188,25 @@ def _lines(dataset: str, method: str, seed: int, report: ScoreReport) -> list[Me
 def _separation(
     model: TrainedModel, gated: GatedCells, seed: int
 ) -> tuple[tuple[tuple[str, float], ...], NDArray[np.float64]]:
-    """How far apart gated populations lie in the code: measures, and MMD² of each pair (p, p); on the diagonal that of
-    two halves of one population. Populations of fewer than fifty cells are left out.
-    """
+    """Of the codes of gated populations. Those of fewer than fifty cells are left out."""
     rng = np.random.default_rng(seed)
     groups = [np.flatnonzero(gated.gates.population == index) for index in _compared(gated.gates)]
     codes = []
     for rows in groups:
-        chosen = rng.permutation(rows)[:_FROM_EACH]
+        chosen = rng.permutation(rows)[:FROM_EACH]
         with torch.inference_mode():
             scaled = torch.from_numpy(model.scaling.scale(gated.cells.values[chosen]))
             codes.append(model.network.encoder(scaled)[0].numpy())
+    return separation(codes, rng, seed)
+
+
+def separation(
+    codes: Sequence[NDArray[np.float32]], rng: np.random.Generator, seed: int
+) -> tuple[tuple[tuple[str, float], ...], NDArray[np.float64]]:
+    """How far apart populations lie in the code, from ``codes`` (n_p, d) of each: measures, and MMD² of each pair
+    (p, p); on the diagonal that of two halves of one population. ``rng`` picks what the bandwidth is taken from,
+    ``seed`` is that of the tests.
+    """
     some = np.concatenate(codes)
     some = some[rng.permutation(len(some))[:1000]].astype(np.float64)
     # The median distance: whatever the scale of a code, its populations are compared alike.
@@ -252,7 +260,7 @@ def tables(finished: Sequence[Finished]) -> str:
         parts.append(f"## Populations in the code of {dataset} (Figure A4)\n\n{markdown(['', *methods], lines)}")
     parts.append(
         "Mean ± standard deviation over seeds, scored on the gated cells among those learned from. MMD² is eq. 14 in "
-        f"Gretton's normalisation, with the median distance as bandwidth, of at most {_FROM_EACH} cells of each gated "
+        f"Gretton's normalisation, with the median distance as bandwidth, of at most {FROM_EACH} cells of each gated "
         f"population of {_FEWEST} or more; the test is that of eqs. 15 and 16 with {_PERMUTATIONS} permutations at "
         f"{_SIGNIFICANT:.0%}: of halves of one population it should tell about that share apart."
     )
@@ -275,18 +283,20 @@ def figures(finished: Sequence[Finished]) -> "dict[str, Figure]":
     """
     from matplotlib.figure import Figure
 
-    drawn: dict[str, Figure] = {}
+    of_sets: dict[str, dict[str, NDArray[Any]]] = {}
     for each in finished:
-        dataset = each.outcome.measurements[0].setting
-        if f"a4_{dataset}.png" in drawn or not each.outcome.arrays:
-            continue
+        for name, matrix in each.outcome.arrays.items():
+            dataset = next(line.setting for line in each.outcome.measurements if line.part == SEPARATION)
+            of_sets.setdefault(dataset, {}).setdefault(name.removeprefix("mmd "), matrix)
+    drawn: dict[str, Figure] = {}
+    for dataset, matrices in of_sets.items():
         figure = Figure(figsize=(8, 4), layout="constrained")
         places = figure.subplots(1, 2)
         image = None
-        stored = {name: each.outcome.arrays.get(f"mmd {name}") for name in (WHOLE, NO_SIMILARITY)}
-        there = {name: matrix for name, matrix in stored.items() if matrix is not None}
-        for axes, (name, matrix) in zip(places, there.items(), strict=False):
-            image = axes.imshow(matrix, vmin=0, vmax=max(float(m.max()) for m in there.values()))
+        highest = max(float(matrix.max()) for matrix in matrices.values())
+        ordered = sorted(matrices, key=lambda name: name == NO_SIMILARITY)
+        for axes, name in zip(places, ordered, strict=False):
+            image = axes.imshow(matrices[name], vmin=0, vmax=highest)
             axes.set_title(name)
             axes.set_xlabel("gated population")
         if image is not None:

@@ -103,7 +103,7 @@ def expert_source(network: MoeSimVae, x: Tensor, cluster: NDArray[np.int64], see
             noise = torch.randn(mean.shape, generator=generator, device=x.device)
             codes.append(mean + noise * (0.5 * log_variance).exp())
     z = torch.cat(codes)
-    experts, d = len(network.decoder.weight), z.shape[1]
+    experts, d = network.clustering.out.out_features, z.shape[1]
     means, factors = z.new_zeros(experts, d), torch.eye(d, device=z.device).repeat(experts, 1, 1)
     for expert in range(experts):
         own = z[torch.from_numpy(cluster == expert).to(z.device)]

@@ -94,5 +94,5 @@ def figures(finished: Sequence[Finished]) -> "dict[str, Figure]":
     axes.set_ylim(0.4, 1.0)
     axes.set_xticks(np.arange(len(populations)), populations, rotation=12)
     axes.set_ylabel("AUC of the two-sample test")
-    axes.legend(frameon=False, fontsize="small", ncols=2)
+    figure.legend(loc="outside upper center", frameon=False, fontsize="small", ncols=3)
     return {"auc.png": figure}

@@ -30,12 +30,13 @@ from cytovae.trained import TrainedModel
 SET = "bendall"
 LIKENESS, POPULATIONS = "generation", "populations"
 OURS, GAUSSIAN, SINGLE = "cytovae", "Gaussian", "single decoder (VaDE)"
-MANY_SINGLE, GAUSSIANS, REAL = (
-    "single decoder, as many components as experts",
+SAME_SINGLE, MANY_SINGLE, GAUSSIANS, REAL = (
+    "single decoder, our recipe",
+    "single decoder, our recipe, as many components as experts",
     "a Gaussian for each expert",
     "training cells",
 )
-METHODS = (OURS, GAUSSIAN, SINGLE, MANY_SINGLE, GAUSSIANS, REAL)
+METHODS = (OURS, GAUSSIAN, SINGLE, SAME_SINGLE, MANY_SINGLE, GAUSSIANS, REAL)
 AUC, QUANTILES, WORST, MMD, ASSIGNED = (
     *("AUC", "quantile distance", "quantile distance, worst marker", "MMD²", "assigned to the same clusters"),
 )
@@ -205,10 +206,12 @@ def _drawers(model: TrainedModel, landmarks: Values, design: Design, seed: int, 
     with torch.inference_mode():
         expert = model.network.clustering(model.network.encoder(x)[0]).argmax(1).numpy()
     drawers: dict[str, Drawer] = {OURS: ours, GAUSSIAN: gaussian, GAUSSIANS: gaussians, REAL: training}
-    for method, components in ((SINGLE, model.n_clusters), (MANY_SINGLE, model.settings.experts)):
-        if method in design.methods:
-            vade = fit_vade(x.to(device), replace(design.single, components=components), seed).cpu()
-            drawers[method] = _single(vade, model, landmarks)
+    if {SINGLE, SAME_SINGLE} & set(design.methods):
+        vade = fit_vade(x.to(device), replace(design.single, components=model.n_clusters), seed).cpu()
+        drawers |= {SINGLE: _plain(vade, model, landmarks), SAME_SINGLE: _single(vade, model, landmarks)}
+    if MANY_SINGLE in design.methods:
+        vade = fit_vade(x.to(device), replace(design.single, components=model.settings.experts), seed).cpu()
+        drawers[MANY_SINGLE] = _single(vade, model, landmarks)
     return drawers
 
 
@@ -225,6 +228,31 @@ def _mixture(values: Values, part: NDArray[np.int64], n: int, seed: int) -> Valu
         covariance = covariance + _REGULAR * np.eye(values.shape[1])
         drawn.append(rng.multivariate_normal(own.mean(0), covariance, int(count)))
     return rng.permutation(np.concatenate(drawn)).astype(np.float32)
+
+
+def _plain(vade: Vade, model: TrainedModel, landmarks: Values) -> Drawer:
+    """Cells of the one decoder as VaDE has them: a component in proportion to its cells among those fitted to, a code
+    from its Gaussian of the mixture, the decoder, and Gaussian noise as wide as a marker's residuals.
+    """
+    x = torch.from_numpy(model.scaling.scale(landmarks))
+    with torch.inference_mode():
+        codes = torch.from_numpy(encoded(vade, x))
+        component = vade.posterior(codes).argmax(1).numpy()
+        residual = (x - torch.sigmoid(vade.decoder(codes))).numpy()
+
+    def draw(fitted: NDArray[np.bool_], _own: NDArray[np.int64], n: int, seed: int) -> Values:
+        rng = np.random.default_rng([seed, 5])
+        shares = np.bincount(component[fitted], minlength=len(vade.shares)) / fitted.sum()
+        generator = torch.Generator().manual_seed(seed)
+        with torch.inference_mode():
+            drawn = [
+                vade.draw(each, count, generator) for each, count in enumerate(rng.multinomial(n, shares).tolist())
+            ]
+            cells = torch.sigmoid(vade.decoder(torch.cat(drawn))).numpy()
+        cells = cells + residual[fitted].std(0) * rng.standard_normal(cells.shape)
+        return rng.permutation(model.scaling.unscale(cells))
+
+    return draw
 
 
 def _single(vade: Vade, model: TrainedModel, landmarks: Values) -> Drawer:

@@ -59,8 +59,9 @@ def tables(finished: Sequence[Finished]) -> str:
         "quantiles, and over markers, on the arcsinh scale; MMD² is eq. 14 in Gretton's normalisation with the median "
         "distance as bandwidth. All are fitted to the same landmarks of these clusters. The Gaussian has a full "
         "covariance. The single decoder (two layers, as wide as the encoder) learned from all landmarks, with as many "
-        "components in its code as there are clusters, or experts; its cells are made by the same recipe as cytovae's "
-        "(Gaussian of the codes, residuals, marginals), with components in the place of experts."
+        "components in its code as there are clusters, or experts; its cells are drawn as VaDE draws them, with "
+        "Gaussian noise as wide as a marker's residuals, or by the same recipe as cytovae's (Gaussian of the codes, "
+        "residuals, marginals), with components in the place of experts."
     )
     return "\n\n".join(parts)
 

@@ -18,7 +18,7 @@ import files
 import interruptions
 import threads
 import versions
-from rows import Effort, Row
+from rows import ROOT, Effort, Row
 
 from cytovae import __version__
 
@@ -80,7 +80,8 @@ def page(rows: list[Row], effort: Effort, took: float) -> str:
         "",
     ]
     for row in rows:
-        lines += [f"- FAILED: {row.tried}: {failure}".replace("\n", " ") for failure in row.failures]
+        said = (failure.replace(f"{ROOT}/", "").replace(f"{tempfile.gettempdir()}/", "") for failure in row.failures)
+        lines += [f"- FAILED: {row.tried}: {failure}".replace("\n", " ") for failure in said]
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ CELLS  ?= 100000
 CORES  ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test docs bench bench-more soak golden study scaling clean
+.PHONY: help install demo check test docs bench bench-more bench-speed soak golden study scaling clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,7 +51,10 @@ bench: $(VENV)/installed ## the table of the README, on gated public data in $(D
 bench-more: $(VENV)/installed ## the other methods on 20,000 cells of each set
 	$(BIN)/cytovae benchmark run --datasets public --data $(DATA) --methods cytovae,flowsom,phenograph,kmeans,gmm,umap+hdbscan --seeds 1 --max-events 20000 --threads 1 --output $(BENCH)-more
 
-soak: $(VENV)/installed ## try to break it: bad files, kill -9, full disks (ten minutes; SOAK="--times 5" for more)
+bench-speed: $(VENV)/installed ## how fast it is beside FlowSOM, PhenoGraph and fcsparser, in docs/results (half an hour, quiet machine)
+	$(BIN)/python docs/scaling/speed.py --data $(DATA) --output docs/results/speed.md
+
+soak: $(VENV)/installed ## try to break it: bad files, kill -9, full disks (half an hour; SOAK="--times 5" for more)
 	$(BIN)/python tests/soak --output docs/results/soak.md $(SOAK)
 
 golden: $(VENV)/installed ## make tests/golden again, the model that later versions must still read

@@ -5,6 +5,8 @@ themselves cannot be written to. Who wants to keep them sets MPLCONFIGDIR and NU
 """
 
 import os
+import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +23,15 @@ def away_from_home() -> Iterator[None]:
     if not wanted:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="cytovae-", ignore_cleanup_errors=True) as folder:
-        os.environ.update({name: str(Path(folder) / name.lower()) for name in wanted})
-        try:
-            yield
-        finally:
-            for name in wanted:
-                os.environ.pop(name, None)
+    # Made by who uses it: a command that is killed before leaves nothing.
+    folder = Path(tempfile.gettempdir()) / f"cytovae-{secrets.token_hex(8)}"
+    os.environ.update({name: str(folder / name.lower()) for name in wanted})
+    try:
+        yield
+    finally:
+        for name in wanted:
+            os.environ.pop(name, None)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _can_cache_beside(package: str) -> bool:

@@ -28,6 +28,13 @@ class Interruption:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._signalled)
+        told = sys.unraisablehook
+
+        def tell(lost: "sys.UnraisableHookArgs") -> None:
+            if not isinstance(lost.exc_value, KeyboardInterrupt | SystemExit):  # a callback lost it; it is tried again
+                told(lost)
+
+        sys.unraisablehook = tell
 
     def over(self) -> None:
         """Try no more: the process is about to end."""

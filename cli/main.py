@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from cytovae import __version__
-from cytovae.cli import assign, benchmark, console, experiments, inspect, report, train, workflow
+from cytovae.cli import assign, benchmark, console, experiments, generate, inspect, report, train, workflow
 from cytovae.cli.caches import away_from_home
 from cytovae.cli.config import ConfiguredCommand
 from cytovae.cli.interruption import Interruption
 from cytovae.errors import CytovaeError, Interrupted, UsageError
 
+READER_GONE = 141  # as where SIGPIPE ends a program
 ABOUT = """Cell populations from FCS files, found without being told how many.
 
 Options may also stand in the environment (--max-cells is CYTOVAE_MAX_CELLS) and in a TOML file (--config); the command
@@ -49,6 +50,7 @@ def main(
 app.command("inspect", cls=ConfiguredCommand)(inspect.inspect_cli)
 app.command("train", cls=ConfiguredCommand)(train.train_cli)
 app.command("assign", cls=ConfiguredCommand)(assign.assign_cli)
+app.command("generate", cls=ConfiguredCommand)(generate.generate_cli)
 app.command("report", cls=ConfiguredCommand)(report.report_cli)
 app.add_typer(benchmark.app, name="benchmark")
 experiments.add_to(benchmark.paper)
@@ -81,6 +83,9 @@ def _run() -> int:
                 sys.stdout.flush()  # while a failure still can be told
             return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except CytovaeError as error:
+        if isinstance(error.__cause__, BrokenPipeError):  # who read it has had enough: `| head` ends quietly
+            console.let_go_of_stdout()
+            return READER_GONE
         console.talk.print(f"error: {error}", markup=False, style="red")
         console.let_go_of_stdout()
         return error.exit_code

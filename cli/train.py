@@ -17,7 +17,7 @@ from rich.table import Table
 from cytovae.cells import CellTable, GateLabels
 from cytovae.cli import console, options
 from cytovae.errors import UsageError
-from cytovae.settings import PRESETS, Metric, Settings, preset
+from cytovae.settings import PRESETS, Metric, Settings, generating, preset
 
 if TYPE_CHECKING:
     from cytovae.checkpoint import Checkpoint
@@ -90,6 +90,12 @@ def train_cli(
     experts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Experts of the decoder.")] = None,
     steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Training steps.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Cells in a batch.")] = None,
+    generative: Annotated[
+        bool,
+        typer.Option(
+            "--generative", help="Learn to make new cells, too (`cytovae generate`): with the KL term and noisy codes."
+        ),
+    ] = False,
     landmarks: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Cells to train on, drawn from those read; 0 = all.")
     ] = None,
@@ -134,6 +140,8 @@ def train_cli(
         "experts": experts, "steps": steps, "batch": batch, "landmarks": landmarks,
     }  # fmt: skip
     settings = _settings(preset_name, chosen)
+    if generative:
+        settings = generating(settings)
     n_clusters = _number_of_clusters(clusters)
 
     from cytovae.checkpoint import Checkpoint, training_key

@@ -185,9 +185,9 @@ class Ranks:
         self.asked = int(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
         if self.together:
             return
-        if callable(self.before[number]):  # which may try again where a library swallows what it raises
-            self.before[number](number, frame)
-        raise Interrupted(self.asked)
+        if not callable(self.before[number]):
+            raise Interrupted(self.asked)
+        self.before[number](number, frame)  # it knows what libraries swallow, and when the end has begun already
 
 
 ALONE = Ranks()

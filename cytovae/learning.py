@@ -15,6 +15,7 @@ from cytovae.cells import CellTable
 from cytovae.checkpoint import Checkpoint
 from cytovae.distributed import ALONE, Ranks
 from cytovae.errors import DeviceError, Interrupted, NumericalError, UsageError
+from cytovae.generation import MOST_MARKERS, fit_distribution
 from cytovae.landmarks import choose_landmarks
 from cytovae.novelty import fit_novelty
 from cytovae.relay import Relay
@@ -143,10 +144,12 @@ def learn_with_history(
             chunks = [network.assign(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
             probabilities = torch.cat(chunks).cpu().numpy()  # (n, experts)
         novelty = fit_novelty(network, x)
+        generates = settings.kl_weight > 0 and values.shape[1] <= MOST_MARKERS
+        distribution = fit_distribution(network, scaling, values) if generates else None
     for name, spent in (kept.earlier if kept is not None else {}).items():
         seconds[name] += spent
     merges = expert_tree(probabilities) if tree is None else merge_tree(probabilities, tree)
-    model = TrainedModel(network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty)
+    model = TrainedModel(network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty, distribution)
     if n_clusters is not None:
         model = model.with_clusters(n_clusters)
     return Learning(model, rows, coordinates, tuple(history), seconds)

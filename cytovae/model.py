@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU}
+# Weights of an expert above which they are not gathered for each cell: that would move more than it computes.
+GATHERED = 2**14
 
 
 class ModelOutput(NamedTuple):
@@ -95,12 +97,29 @@ class Experts(nn.Module):
         if len(self.weight) == 1:  # a single decoder, for the cells of all experts
             h = self.activation(torch.addmm(self.bias, z, self.weight.view(code, width)))  # (b, h)
             return torch.addmm(self.bias_out, h, self.weight_out.view(width, markers))
+        if (code + markers) * width > GATHERED:
+            return self._by_expert(z, expert)
         # Gathering rows as an embedding does has a fast backward pass, and the same one every time.
         weight = functional.embedding(expert, self.weight).view(-1, code, width)  # (b, d, h)
         weight_out = functional.embedding(expert, self.weight_out).view(-1, width, markers)  # (b, h, m)
         h = torch.baddbmm(functional.embedding(expert, self.bias)[:, None], z[:, None], weight)  # (b, 1, h)
         out = torch.baddbmm(functional.embedding(expert, self.bias_out)[:, None], self.activation(h), weight_out)
         return out[:, 0]  # (b, m)
+
+    def _by_expert(self, z: Tensor, expert: Tensor) -> Tensor:
+        """The same for large experts, as those of images are: one product for the cells of each expert."""
+        code, width, markers = self.shape
+        order = expert.argsort(stable=True)
+        counts = expert.bincount(minlength=len(self.weight)).tolist()
+        parts = torch.split(z[order], counts)
+        layers = zip(self.weight.unbind(), self.bias.unbind(), self.weight_out.unbind(), self.bias_out, strict=True)
+        out = [
+            torch.addmm(
+                bias_out, self.activation(torch.addmm(bias, part, weight.view(code, width))), out.view(width, markers)
+            )
+            for part, (weight, bias, out, bias_out) in zip(parts, layers, strict=True)
+        ]
+        return torch.cat(out)[order.argsort()]  # (b, m)
 
 
 class MoeSimVae(nn.Module):

@@ -33,6 +33,7 @@ from cytovae.cells import CellTable
 from cytovae.compensation import NO_COMPENSATION, Compensation, Spillover
 from cytovae.errors import InputError, ModelError, NumericalError, OutputError, UsageError
 from cytovae.event_files import EventFile
+from cytovae.generation import LEVELS
 from cytovae.interpolation import LandmarkPlaces
 from cytovae.latent import latent_codes
 from cytovae.model import MoeSimVae
@@ -41,7 +42,7 @@ from cytovae.panel import Marker, Panel
 from cytovae.resolution import MergeTree
 from cytovae.rows import check_assignment
 from cytovae.settings import Settings, settings_from_dict, settings_to_dict
-from cytovae.trained import TrainedModel
+from cytovae.trained import CellDistribution, TrainedModel
 from cytovae.training import build_network
 from cytovae.transform import Logicle, Scaling, Transform
 
@@ -223,6 +224,9 @@ def _arrays(model: TrainedModel) -> dict[str, NDArray[Any]]:
     arrays |= {f"tree.{name}": getattr(model.tree, name) for name in _TREE_ARRAYS}
     if model.novelty is not None:
         arrays |= {f"novelty.{field.name}": getattr(model.novelty, field.name) for field in fields(NoveltyScale)}
+    if model.distribution is not None:
+        parts = {field.name: getattr(model.distribution, field.name) for field in fields(CellDistribution)}
+        arrays |= {f"distribution.{name}": array for name, array in parts.items()}
     return {name: np.asarray(array, order="C") for name, array in arrays.items()}
 
 
@@ -237,7 +241,7 @@ _TREE_ARRAYS = _tree_arrays()
 
 
 def _must_be_finite(name: str) -> bool:
-    return name.startswith(("network.", "scaling.", "novelty."))
+    return name.startswith(("network.", "scaling.", "novelty.", "distribution."))
 
 
 def _description(saved: SavedModel) -> dict[str, object]:
@@ -348,18 +352,21 @@ def load_model(path: Path) -> SavedModel:
     network.requires_grad_(False).eval()
     _check_sums(path)
     return SavedModel(
-        TrainedModel(network, settings, panel.names, scaling, tree, n_clusters, _read_novelty(arrays)),
+        TrainedModel(network, settings, panel.names, scaling, tree, n_clusters, *_read_optional(arrays)),
         panel,
         transform,
         compensation,
     )
 
 
-def _read_novelty(arrays: Mapping[str, NDArray[Any]]) -> NoveltyScale | None:
-    """The scale of novelty, None in a model that was written without one."""
-    if "novelty.error" not in arrays:
-        return None
-    return NoveltyScale(**{field.name: arrays[f"novelty.{field.name}"] for field in fields(NoveltyScale)})
+def _read_optional(arrays: Mapping[str, NDArray[Any]]) -> tuple[NoveltyScale | None, CellDistribution | None]:
+    """The scale of novelty and what cells are generated from, None in a model that was written without."""
+    novelty = {field.name: arrays.get(f"novelty.{field.name}") for field in fields(NoveltyScale)}
+    distribution = {field.name: arrays.get(f"distribution.{field.name}") for field in fields(CellDistribution)}
+    return (
+        NoveltyScale(**novelty) if novelty["error"] is not None else None,  # type: ignore[arg-type]
+        CellDistribution(**distribution) if distribution["drawn"] is not None else None,  # type: ignore[arg-type]
+    )
 
 
 def load_landmark_places(folder: Path) -> LandmarkPlaces:
@@ -546,12 +553,20 @@ def _read_arrays(path: Path, network: MoeSimVae, markers: int, experts: int) -> 
         **{f"novelty.{name}": ("F32", (experts, markers)) for name in ("center", "spread")},
         **{f"novelty.{name}": ("F32", (experts,)) for name in ("distance", "error")},
     }
+    code, quantiles = network.encoder.mean.out_features, len(LEVELS)
+    distribution: dict[str, tuple[str, tuple[int | None, ...]]] = {
+        "distribution.code_mean": ("F32", (experts, code)),
+        "distribution.code_root": ("F32", (experts, code, code)),
+        "distribution.noise_root": ("F32", (experts, markers, markers)),
+        **{f"distribution.{name}": ("F32", (experts, quantiles, markers)) for name in ("drawn", "observed")},
+    }
     arrays: dict[str, NDArray[Any]] = {}
     try:
         with safe_open(path, framework="numpy") as stored:
             names = set(stored.keys())
-            if names & set(novelty):
-                expected |= novelty
+            for optional in (novelty, distribution):
+                if names & set(optional):
+                    expected |= optional
             if names != set(expected):
                 first = min(names ^ set(expected))
                 what = "is missing" if first in expected else "is not part of this network"

@@ -138,6 +138,22 @@ def write_table(path: Path, table: pa.Table, *, force: bool = False) -> None:
         csv.write_csv(table, stream, options)
 
 
+def write_cells(target: Path | IO[bytes], table: pa.Table, kind: TableFormat, *, force: bool = False) -> None:
+    """Write a ``table`` with a row for each cell, on a path whole or not at all. Raises :class:`OutputError`."""
+
+    def put(stream: Any) -> None:
+        with contextlib.closing(_open_table(stream, kind, table.schema)) as rows:
+            rows.write_table(table)
+
+    if isinstance(target, Path):
+        with whole_file(target, force=force) as partial, partial.open("xb") as file:
+            put(file)
+    else:
+        outlet = _Outlet(target)
+        put(outlet)
+        outlet.flush()
+
+
 class AssignmentWriter:
     """A table of assignments in the making; a context manager.
 
@@ -429,6 +445,6 @@ def _open_table(stream: Any, kind: TableFormat, schema: pa.Schema) -> Any:
         schema,
         compression="snappy",
         use_dictionary=[name for name in schema.names if pa.types.is_string(schema.field(name).type)],
-        column_encoding={"event": "DELTA_BINARY_PACKED"},
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in schema.names if name == "event"} or None,
         store_schema=False,
     )

@@ -59,6 +59,8 @@ _HIGHEST = MappingProxyType(
     {"umap_min_dist": 1, "noisy_share": 1, "depict_from": 1, "populations_from": 1, "valley": 1}
 )
 
+KL_WEIGHT = 0.1  # π₁ where cells are to be generated and no other weight is set
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -177,6 +179,25 @@ _PAPER_SYNTHETIC = replace(
     learning_rate=1e-3,
 )
 
+# A.1.2. Widths of encoder and experts are not printed, and the printed number of parameters does not tell them: own
+# ones, about those of others on MNIST.
+_PAPER_MNIST = replace(
+    _PAPER_SYNTHETIC,
+    preset="paper-mnist",
+    similarity="neighbors",
+    neighbors=10,
+    experts=10,
+    code=68,
+    encoder_depth=2,
+    encoder_width=400,
+    clustering_depth=3,
+    clustering_width=200,
+    expert_width=128,
+    batch=128,
+    steps=20_000,
+    learning_rate=1e-4,
+)
+
 PRESETS = MappingProxyType(
     {
         "default": Settings(),
@@ -198,6 +219,7 @@ PRESETS = MappingProxyType(
             learning_rate=5e-3,
         ),
         "paper-synthetic": _PAPER_SYNTHETIC,
+        "paper-mnist": _PAPER_MNIST,
     }
 )
 
@@ -207,6 +229,11 @@ def preset(name: str) -> Settings:
     if name not in PRESETS:
         raise UsageError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def generating(settings: Settings) -> Settings:
+    """The same settings for a model that generates cells: with the KL term, and codes drawn from the posterior."""
+    return replace(settings, kl_weight=settings.kl_weight or KL_WEIGHT, posterior_noise=True)
 
 
 def settings_to_dict(settings: Settings) -> dict[str, object]:

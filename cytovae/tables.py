@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cytovae.cells import Assignment
 from cytovae.channels import marker_of
-from cytovae.errors import UsageError
+from cytovae.errors import NumericalError, UsageError
 from cytovae.event_files import EventFile
 from cytovae.fcs import Channel
 from cytovae.samples import NO_SAMPLES, SampleSheet
@@ -75,8 +75,14 @@ class ClusterSummary:
         """A row for each file and cluster, also where there are none: what the sample sheet says of the file, cells,
         and their fraction of the file's cells.
 
-        The fraction is empty where a file has no events.
+        The fraction is empty where a file has no events. Raises :class:`NumericalError` where the cells of a file are
+        not as many as its events.
         """
+        for (name, file), n_cells in zip(self.files.items(), self.counts.sum(axis=1).tolist(), strict=True):
+            if n_cells != file.n_events:
+                raise NumericalError(
+                    f"{name}: {n_cells:,} cells were counted of {file.n_events:,} events; please report this"
+                )
         totals = np.repeat(self.counts.sum(axis=1), self.n_clusters)
         cells = self.counts.ravel()
         fraction = np.divide(cells, totals, out=np.zeros(len(cells)), where=totals > 0)

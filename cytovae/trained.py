@@ -14,11 +14,28 @@ from cytovae.transform import Scaling
 
 
 @dataclass(frozen=True, eq=False)
+class CellDistribution:
+    """What new cells of k experts are drawn from (see :mod:`cytovae.generation`), all float32.
+
+    ``code_mean`` (k, d) and ``code_root`` (k, d, d) are the Gaussian of an expert's codes, ``noise_root`` (k, m, m)
+    that of its residuals in scaled markers, both as a root L of the covariance LLᵀ. ``drawn`` and ``observed``
+    (k, q, m) are quantiles of the markers: of what is drawn so, scaled, and of the landmarks, transformed.
+    """
+
+    code_mean: NDArray[np.float32]
+    code_root: NDArray[np.float32]
+    noise_root: NDArray[np.float32]
+    drawn: NDArray[np.float32]
+    observed: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
 class TrainedModel:
     """A network in evaluation mode on the CPU, with the scaling of its inputs and the clusters its experts make.
 
     ``n_clusters`` says where ``tree`` is cut: the number found, or the one asked for. ``novelty`` is what unlikeness is
-    measured by, None where that is not known.
+    measured by, None where that is not known, and ``distribution`` what cells are generated from, None in a model that
+    was not trained to generate.
     """
 
     network: MoeSimVae
@@ -28,6 +45,7 @@ class TrainedModel:
     tree: MergeTree
     n_clusters: int
     novelty: NoveltyScale | None = None
+    distribution: CellDistribution | None = None
 
     def __post_init__(self) -> None:
         if len(self.scaling.low) != len(self.markers):

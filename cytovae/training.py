@@ -1,6 +1,6 @@
 """The training loop: a generator of progress records. It opens no file and prints nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -113,13 +113,16 @@ def train(
     seed: int,
     keeper: Keeper | None = None,
     ranks: Ranks = ALONE,
+    moved: Callable[[Tensor, torch.Generator], Tensor] | None = None,
 ) -> Iterator[ProgressRecord]:
     """Fit ``network`` to markers ``x`` (n, m) in [0, 1], in place; yields a record every few steps and at the last.
 
     Where ``similarity`` knows populations, experts learn to tell those apart, too: eq. 7 holds for the sums of the
     probabilities of the experts that stand for each. ``weight`` (n,) says how often a cell is drawn (None: equally
-    often). Training goes on from what ``keeper`` has, whose records come first. Every one of ``ranks`` calls this with
-    the same values, and gets the same network and records. Raises :class:`NumericalError` when a loss is not finite.
+    often). ``moved`` makes of a batch (b, m) what the encoder sees, drawing from the generator: the same things seen
+    otherwise, as an image a little aside; what is to be reconstructed stays. Training goes on from what ``keeper`` has,
+    whose records come first. Every one of ``ranks`` calls this with the same values, and gets the same network and
+    records. Raises :class:`NumericalError` when a loss is not finite.
     """
     n = len(x)
     device = x.device
@@ -158,10 +161,10 @@ def train(
         noise = None
         if settings.posterior_noise:
             noise = torch.randn(len(rows), settings.code, generator=generator, device=device)
-        seen = cells
+        seen = cells if moved is None else moved(cells, generator)
         if (noisy := round(settings.noisy_share * len(rows))) and settings.input_noise:
-            moved = torch.randn((noisy, cells.shape[1]), generator=generator, device=device)
-            seen = torch.cat([cells[:noisy] + settings.input_noise * moved, cells[noisy:]])  # (b, m)
+            added = torch.randn((noisy, cells.shape[1]), generator=generator, device=device)
+            seen = torch.cat([seen[:noisy] + settings.input_noise * added, seen[noisy:]])  # (b, m)
         own = parallel(seen[share], None if noise is None else noise[share], generator if with_depict else None)
         out = ranks.gathered(own, batch)
 

@@ -8,6 +8,7 @@ cells, and a population that has shifted would look like two.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -237,8 +238,9 @@ class _Sets:
 
     def _means(self, rows: NDArray[np.int64], x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean in each file, (g,), of values ``x`` of cells, (len(rows),) both; 0 where a file has no cell."""
-        sums: NDArray[np.float64] = np.bincount(self.origin[rows], x, self.files)
-        return sums / np.maximum(self._in_files(rows), 1)
+        sums: NDArray[Any] = np.bincount(self.origin[rows], x, self.files)
+        result: NDArray[np.float64] = sums / np.maximum(self._in_files(rows), 1)
+        return result
 
     def _aligned(
         self, rows: list[NDArray[np.int64]], seen: list[NDArray[np.float64]], shared: NDArray[np.float64]

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import stdev
@@ -18,8 +19,8 @@ from cytovae.benchmark.paper import (
     weber_tables,
 )
 from cytovae.benchmark.runner import read_rows, write_whole
-from cytovae.benchmark.tables import markdown_tables, oracle, spread, write_tables
-from cytovae.errors import InputError
+from cytovae.benchmark.tables import draw_scores, markdown_tables, oracle, spread, write_tables
+from cytovae.errors import InputError, OutputError
 
 
 def row(method: str, number: int = 0, seed: int = 0, *, dataset: str = "a", protocol: str = "all cells") -> Row:
@@ -109,6 +110,50 @@ def test_results_are_rebuilt_from_rows_and_hold_them_all(tmp_path: Path) -> None
     before = {name: (tmp_path / name).read_bytes() for name in names}
     write_tables(tmp_path)
     assert {name: (tmp_path / name).read_bytes() for name in names} == before
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """A folder of rows and their tables; what the tables hold."""
+    (folder / "rows").mkdir()
+    write_whole(folder / "rows" / "0.json", json.dumps([asdict(one) for one in FLOWSOM]))
+    return {path.name: path.read_bytes() for path in write_tables(folder)}
+
+
+def test_where_there_is_no_room_the_earlier_file_stays(tmp_path: Path) -> None:
+    """Every file of the benchmark: rows, tables and the picture, under a limit that the system keeps."""
+    resource = pytest.importorskip("resource", reason="limits of files are of POSIX systems")
+    before = results(tmp_path)
+    rows = (tmp_path / "rows" / "0.json").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    calls = {
+        "results.parquet": lambda: write_tables(tmp_path),
+        "0.json": lambda: write_whole(tmp_path / "rows" / "0.json", "x" * 100),
+        "scores.png": lambda: draw_scores(read_rows(tmp_path), tmp_path / "scores.png"),
+    }
+    for name, call in calls.items():
+        if name == "scores.png" and name not in before:
+            continue  # no matplotlib here
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50, limits[1]))
+        try:
+            with pytest.raises(OutputError, match=name):
+                call()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert (tmp_path / "rows" / "0.json").read_bytes() == rows
+    assert {path.name for path in tmp_path.iterdir()} == {*before, "rows"}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    before = results(tmp_path)
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(OutputError, match="no permission"):
+            write_tables(tmp_path)
+    finally:
+        tmp_path.chmod(0o755)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
 
 def test_a_damaged_row_names_its_file(tmp_path: Path) -> None:

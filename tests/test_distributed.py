@@ -1,5 +1,6 @@
 """Training shared among two processes (gloo, on the CPU): the steps of one process, one writer, one end for all."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from typer.testing import CliRunner
@@ -226,32 +228,83 @@ def test_a_signal_to_one_process_ends_all(
     assert (tmp_path / ".m.state" / "training.safetensors").exists() == (stage == "training")
 
 
-def test_two_processes_go_on_to_the_very_same_bytes(
+def test_resumed_training_of_two_processes_ends_in_the_same_bytes(
     store: torch.distributed.TCPStore, started: list[subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    """The second is asked to stop in the training loop; both are started again, and told where they were."""
-    command = ("-m", "cytovae", "train", *FILES, *QUICK, "--steps", 800, "-o")
-    started += start(store, *command, tmp_path / "m")
-    assert started[0].stderr is not None
-    for line in started[0].stderr:
-        if "training" in line:
-            break
-    started[1].send_signal(signal.SIGTERM)
-    said = [process.communicate(timeout=30)[1] for process in started]
-    assert [process.returncode for process in started] == [143, 143], said
-    state = load_file(tmp_path / ".m.state" / "training.safetensors")
-    assert any(name.startswith("optimizer") for name in state)
+    """Interrupted in the training loop of the second process; its state is the first one's to keep and to give back."""
+    arguments = ("-m", "cytovae", "train", FILES[0], *QUICK, "--steps", 400, "--quiet", "-o")
 
-    stores = [torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False) for _ in range(2)]
-    for own, name, resume in zip(stores, ("m", "whole"), (["--resume"], []), strict=True):
-        both = start(own, *command, tmp_path / name, *resume)
-        started += both
-        said = [process.communicate(timeout=120)[1] for process in both]
-        assert [process.returncode for process in both] == [0, 0], said
-        assert ("going on with" in said[0]) == bool(resume)
-    for file in ("model.safetensors", "history.parquet", "landmarks.parquet"):
-        assert (tmp_path / "m" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
-    assert not (tmp_path / ".m.state").exists()
+    def ended(*command: object) -> list[str]:
+        own_store = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+        processes = start(own_store, *command)
+        started.extend(processes)
+        said = [process.communicate(timeout=60)[1] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], said
+        return said
+
+    ended(*arguments, tmp_path / "straight")
+    started += (stopped := start(store, *arguments, tmp_path / "m", "--save-every", 0))
+    kept = tmp_path / ".m.state" / "training.safetensors"
+    while not kept.exists() and stopped[0].poll() is None:
+        time.sleep(0.01)
+    stopped[1].send_signal(signal.SIGUSR1)
+    said = [process.communicate(timeout=30)[1] for process in stopped]
+    assert [process.returncode for process in stopped] == [143, 143], said
+    with safe_open(kept, framework="numpy") as state:
+        records = json.loads(state.metadata()["said"])["records"]
+    assert 25 <= records[-1][0] < 400
+
+    # Of another number of processes it would be other training.
+    one = [sys.executable, *map(str, (*arguments, tmp_path / "m", "--resume"))]
+    refused = subprocess.run(one, capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == 2
+    assert "processes 2 (now 1)" in " ".join(refused.stderr.split())
+
+    ended(*arguments, tmp_path / "m", "--resume")
+    for name in ("model.safetensors", "history.parquet"):
+        assert (tmp_path / "m" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["m", "straight"]
+
+
+def test_a_second_signal_does_not_disturb_the_cleaning_up(tmp_path: Path) -> None:
+    """torchrun sends one to all that are left as soon as the first has ended, maybe while it keeps its state."""
+    program = f"""
+import contextlib, os, pathlib, signal, sys
+from cytovae.cli.interruption import Interruption
+from cytovae.errors import Interrupted
+
+@contextlib.contextmanager
+def kept():
+    try:
+        yield
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        pathlib.Path({str(tmp_path / "kept")!r}).touch()
+
+Interruption().install()
+try:
+    with kept():
+        raise Interrupted(signal.SIGINT)
+except Interrupted as stop:
+    sys.exit(stop.exit_code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
+    assert done.returncode == 130
+    assert (tmp_path / "kept").exists()
+
+
+def test_a_signal_that_a_callback_swallows_is_tried_again_without_a_word() -> None:
+    """As llvmlite's callbacks do while numba compiles: what is raised there cannot go further."""
+    program = """
+import ctypes, os, signal, time
+from cytovae.cli.interruption import Interruption
+
+Interruption().install()
+ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.SIGTERM))()
+time.sleep(20)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=15)
+    assert (done.returncode, done.stderr) == (143, "")
 
 
 def test_what_is_wrong_with_the_input_is_said_once_and_ends_all(

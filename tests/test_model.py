@@ -77,6 +77,25 @@ def test_experts_equal_a_loop_over_cells_and_experts(activation: str) -> None:
     np.testing.assert_allclose(decoder(z, expert).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_large_experts_are_computed_one_by_one_to_the_same_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and gradients, to float32's rounding; an expert without a cell among them."""
+
+    def logits_and_gradients() -> list[Tensor]:
+        decoder = network(activation="elu").decoder
+        z = codes(40).requires_grad_()
+        logits = decoder(z, torch.arange(40) * 7 % (EXPERTS - 1))
+        torch.autograd.backward(logits.square().sum())
+        gradients = [parameter.grad for parameter in (z, *decoder.parameters())]
+        return [logits.detach(), *(each for each in gradients if each is not None)]
+
+    gathered = logits_and_gradients()
+    monkeypatch.setattr("cytovae.model.GATHERED", 0)
+    one_by_one = logits_and_gradients()
+    assert len(gathered) == 6
+    for a, b in zip(gathered, one_by_one, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
 def test_a_cell_is_reconstructed_by_the_most_likely_expert() -> None:
     model = network().eval()
     out = model(cells(60))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cytovae.cells import Assignment
-from cytovae.errors import OutputError
+from cytovae.errors import NumericalError, OutputError
 from cytovae.fcs import Channel, FcsFile, open_fcs, write_fcs
 from cytovae.outputs import write_table
 from cytovae.tables import ClusterSummary
@@ -100,6 +100,14 @@ def test_files_without_events(tmp_path: Path) -> None:
     assert abundance["cells"].tolist() == [0, 0]
     assert abundance["fraction"].isna().all()
     assert (medians["n_cells"].tolist(), medians["median"].isna().all()) == ([0, 0], True)
+
+
+def test_counts_that_are_not_those_of_the_file_are_refused(tmp_path: Path) -> None:
+    file = fcs(tmp_path / "a.fcs", pd.DataFrame({"A": np.arange(10.0)}))
+    summary = ClusterSummary({"a.fcs": file}, {"a.fcs": [0]}, ["A"], 2)
+    summary.write("a.fcs", 0, assigned(np.ones(9, dtype=np.int32), 2))
+    with pytest.raises(NumericalError, match=r"a\.fcs: 9 cells were counted of 10 events"):
+        summary.abundance()
 
 
 def test_tables_do_not_replace_what_is_there(tmp_path: Path) -> None:

@@ -32,9 +32,9 @@ def shell(command: str, folder: Path, **environment: str) -> subprocess.Complete
         (f"{CYTOVAE} inspect {SAMPLE} --json <&- >/dev/null", 0),
         (f"{CYTOVAE} inspect {SAMPLE} --json 2>&- >/dev/null", 0),
         (f"{CYTOVAE} inspect none.fcs 2>/dev/full", 3),
-        (f"{CYTOVAE} inspect {SAMPLE} | true", 4),
+        (f"{CYTOVAE} inspect {SAMPLE} | true", 141),
         (f"{CYTOVAE} --help >/dev/full", 4),
-        (f"{CYTOVAE} assign {MODEL} {SAMPLE} -o - -q --device cpu | head -1", 4),
+        (f"{CYTOVAE} assign {MODEL} {SAMPLE} -o - -q --device cpu | head -1", 141),
         (f"{CYTOVAE} assign {MODEL} {SAMPLE} -o - -q --device cpu >&-", 4),
     ],
 )
@@ -43,7 +43,7 @@ def test_streams_that_end_are_one_line_and_a_code(command: str, code: int, tmp_p
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
-    assert done.stderr.count("\n") <= 1
+    assert done.stderr.count("\n") <= (0 if code == 141 else 1)  # a reader that has had enough is no error
     assert not list(tmp_path.iterdir())
 
 

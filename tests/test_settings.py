@@ -29,6 +29,31 @@ PRINTED = {
 }
 
 
+# What A.1.2 prints for MNIST.
+PRINTED_FOR_DIGITS = {
+    "experts": 10,
+    "batch": 128,
+    "code": 68,
+    "steps": 20_000,
+    "activation": "elu",
+    "reconstruction_weight": 0.487,
+    "similarity_weight": 0.487,
+    "kl_weight": 0.024,
+    "learning_rate": 1e-4,
+    "dropout": 0.5,
+    "similarity": "neighbors",
+    "neighbors": 10,
+    "clustering_depth": 3,
+    "clustering_width": 200,
+}
+
+
+def test_the_preset_for_digits_holds_what_the_paper_prints() -> None:
+    values = settings_to_dict(preset("paper-mnist"))
+    assert {key: values[key] for key in PRINTED_FOR_DIGITS} == PRINTED_FOR_DIGITS
+    assert (values["resolution"], values["landmarks"]) == ("experts", 0)
+
+
 @pytest.mark.parametrize("name", PRINTED)
 def test_presets_hold_what_the_paper_prints(name: str) -> None:
     values = settings_to_dict(preset(name))

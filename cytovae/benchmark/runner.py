@@ -116,8 +116,11 @@ def run_job(job: Job, folder: Path, time_limit: float | None, stop: threading.Ev
     try:
         spec, result, talk = work / "job.json", work / "rows.json", work / "talk.txt"
         scratch = work / "scratch"
-        scratch.mkdir()
-        spec.write_text(job.to_json(), "utf-8")
+        try:
+            scratch.mkdir()
+            spec.write_text(job.to_json(), "utf-8")
+        except OSError as error:
+            raise OutputError(f"{spec} cannot be written: {error.strerror or error}") from error
         command = [sys.executable, "-m", "cytovae.benchmark.job", str(spec.resolve()), str(result.resolve())]
         began = time.monotonic()
         with talk.open("wb") as log:

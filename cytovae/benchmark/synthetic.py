@@ -121,8 +121,8 @@ def _gaussian_mixture(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = GaussianMixture(components, covariance_type=kind, reg_covar=_REGULAR, random_state=seed)
-        component: NDArray[np.int64] = model.fit_predict(values.astype(np.float64))
-        return component.astype(np.int32) + 1
+        found: NDArray[np.int32] = model.fit_predict(values.astype(np.float64)).astype(np.int32) + 1
+        return found
 
 
 def _lines(part: str, method: str, components: int, seed: int, report: ScoreReport) -> tuple[Measurement, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import disks  # first: the number of threads is set before anything is loaded
 import files
 import interruptions
+import threads
 import versions
 from rows import Effort, Row
 
@@ -29,10 +30,10 @@ PARTS: dict[str, Callable[[Path, Effort], list[Row]]] = {
     "kills": interruptions.kills,
     "signals": interruptions.signals,
     "cold": interruptions.cold,
-    "threads": interruptions.threads,
     "full": disks.full,
     "read-only": disks.read_only,
     "neighbours": disks.neighbours,
+    "threads": threads.threads,
     "pandas": versions.pandas,
 }
 

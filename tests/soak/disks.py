@@ -13,9 +13,7 @@ import forked
 import interruptions
 from rows import SAMPLE, Effort, Row, model_bytes
 
-from cytovae.benchmark.datasets import DataSet
-from cytovae.benchmark.job import Protocol, failed_rows
-from cytovae.benchmark.runner import plan, row_file
+from cytovae.benchmark.job import Row as Result
 
 FILE = str(SAMPLE / "donor1_baseline.fcs")
 REFUSED = 4
@@ -28,33 +26,29 @@ WRITERS: dict[str, list[str]] = {
     "fcs": ["assign", "MODEL", FILE, "-o", "OUT/x.fcs", "--format", "fcs"],
     "h5ad": ["assign", "MODEL", FILE, "-o", "OUT/x.h5ad"],
     "tables": ["assign", "MODEL", FILE, "-o", "OUT/y.csv", "--tables", "OUT/tables"],
-    "benchmark": ["benchmark", "table", "OUT"],
     "report": ["report", "MODEL", FILE, "-o", "OUT/r.html", "--figures", "OUT/figures", "--max-cells", "300"],
+    "benchmark": ["benchmark", "table", "OUT/benchmark"],
+    "workflow": ["workflow", "study", "--samples", "OUT/samples.csv", "-o", "OUT/study"],
 }
+# By the command that writes several: each is whole, but one may be there and the next not.
 MAIN = {
-    "tables": ["y.csv", "tables"],
-    "report": ["r.html", "figures"],
-    "benchmark": ["rows", "results.json", "results.parquet", "table.md"],
+    **{"tables": ["y.csv", "tables"], "report": ["r.html", "figures"]},
+    **{"benchmark": ["benchmark"], "workflow": ["samples.csv", "study"]},
 }
 FREE = (0, 1, 4, 16, 50, 100, 200, 400, 800, 3000)  # KiB
 
 
+def _inputs(out: Path) -> None:
+    """What the benchmark and the workflow begin with: rows of results, and a sample sheet."""
+    (out / "benchmark" / "rows").mkdir(parents=True)
+    results = [Result("a", "all cells", "cytovae", 0, seed, "ok", n_clusters=7, f_weighted=0.9) for seed in (0, 1)]
+    (out / "benchmark" / "rows" / "a.json").write_text(json.dumps([asdict(result) for result in results]))
+    (out / "samples.csv").write_text(f"file,sample\n{FILE},donor1\n")
+
+
 def _command(name: str, out: Path, model: Path, *more: str) -> list[str]:
     words = [word.replace("OUT", str(out)).replace("MODEL", str(model)) for word in WRITERS[name]]
-    if name == "benchmark":
-        _rows_to_tabulate(out)
-        more = ()  # its tables are made anew each time
     return [*words, *more, *(("--threads", "1") if words[0] == "assign" else ())]
-
-
-def _rows_to_tabulate(folder: Path) -> None:
-    """What a benchmark leaves of a hundred jobs that failed."""
-    if (folder / "rows").exists() or not os.access(folder, os.W_OK):
-        return
-    (folder / "rows").mkdir()
-    for job in plan([DataSet("cells", (FILE,))], ["kmeans"], 100, Protocol(), numbers=(10,)):
-        rows = [asdict(row) for row in failed_rows(job, "not run", 1.0)]
-        row_file(folder, job).write_text(json.dumps(rows))
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
@@ -113,6 +107,7 @@ def full(folder: Path, effort: Effort) -> list[Row]:
     model = _prepared(folder)
     earlier = folder / "earlier"
     earlier.mkdir()
+    _inputs(earlier)
     for name in WRITERS:
         ended = forked.whole(_command(name, earlier, model))
         if ended.code:
@@ -134,7 +129,8 @@ def full(folder: Path, effort: Effort) -> list[Row]:
                     if way == "disk":
                         _fill(out / "filler", kib << 10)
                     limit = kib << 10 if way == "limit" else None
-                    ended = forked.whole(_command(name, out, model, "--force"), None, limit)
+                    force = () if name == "benchmark" else ("--force",)  # its tables are made anew every time
+                    ended = forked.whole(_command(name, out, model, *force), None, limit)
                     how, wrong = _judged(name, ended, out, before)
                     found[way].append(how)
                     if wrong:
@@ -164,7 +160,8 @@ def read_only(folder: Path, _effort: Effort) -> list[Row]:
     model = _prepared(folder)
     failures, times = [], 0
     with small_disk(folder / "disk", 1 << 10) as mounted:
-        _rows_to_tabulate(folder / "disk")
+        if mounted or os.geteuid() != 0:
+            _inputs(folder / "disk")
         if mounted:
             subprocess.run(["mount", "-o", "remount,ro", str(folder / "disk")], check=True)
         elif os.geteuid() != 0:

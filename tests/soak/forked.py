@@ -36,10 +36,31 @@ class Started:
     pid: int
     output: int  # the end of a pipe; what is said fits into it
     began: float
+    heard: str = ""
 
-    def end(self, number: int | None = None, after: float = 0.0) -> Ended:
-        """Send it a signal ``after`` so many seconds, if one is given, and wait for its end (at most two minutes)."""
+    def hear(self, words: str) -> bool:
+        """Wait until it has said ``words``; false where it ended without."""
+        os.set_blocking(self.output, False)
+        while words not in self.heard:
+            over = self._over()
+            try:
+                said = os.read(self.output, 1 << 16)
+            except BlockingIOError:
+                said = b""
+            self.heard += said.decode(errors="replace")
+            if over and not said:
+                return False
+            if not said:
+                time.sleep(0.002)
+        return True
+
+    def end(self, number: int | None = None, after: float = 0.0, words: str = "") -> Ended:
+        """Send it a signal, if one is given, so many seconds ``after`` it said ``words`` (its start where there are
+        none), and wait for its end (at most two minutes).
+        """
         if number is not None:
+            if words and self.hear(words):
+                self.began = time.monotonic()
             until = self.began + after
             while time.monotonic() < until and not self._over():
                 time.sleep(0.002)
@@ -52,8 +73,9 @@ class Started:
         if not self._over():
             os.kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
+        os.set_blocking(self.output, True)
         with os.fdopen(self.output, errors="replace") as output:
-            return Ended(os.waitstatus_to_exitcode(status), output.read(), seconds)
+            return Ended(os.waitstatus_to_exitcode(status), self.heard + output.read(), seconds)
 
     def _over(self) -> bool:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

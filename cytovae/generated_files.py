@@ -1,0 +1,103 @@
+"""Generated cells → an FCS file or a table, in the units of the files that the model was trained on."""
+
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cytovae.channels import find_channels
+from cytovae.errors import UsageError
+from cytovae.fcs import Channel, write_fcs
+from cytovae.outputs import check_target, write_cells
+from cytovae.rows import CLUSTER_CHANNEL
+
+if TYPE_CHECKING:
+    from cytovae.generation import GeneratedCells
+    from cytovae.modelfile import SavedModel
+
+CellFormat = Literal["fcs", "parquet", "csv"]
+CLUSTER_COLUMN = "cluster"
+
+
+def cell_format(target: str, asked: str | None = None) -> CellFormat:
+    """The format ``asked`` for, else the one that the suffix of ``target`` says; CSV on standard output ("-").
+
+    Raises :class:`UsageError` where neither is a format of cells, or where it cannot go to standard output.
+    """
+    wanted = asked or ("csv" if target == "-" else Path(target).suffix.casefold().lstrip("."))
+    if target == "-" and wanted == "fcs":
+        raise UsageError("fcs cannot go to standard output; name a file with --output")
+    if wanted not in ("fcs", "parquet", "csv"):
+        raise UsageError(
+            f"the format of {target} is not known; name it .fcs, .parquet or .csv, or say --format fcs|parquet|csv"
+        )
+    return wanted  # type: ignore[return-value]
+
+
+def channels_of(saved: "SavedModel") -> tuple[Channel, ...]:
+    """The channels of the model's markers, as they were in the file where these were chosen."""
+    channels = []
+    for index, marker in enumerate(saved.panel.markers):
+        label = marker.label or (marker.name if marker.name != marker.channel else "")
+        channels.append(Channel(index, marker.channel or marker.name, label, 1.0))
+    return tuple(channels)
+
+
+def measured_values(saved: "SavedModel", values: NDArray[np.float32]) -> tuple[NDArray[np.float32], bool]:
+    """Transformed ``values`` (n, m) as the detectors would have measured them; and whether they are compensated still.
+
+    The transform is inverted, and spillover is put back where one matrix was taken off all files and all its channels
+    are among the markers: detectors that are not have measured signals that nothing is known of, and no two files may
+    have the same matrix of their own.
+    """
+    raw = saved.transform.invert(values)
+    spillover = saved.compensation.spillover
+    if spillover is None:
+        return raw, saved.compensation.source != "none"
+    found = [find_channels(channels_of(saved), name) for name in spillover.channels]
+    if any(len(channels) != 1 for channels in found):
+        return raw, True
+    columns = [channels[0].index for channels in found]
+    raw[:, columns] = (raw[:, columns].astype(np.float64) @ spillover.values).astype(np.float32)
+    return raw, False
+
+
+def write_generated(
+    target: Path | IO[bytes], saved: "SavedModel", cells: "GeneratedCells", kind: CellFormat, *, force: bool = False
+) -> None:
+    """Write ``cells`` with a column or channel for each marker and one of the cluster (from 1).
+
+    In FCS the channels are called as in the file where the markers were chosen, and values that are compensated say so
+    by a matrix that changes nothing. Raises :class:`OutputError` where it cannot be written.
+    """
+    raw, compensated = measured_values(saved, cells.values)
+    if kind != "fcs":
+        columns = [pa.array(np.ascontiguousarray(column)) for column in raw.T]
+        name = _free(CLUSTER_COLUMN, saved.panel.names)
+        table = pa.table([*columns, pa.array(cells.cluster)], names=[*saved.panel.names, name])
+        write_cells(target, table, kind, force=force)
+        return
+    if not isinstance(target, Path):
+        raise UsageError("fcs cannot go to standard output; name a file with --output")
+    check_target(target, force=force)
+    channels = channels_of(saved)
+    name = _free(CLUSTER_CHANNEL, [channel.name for channel in channels])
+    keywords = {}
+    if compensated:
+        parts = [str(len(channels)), *(channel.name.replace(",", "_") for channel in channels)]
+        keywords["SPILLOVER"] = ",".join([*parts, *(f"{entry:g}" for entry in np.eye(len(channels)).ravel())])
+    events = np.column_stack([raw, cells.cluster.astype(np.float32)])
+    channels = (*channels, Channel(len(channels), name, "", saved.model.n_clusters + 1))
+    write_fcs(target.resolve(), events, channels, keywords, force=force)
+
+
+def _free(name: str, taken: "tuple[str, ...] | list[str]") -> str:
+    """``name``, with a number behind it where a marker is called so."""
+    known = {other.casefold() for other in taken}
+    number, free = 1, name
+    while free.casefold() in known:
+        number += 1
+        free = f"{name}_{number}"
+    return free

@@ -139,10 +139,48 @@ def mnist_cli(
     )
 
 
+def generation_cli(
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder of bendall2011_marrow1.fcs.")
+    ],
+    output: Output,
+    seeds: Seeds = 3,
+    quick: Quick = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    force: Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Generated cells against held-out real ones of the same clusters: Bendall's five largest populations.
+
+    Beside a Gaussian and a single decoder with a Gaussian mixture (VaDE) that were fitted to the same cells.
+
+    Example: cytovae benchmark paper generation --data data --quick -o generation
+    """
+    from cytovae.benchmark import generation
+
+    place = start(device, threads)
+    design = generation.QUICK if quick else generation.Design()
+    run_experiment(
+        output,
+        "generation",
+        generation.pieces(generation.read_marrow(data, design), design, seeds, place),
+        generation.tables,
+        generation.figures,
+        seeds=seeds,
+        device=place,
+        threads=threads,
+        quick=quick,
+        force=force,
+        quiet=quiet,
+    )
+
+
 def add_to(paper: typer.Typer) -> None:
     """Add the commands of this module to the group ``paper``."""
     paper.command("synthetic", cls=ConfiguredCommand)(synthetic_cli)
     paper.command("mnist", cls=ConfiguredCommand)(mnist_cli)
+    paper.command("generation", cls=ConfiguredCommand)(generation_cli)
     paper.command("ablation", cls=ConfiguredCommand)(ablation_cli)
 
 

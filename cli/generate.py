@@ -62,7 +62,7 @@ def generate_cli(
 
     Example: cytovae generate model/ --cluster 3 --events 5000 -o cells.fcs
     """
-    from cytovae.generated_files import cell_format, measured_values, write_generated
+    from cytovae.generated_files import cell_format, stays_compensated, write_generated
     from cytovae.outputs import check_target
 
     form = cell_format(output, kind)
@@ -86,7 +86,7 @@ def generate_cli(
     if quiet:
         return
     _say_runs(cells, min_posterior)
-    if measured_values(saved, cells.values[:0])[1]:
+    if stays_compensated(saved):
         console.say("values are compensated: the spillover of single files, or of other channels, is not put back")
     if output != "-":
         console.say(f"wrote {len(cells.cluster):,} cells to {output}")

@@ -45,23 +45,28 @@ def channels_of(saved: "SavedModel") -> tuple[Channel, ...]:
     return tuple(channels)
 
 
-def measured_values(saved: "SavedModel", values: NDArray[np.float32]) -> tuple[NDArray[np.float32], bool]:
-    """Transformed ``values`` (n, m) as the detectors would have measured them; and whether they are compensated still.
-
-    The transform is inverted, and spillover is put back where one matrix was taken off all files and all its channels
-    are among the markers: detectors that are not have measured signals that nothing is known of, and no two files may
-    have the same matrix of their own.
+def stays_compensated(saved: "SavedModel") -> bool:
+    """Whether generated values are compensated ones: of files with matrices of their own, or where one matrix for all
+    names channels that are no markers, so that nothing is known of what they measured.
     """
+    return saved.compensation.source != "none" and _spilling(saved) is None
+
+
+def measured_values(saved: "SavedModel", values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Transformed ``values`` (n, m) as the detectors would have measured them, but see :func:`stays_compensated`."""
     raw = saved.transform.invert(values)
-    spillover = saved.compensation.spillover
-    if spillover is None:
-        return raw, saved.compensation.source != "none"
-    found = [find_channels(channels_of(saved), name) for name in spillover.channels]
-    if any(len(channels) != 1 for channels in found):
-        return raw, True
-    columns = [channels[0].index for channels in found]
-    raw[:, columns] = (raw[:, columns].astype(np.float64) @ spillover.values).astype(np.float32)
-    return raw, False
+    columns, spillover = _spilling(saved), saved.compensation.spillover
+    if columns is not None and spillover is not None:
+        raw[:, columns] = (raw[:, columns].astype(np.float64) @ spillover.values).astype(np.float32)
+    return raw
+
+
+def _spilling(saved: "SavedModel") -> list[int] | None:
+    """The markers that the channels of the one matrix are, None where there is none or one of them is no marker."""
+    if saved.compensation.spillover is None:
+        return None
+    found = [find_channels(channels_of(saved), name) for name in saved.compensation.spillover.channels]
+    return [channels[0].index for channels in found] if all(len(channels) == 1 for channels in found) else None
 
 
 def write_generated(
@@ -72,7 +77,7 @@ def write_generated(
     In FCS the channels are called as in the file where the markers were chosen, and values that are compensated say so
     by a matrix that changes nothing. Raises :class:`OutputError` where it cannot be written.
     """
-    raw, compensated = measured_values(saved, cells.values)
+    raw = measured_values(saved, cells.values)
     if kind != "fcs":
         columns = [pa.array(np.ascontiguousarray(column)) for column in raw.T]
         name = _free(CLUSTER_COLUMN, saved.panel.names)
@@ -85,7 +90,7 @@ def write_generated(
     channels = channels_of(saved)
     name = _free(CLUSTER_CHANNEL, [channel.name for channel in channels])
     keywords = {}
-    if compensated:
+    if stays_compensated(saved):
         parts = [str(len(channels)), *(channel.name.replace(",", "_") for channel in channels)]
         keywords["SPILLOVER"] = ",".join([*parts, *(f"{entry:g}" for entry in np.eye(len(channels)).ravel())])
     events = np.column_stack([raw, cells.cluster.astype(np.float32)])

@@ -5,7 +5,7 @@ The KL term (eq. 3) drives a cluster's codes towards a Gaussian of unit variance
 expert's are correlated: each expert keeps the mean and the whole covariance of its landmarks' codes. What an expert
 rebuilds is a mean; what it leaves out is kept as the covariance of its residuals. Marker by marker neither looks like
 ion counts, which pile up at and below zero: so a drawn value is replaced by that of the expert's landmarks at the same
-quantile (a Gaussian copula whose marginals are those of the landmarks). No landmark is kept, only 33 quantiles of each
+quantile (a Gaussian copula whose marginals are those of the landmarks). No landmark is kept, only 37 quantiles of each
 marker and expert.
 """
 
@@ -22,8 +22,9 @@ from cytovae.model import MoeSimVae
 from cytovae.trained import CellDistribution, TrainedModel
 from cytovae.transform import Scaling
 
-QUANTILES = 31  # of a marker, in the middle of equal shares; the smallest and the largest value come beside them
-LEVELS = np.array([0, *((np.arange(QUANTILES) + 0.5) / QUANTILES), 1])
+# Of a marker: in the middle of equal shares, and closer together in the tails, which are curved most.
+_TAIL = (0.0, 0.002, 0.006)
+LEVELS = np.array([*_TAIL, *((np.arange(31) + 0.5) / 31), *(1 - level for level in reversed(_TAIL))])
 MOST_MARKERS = 200  # covariances of residuals grow with their square; more are images, not panels
 # An expert with few landmarks has no covariance of its own: as many cells' worth of that within all are mixed in.
 SHRINKAGE = 20.0

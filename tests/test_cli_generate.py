@@ -16,7 +16,7 @@ from cytovae.generation import events_of_clusters, generate
 from cytovae.modelfile import load_model
 
 SAMPLE = sorted((Path(__file__).parents[1] / "sample_data").glob("*.fcs"))
-QUICK = ("--steps", 150, "--landmarks", 1500, "--experts", 30, "--device", "cpu", "--threads", 1, "--quiet")
+QUICK = ("--steps", 400, "--landmarks", 1500, "--experts", 30, "--device", "cpu", "--threads", 1, "--quiet")
 
 
 def run(*arguments: object) -> Result:

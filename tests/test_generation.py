@@ -67,19 +67,17 @@ def test_a_gaussian_comes_back() -> None:
 
 
 def test_zeros_and_tails_of_a_marker_come_back() -> None:
-    """Counts: what lies below 1 is seen as 0, and the rest is skewed. Quantiles of 20,000 cells, between 31 of which
-    is interpolated, within 0.03 of the marker's range.
+    """Counts: what lies below 1 is seen as 0. Quantiles of 20,000 cells, between 37 of which is interpolated: the share
+    of zeros within half a step (1.6 %), quantiles on average within a fiftieth of the range.
     """
-    fitted, seen = one_expert(20_000, lambda values: np.where(values > 1, np.sinh(values), 0).astype(np.float32))
+    fitted, seen = one_expert(20_000, lambda values: np.where(values > 1, values, 0).astype(np.float32))
     drawn = draw_cells(fitted, np.ones(1), 20_000, rebuild, np.random.default_rng(2))
     assert 0.1 < (seen[:, 0] == 0).mean() < 0.9
+    levels = np.linspace(0.02, 0.98, 25)
     for marker in range(3):
-        assert abs((drawn[:, marker] == 0).mean() - (seen[:, marker] == 0).mean()) < 0.03
-        levels = np.linspace(0.02, 0.98, 25)
-        wide = np.quantile(seen[:, marker], 0.98)
-        assert np.allclose(
-            np.quantile(drawn[:, marker], levels), np.quantile(seen[:, marker], levels), atol=0.03 * wide
-        )
+        assert abs((drawn[:, marker] == 0).mean() - (seen[:, marker] == 0).mean()) < 0.025
+        apart = np.quantile(drawn[:, marker], levels) - np.quantile(seen[:, marker], levels)
+        assert np.abs(apart).mean() < np.ptp(seen[:, marker]) / 50
     # Markers still go together: rank correlation is a copula's, and these two share code and noise.
     ranks = [np.corrcoef(np.argsort(np.argsort(part[:, :2], 0), 0).T)[0, 1] for part in (seen, drawn)]
     assert ranks[1] == pytest.approx(ranks[0], abs=0.05)

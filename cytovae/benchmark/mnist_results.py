@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.benchmark.experiment import Finished, markdown, over_seeds
-from cytovae.benchmark.images import SHIFT, TURN
+from cytovae.benchmark.images import COMPONENTS, SHIFT, TURN
 from cytovae.benchmark.mnist import (
     DIGITS,
     EDGES_GMM,
@@ -64,26 +64,25 @@ were seen while the way below was chosen, as there is no other data of the kind 
 
 - `{OURS}`: similarity is the method's free input. Images are set upright by their moments and described by blurred
   edges in eight directions; UMAP is made of the Euclidean distances of these. S joins what lies in one population of
-  its density tree (`similarity = partition`): the {DIGITS} largest are the clusters, and a smaller island joins where
-  most of its images' nearest neighbours are. The network itself is given the images as they are, in training moved a
-  little (turned by up to {TURN:g} rad, shifted by up to {SHIFT:.0%} of the width, …). Other departures from A.1.2:
-  batch
-  {OUR_SETTINGS.batch} for {_PLAIN.batch}, {OUR_SETTINGS.steps:,} steps for {_PLAIN.steps:,} on a one-cycle schedule,
-  weights {OUR_SETTINGS.kl_weight:g} (KL) and {OUR_SETTINGS.depict_weight:g} (DEPICT) for {_PLAIN.kl_weight:g} and
-  {_PLAIN.depict_weight:g}, and posteriors held at a standard deviation of {POSTERIOR_SD:g}.
-- `{PIXELS}`: the same with UMAP of the pixels' {50} principal components, without any of the above about edges.
-- `{PAPER}`: preset `paper-mnist`, S from the {_PLAIN.neighbors} nearest within a batch, on that UMAP of pixels. The
-  widths of encoder ({_PLAIN.encoder_depth} × {_PLAIN.encoder_width}) and experts ({_PLAIN.expert_width})
-  are not printed: ours.
+  its density tree: the {DIGITS} largest are the clusters, and a smaller island joins that to which most of its images'
+  nearest neighbours belong. The network is given the images as they are, in training moved a little (turned by up to
+  {TURN:g} rad, shifted by up to {SHIFT:.0%} of the width, …). Other departures from A.1.2: batches of
+  {OUR_SETTINGS.batch} (for {_PLAIN.batch}), {OUR_SETTINGS.steps:,} steps (for {_PLAIN.steps:,}) on a one-cycle
+  schedule, weights of KL {OUR_SETTINGS.kl_weight:g} (for {_PLAIN.kl_weight:g}) and DEPICT
+  {OUR_SETTINGS.depict_weight:g} (not printed), posteriors held at a standard deviation of {POSTERIOR_SD:g}.
+- `{PIXELS}`: the same with UMAP of the first {COMPONENTS} principal components of the pixels, nothing set upright.
+- `{PAPER}`: preset `paper-mnist`, S from the {_PLAIN.neighbors} nearest within a batch, on that UMAP of pixels.
+  Widths of encoder ({_PLAIN.encoder_depth} × {_PLAIN.encoder_width}) and experts ({_PLAIN.expert_width}) are ours, as
+  they are not printed.
 - `{VADE}`: one decoder, a Gaussian mixture learned in the code, begun as an autoencoder with scikit-learn's mixture.
-- The last three have no network: how far UMAP alone gets, by the density tree or ten Gaussians (GMM)."""
+- Rows that begin with UMAP have no network: how far that alone gets, by the density tree or ten Gaussians (GMM)."""
 
 REQUEST_NOTES = f"""\
 Codes are drawn from the cluster's Gaussian and decoded (ours by the cluster's expert). A threshold φ takes codes whose
 own probability of the cluster, by clustering network or mixture, reaches it; φ = 0 takes every one: one run an image.
 “By the model” is the model's own assignment of the image it made; “by the classifier” that of a small convolutional
-network which has learned from the real training images and labels. The paper, by the model: {PAPER_REQUESTS}; it
-applies φ to VaDE alone."""
+network which has learned from the real training images and labels. The paper, by the model: {PAPER_REQUESTS}.
+It applies φ to VaDE alone."""
 
 
 def tables(finished: Sequence[Finished]) -> str:
@@ -94,7 +93,7 @@ def tables(finished: Sequence[Finished]) -> str:
             f"## Table 1\n\n{_table_1(finished)}",
             NOTES,
             f"## Images on request (Figure A5)\n\n{_table_requests(finished)}",
-            f"{REQUEST_NOTES} Its accuracy on the real test images: "
+            f"{REQUEST_NOTES} The classifier's accuracy on the real test images: "
             f"{over_seeds(finished, part=JUDGE, method=JUDGE, measure='accuracy').text('.4f').partition(' ')[0]}.",
         ]
     )
@@ -207,6 +206,8 @@ def _requests(finished: Sequence[Finished]) -> "Figure":
     figure = _new(10, 4)
     left, right = figure.subplots(1, 2)
     for place, method in enumerate((OURS, VADE)):
+        if not _requested(finished, method, 0.0, "runs").n:
+            continue
         for measure, line in (("by the model", "-"), ("by the classifier", "--")):
             left.plot(THRESHOLDS, _means(finished, method, measure), line, marker="o", markersize=3, color=f"C{place}")
             left.lines[-1].set_label(f"{method}, {measure}")

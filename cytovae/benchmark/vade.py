@@ -107,8 +107,9 @@ def fit_vade(
 
     def train(steps: int, done: int, warm: bool) -> None:
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+        rise = max(0.1, 2 / steps)  # it takes more than a step
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, settings.learning_rate, total_steps=steps, pct_start=0.1, cycle_momentum=False
+            optimizer, settings.learning_rate, total_steps=steps, pct_start=min(rise, 1.0), cycle_momentum=False
         )
         for step in range(1, steps + 1):
             rows = torch.from_numpy(rng.integers(len(x), size=min(settings.batch, len(x)))).to(x.device)

@@ -92,8 +92,8 @@ class Settings:
     decoder: Decoder = "experts"  # "single": one for all cells, of the width of an expert (an ablation)
     activation: Activation = "relu"
     dropout: float = 0.1  # of the noisy branch (DEPICT)
-    input_noise: float = 0.25  # added to scaled markers of some cells, so that those of other files are at home, too
-    noisy_share: float = 0.3  # of the cells of a batch; were it all, populations that lie near would be lost
+    input_noise: float = 0.1  # added to scaled markers in training, so that cells of other files are at home, too
+    noisy_share: float = 1.0  # of the cells of a batch that are so moved
     posterior_noise: bool = False  # draw z from the posterior (needs the KL term to mean anything)
 
     # The loss, eq. 11

@@ -20,6 +20,8 @@ LEVELS = np.round(np.arange(0.95, -0.01, -0.05), 2)
 SHRINKAGE = 0.05
 # Kernel width of a density, in standard deviations of its set along the line.
 BANDWIDTH = 0.35
+# Places along a line, in kernel widths from the one median, are not told apart beyond this.
+MOST_WIDTHS = 1e4
 # Cells of a half set its density is estimated from: more no longer changes it visibly.
 DENSITY_CELLS = 400
 GRID = 33
@@ -226,7 +228,8 @@ class _Sets:
         density = np.zeros(GRID)
         for weight, x, each in zip(weights, seen, share, strict=True):
             width = BANDWIDTH * np.sqrt(max(x @ x / len(x) - x.mean() ** 2, 0)) + 1e-12
-            kernel = (grid / width).astype(np.float32)[:, None] - (x / width).astype(np.float32)
+            place = np.clip((x - low) / width, -MOST_WIDTHS, MOST_WIDTHS).astype(np.float32)  # what is farther is far
+            kernel = np.clip((grid - low) / width, -MOST_WIDTHS, MOST_WIDTHS).astype(np.float32)[:, None] - place
             np.exp(np.multiply(np.square(kernel, out=kernel), -0.5, out=kernel), out=kernel)  # (grid, cells)
             density += weight / width * (kernel @ each)
         peak = np.minimum(np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1])

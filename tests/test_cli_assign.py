@@ -271,7 +271,7 @@ def test_a_closed_pipe_is_one_line(model: Path) -> None:
         stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
     )  # fmt: skip
     os.close(writing)
-    assert ended.returncode == 4
+    assert ended.returncode == 141
     assert "Traceback" not in ended.stderr
     assert "Exception" not in ended.stderr
 

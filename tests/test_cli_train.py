@@ -95,11 +95,11 @@ def test_an_existing_output_is_refused_before_any_work(trained: tuple[Path, Resu
 
 
 def test_known_labels_and_gates_are_used(tmp_path: Path) -> None:
-    result = done(FILES[0], "-o", tmp_path / "m", "--labels", "beside", "--gates", "beside", "--clusters", 3, *QUICK)
-    assert load_model(tmp_path / "m").model.n_clusters == 3
+    result = done(FILES[0], "-o", tmp_path / "m", "--labels", "beside", "--gates", "beside", "--clusters", 2, *QUICK)
+    assert load_model(tmp_path / "m").model.n_clusters == 2
     assert "F_weighted " in result.stdout
     assert "pDC" in result.stdout
-    without = done(FILES[0], "-o", tmp_path / "w", "--clusters", 3, *QUICK, "--quiet")
+    without = done(FILES[0], "-o", tmp_path / "w", "--clusters", 2, *QUICK, "--quiet")
     assert without.output == ""
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("m", "w")]
     assert weights[0] != weights[1]

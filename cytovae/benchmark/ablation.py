@@ -102,7 +102,7 @@ def pieces(datasets: Sequence[DataSet], design: Design, seeds: int, device: str)
             planned.append(
                 Piece(
                     f"{dataset.name}, seed {seed}",
-                    ("ablation", content, design, seed),
+                    ("ablation", content, design, tuple(each.settings(design) for each in design.variants), seed),
                     lambda d=dataset, s=seed: _measure(d, design, s, device),  # type: ignore[misc]
                 )
             )

@@ -4,11 +4,9 @@ import signal
 import sys
 from types import FrameType
 
-from cytovae.errors import Interrupted
+from cytovae.errors import ENDING_SIGNALS, Interrupted
 
 SECONDS_BETWEEN_TRIES = 0.25
-# What asks a process to end: a user, a scheduler, its warning before that, a terminal that was closed.
-_TERMINATING = ("SIGTERM", "SIGUSR1", "SIGHUP")
 
 
 class Interruption:
@@ -24,7 +22,7 @@ class Interruption:
 
     def install(self) -> None:
         """Listen, but not to what the caller wants ignored, as nohup does."""
-        for name in ("SIGINT", *_TERMINATING):
+        for name in ENDING_SIGNALS:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._signalled)

@@ -24,7 +24,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from cytovae.errors import DeviceError, Interrupted, UsageError
+from cytovae.errors import ENDING_SIGNALS, DeviceError, Interrupted, UsageError
 from cytovae.model import ModelOutput, MoeSimVae
 from cytovae.similarity import Similarity
 from cytovae.whole_batch import ShareOfUniform, gather, whole_batch_norm
@@ -32,8 +32,6 @@ from cytovae.whole_batch import ShareOfUniform, gather, whole_batch_norm
 POLL_SECONDS = 0.2  # between two looks at what another process has left in the store
 _MOMENT = 0.01  # the same, where it is about to
 _HERE, _READY, _STATE, _STOP = "here", "training", "state", "stop"
-# What asks a process to end: a user, a scheduler, its warning before that, a terminal that was closed.
-_ENDING = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 
 
 class Ranks:
@@ -241,7 +239,7 @@ def joined(device: str) -> Iterator[Ranks]:
     except (RuntimeError, ValueError) as error:
         raise DeviceError(f"the processes that torchrun started cannot be connected: {error}") from error
     ranks = Ranks(rank, world, ours)
-    for number in (getattr(signal, name) for name in _ENDING if hasattr(signal, name)):
+    for number in (getattr(signal, name) for name in ENDING_SIGNALS if hasattr(signal, name)):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
             ranks.before[number] = signal.signal(number, ranks._signalled)
     over = threading.Event()

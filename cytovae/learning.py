@@ -104,7 +104,7 @@ def learn_with_history(
         compiling = compile_umap(settings)  # on another core, while this one is busy
         n_neighbors = min(settings.umap_neighbors, len(values))
         neighbors = Neighbors(
-            *stage("neighbours", lambda: _arrays(nearest_neighbors(values, n_neighbors, settings.metric, device)))
+            *stage("neighbours", lambda: _neighbors_and_umap_ready(values, n_neighbors, settings, device))
         )
     progress("umap", 0, 1)
     with _timed(seconds, "umap"):
@@ -168,6 +168,18 @@ def draw_weight(similarity: Similarity) -> NDArray[np.float64] | None:
 
 def _made_now(_stage: str, make: Callable[[], tuple[NDArray[Any], ...]]) -> tuple[NDArray[Any], ...]:
     return make()
+
+
+def _neighbors_and_umap_ready(
+    values: NDArray[np.float32], k: int, settings: Settings, device: str
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Both arrays of the neighbours, UMAP being compiled on another core meanwhile: where neighbours are kept, so may
+    be the coordinates, and nothing needs to be compiled.
+    """
+    compiling = compile_umap(settings)
+    found = _arrays(nearest_neighbors(values, k, settings.metric, device))
+    compiling.join()
+    return found
 
 
 def _arrays(neighbors: Neighbors) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

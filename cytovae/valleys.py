@@ -227,7 +227,7 @@ class _Sets:
         grid = np.linspace(low, high, GRID)
         density = np.zeros(GRID)
         for weight, x, each in zip(weights, seen, share, strict=True):
-            width = BANDWIDTH * np.sqrt(max(x @ x / len(x) - x.mean() ** 2, 0)) + 1e-12
+            width = BANDWIDTH * x.std() + 1e-12
             place = np.clip((x - low) / width, -MOST_WIDTHS, MOST_WIDTHS).astype(np.float32)  # what is farther is far
             kernel = np.clip((grid - low) / width, -MOST_WIDTHS, MOST_WIDTHS).astype(np.float32)[:, None] - place
             np.exp(np.multiply(np.square(kernel, out=kernel), -0.5, out=kernel), out=kernel)  # (grid, cells)

@@ -21,14 +21,7 @@ from cytovae.novelty import fit_novelty
 from cytovae.relay import Relay
 from cytovae.resolution import expert_tree, merge_tree, population_tree
 from cytovae.settings import Settings
-from cytovae.similarity import (
-    Neighbors,
-    Similarity,
-    compile_umap,
-    make_similarity,
-    nearest_neighbors,
-    umap_projection,
-)
+from cytovae.similarity import Neighbors, Similarity, make_similarity, nearest_neighbors, umap_projection
 from cytovae.trained import TrainedModel
 from cytovae.training import ProgressRecord, build_network, train
 from cytovae.transform import fit_scaling
@@ -101,14 +94,12 @@ def learn_with_history(
 
     progress("neighbours", 0, 1)
     with _timed(seconds, "neighbours"):
-        compiling = compile_umap(settings)  # on another core, while this one is busy
         n_neighbors = min(settings.umap_neighbors, len(values))
         neighbors = Neighbors(
-            *stage("neighbours", lambda: _neighbors_and_umap_ready(values, n_neighbors, settings, device))
+            *stage("neighbours", lambda: _arrays(nearest_neighbors(values, n_neighbors, settings.metric, device)))
         )
     progress("umap", 0, 1)
     with _timed(seconds, "umap"):
-        compiling.join()
         (coordinates,) = stage("umap", lambda: (umap_projection(values, neighbors, settings, seed),))
 
     tree = None
@@ -168,18 +159,6 @@ def draw_weight(similarity: Similarity) -> NDArray[np.float64] | None:
 
 def _made_now(_stage: str, make: Callable[[], tuple[NDArray[Any], ...]]) -> tuple[NDArray[Any], ...]:
     return make()
-
-
-def _neighbors_and_umap_ready(
-    values: NDArray[np.float32], k: int, settings: Settings, device: str
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Both arrays of the neighbours, UMAP being compiled on another core meanwhile: where neighbours are kept, so may
-    be the coordinates, and nothing needs to be compiled.
-    """
-    compiling = compile_umap(settings)
-    found = _arrays(nearest_neighbors(values, k, settings.metric, device))
-    compiling.join()
-    return found
 
 
 def _arrays(neighbors: Neighbors) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -5,9 +5,7 @@ gets them precomputed and never builds an index of its own. The only module that
 """
 
 import warnings
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from threading import Thread
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -151,20 +149,6 @@ def umap_projection(
             # where other work keeps the cores busy, and another number of threads is another order of sums.
             torch.set_num_threads(threads)
     return np.asarray(coordinates, dtype=np.float32)
-
-
-def compile_umap(settings: Settings) -> Thread:
-    """Let UMAP be imported and compiled beside other work: numba takes seconds for it, in every process anew."""
-
-    def project_few_cells() -> None:
-        grid = np.stack(np.meshgrid(np.arange(8.0), np.arange(8.0)), -1).reshape(-1, 2).astype(np.float32)
-        few = replace(settings, umap_epochs=1, umap_neighbors=min(settings.umap_neighbors, 15), metric="euclidean")
-        with suppress(Exception):  # said when the cells themselves are projected
-            umap_projection(grid, nearest_neighbors(grid, few.umap_neighbors, "euclidean"), few, 0)
-
-    thread = Thread(target=project_few_cells, name="compile-umap", daemon=True)
-    thread.start()
-    return thread
 
 
 def fine_partition(coordinates: NDArray[np.float32], parts: int, seed: int) -> NDArray[np.int64]:

@@ -39,12 +39,12 @@ from cytovae.latent import latent_codes
 from cytovae.model import MoeSimVae
 from cytovae.novelty import NoveltyScale
 from cytovae.panel import Marker, Panel
-from cytovae.resolution import MergeTree
 from cytovae.rows import check_assignment
 from cytovae.settings import Settings, settings_from_dict, settings_to_dict
 from cytovae.trained import CellDistribution, TrainedModel
 from cytovae.training import build_network
 from cytovae.transform import Logicle, Scaling, Transform
+from cytovae.tree import MergeTree
 
 if TYPE_CHECKING:
     from cytovae.learning import Learning

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from cytovae.errors import UsageError
@@ -126,6 +125,9 @@ def umap_projection(
         warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
         import umap
 
+        from cytovae.compiled import keep_compiled
+
+    keep_compiled(umap.layouts, umap.umap_, umap.utils)
     k = min(settings.umap_neighbors, neighbors.indices.shape[1], len(values) - 1)
     reducer = umap.UMAP(
         n_neighbors=k,
@@ -153,6 +155,8 @@ def umap_projection(
 
 def fine_partition(coordinates: NDArray[np.float32], parts: int, seed: int) -> NDArray[np.int64]:
     """Labels (n,) 0 … parts − 1 of small neighbourhoods in UMAP ``coordinates`` (n, 2): k-means."""
+    from sklearn.cluster import MiniBatchKMeans  # a second to import, that assigning need not pay
+
     parts = min(parts, len(coordinates))
     kmeans = MiniBatchKMeans(parts, n_init=1, batch_size=4096, random_state=seed)
     return np.asarray(kmeans.fit_predict(coordinates), dtype=np.int64)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from cytovae.errors import UsageError
 from cytovae.model import MoeSimVae
 from cytovae.novelty import NoveltyScale
-from cytovae.resolution import MergeTree
 from cytovae.settings import Settings
 from cytovae.transform import Scaling
+from cytovae.tree import MergeTree
 
 
 @dataclass(frozen=True, eq=False)

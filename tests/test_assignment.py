@@ -11,11 +11,11 @@ from cytovae import assignment
 from cytovae.assignment import Assigner, assign
 from cytovae.errors import UsageError
 from cytovae.model import MoeSimVae
-from cytovae.resolution import MergeTree
 from cytovae.settings import Settings
 from cytovae.trained import TrainedModel
 from cytovae.training import build_network
 from cytovae.transform import Scaling
+from cytovae.tree import MergeTree
 
 MARKERS = ("CD3", "CD4", "CD8", "CD19", "CD45")
 SETTINGS = Settings(experts=9, code=4, encoder_depth=1, encoder_width=16, clustering_width=16, expert_width=4)

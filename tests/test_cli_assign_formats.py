@@ -20,11 +20,11 @@ from cytovae.fcs import open_fcs
 from cytovae.learning import Learning
 from cytovae.modelfile import RunRecord, SavedModel, load_model, save_model
 from cytovae.panel import resolve_panel
-from cytovae.resolution import MergeTree
 from cytovae.settings import Settings
 from cytovae.trained import TrainedModel
 from cytovae.training import build_network
 from cytovae.transform import Transform, arcsinh, fit_scaling
+from cytovae.tree import MergeTree
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 FILES = SAMPLE / "donor1_baseline.fcs", SAMPLE / "donor1_stim.fcs"

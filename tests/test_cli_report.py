@@ -20,11 +20,11 @@ from cytovae.fcs import Channel, open_fcs, write_fcs
 from cytovae.learning import Learning
 from cytovae.modelfile import RunRecord, SavedModel, input_record, save_model
 from cytovae.panel import resolve_panel
-from cytovae.resolution import MergeTree
 from cytovae.settings import Settings
 from cytovae.trained import TrainedModel
 from cytovae.training import ProgressRecord, build_network
 from cytovae.transform import Transform, arcsinh, fit_scaling
+from cytovae.tree import MergeTree
 from cytovae.valleys import LEVELS
 
 pytest.importorskip("matplotlib", reason="the report's extra is not installed")

@@ -32,11 +32,11 @@ from cytovae.modelfile import (
     save_model,
 )
 from cytovae.panel import Marker, Panel
-from cytovae.resolution import MergeTree
 from cytovae.settings import Settings
 from cytovae.trained import TrainedModel
 from cytovae.training import ProgressRecord, build_network
 from cytovae.transform import Scaling, Transform
+from cytovae.tree import MergeTree
 
 SETTINGS = Settings(experts=4, encoder_width=8, clustering_width=8, expert_width=3, code=2, learning_rate=1e-3)
 RUN = RunRecord(("cytovae", "train"), 7, "cpu", (InputRecord("a.fcs", "00", 10, 6, 6),), {"training": 1.5})

@@ -9,9 +9,10 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from cytovae.errors import UsageError
-from cytovae.resolution import MergeTree, expert_tree, population_tree
+from cytovae.resolution import expert_tree, population_tree
 from cytovae.resolution import merge_tree as merge_tree_of
 from cytovae.settings import Settings
+from cytovae.tree import MergeTree
 from cytovae.valleys import LEVELS, ValleyHierarchy, valley_hierarchy
 
 DEFAULT = Settings()

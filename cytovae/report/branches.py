@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from cytovae.report.drawing import FAINT, INK, QUIET, axes_at, colour_of, new_figure
-from cytovae.resolution import ROUNDING, MergeTree
+from cytovae.tree import ROUNDING, MergeTree
 from cytovae.valleys import LEVELS
 
 

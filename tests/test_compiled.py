@@ -1,0 +1,70 @@
+"""What numba has compiled is kept, and a cache that cannot be used costs only time."""
+
+import errno
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from numba.core.caching import FunctionCache
+
+from cytovae.compiled import keep_compiled
+
+SOURCE = """
+from numba import njit
+
+@njit
+def doubled(x):
+    return 2 * x
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    file = tmp_path / "arithmetic.py"
+    file.write_text(SOURCE)
+    return file
+
+
+def fresh(source: Path) -> ModuleType:
+    """The module as another process would import it: with nothing compiled."""
+    spec = importlib.util.spec_from_file_location("arithmetic", source)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    keep_compiled(module)
+    return module
+
+
+def hits(module: ModuleType) -> int:
+    return sum(module.doubled.stats.cache_hits.values())
+
+
+def test_a_second_process_does_not_compile_again(source: Path) -> None:
+    first = fresh(source)
+    assert (first.doubled(21), hits(first)) == (42, 0)
+    second = fresh(source)
+    assert (second.doubled(21), hits(second)) == (42, 1)
+
+
+def test_a_full_disk_costs_only_time(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_self: object, _sig: object, _data: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FunctionCache, "_save_overload", full)
+    assert fresh(source).doubled(21) == 42
+    second = fresh(source)
+    assert (second.doubled(21), hits(second)) == (42, 0)
+
+
+@pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("left", [0, 20])
+def test_a_file_that_was_cut_off_is_not_believed(source: Path, kind: str, left: int) -> None:
+    fresh(source).doubled(21)
+    (file,) = source.parent.rglob(kind)
+    file.write_bytes(file.read_bytes()[:left])
+    second = fresh(source)
+    assert (second.doubled(21), hits(second)) == (42, 0)
+    third = fresh(source)
+    assert (third.doubled(21), hits(third)) == (42, 1)  # made whole again

@@ -194,7 +194,7 @@ class Checkpoint:
             return ()
         arrays, said = found
         try:
-            loop.load(arrays, said["loop"])
+            loop.load(arrays)
             self._records = [ProgressRecord(*record) for record in said["records"]]
             self.earlier[_LOOP] = float(said["seconds"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -204,13 +204,11 @@ class Checkpoint:
     def note(self, loop: LoopState, record: ProgressRecord, *, last: bool) -> None:
         """Remember where ``loop`` is; written every minute, at the end, and when training is broken off."""
         self._records.append(record)
-        arrays, about = loop.arrays()
         said = {
-            "loop": about,
             "records": [astuple(entry) for entry in self._records],
             "seconds": self.earlier.get(_LOOP, 0.0) + perf_counter() - self._began,
         }
-        self._pending = arrays, said
+        self._pending = loop.arrays(), said
         if last or monotonic() - self._written >= self._every:
             self._write_loop()
 

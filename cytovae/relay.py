@@ -22,12 +22,12 @@ class Relay:
         """Put ``loop`` where that of the first process was kept; the records up to there. To be called by all."""
         if self._ranks.first:
             past = self._keeper.restore(loop) if self._keeper is not None else ()
-            arrays, about = loop.arrays() if past and self._ranks.world > 1 else ({}, {})
-            self._ranks.send_state(arrays, {"loop": about, "records": [astuple(record) for record in past]})
+            arrays = loop.arrays() if past and self._ranks.world > 1 else {}
+            self._ranks.send_state(arrays, {"records": [astuple(record) for record in past]})
             return past
         arrays, said = self._ranks.receive_state()
         if said["records"]:
-            loop.load(arrays, said["loop"])
+            loop.load(arrays)
         return tuple(ProgressRecord(*record) for record in said["records"])
 
     def note(self, loop: LoopState, record: ProgressRecord, *, last: bool) -> None:

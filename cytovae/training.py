@@ -14,6 +14,7 @@ from cytovae import losses
 from cytovae.distributed import ALONE, Ranks
 from cytovae.errors import NumericalError
 from cytovae.model import MoeSimVae
+from cytovae.optimizer import Adam, one_cycle
 from cytovae.settings import Settings
 from cytovae.similarity import Similarity
 
@@ -36,43 +37,30 @@ class ProgressRecord:
 
 @dataclass(frozen=True, eq=False)
 class LoopState:
-    """What decides how training goes on after a step; the batches follow from the seed and the number of the step."""
+    """What decides how training goes on after a step; batches and learning rate follow from the number of the step."""
 
     network: MoeSimVae
-    optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LRScheduler | None
+    optimizer: Adam
     generator: torch.Generator
     votes: Tensor  # (k, c), changed in place
 
-    def arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, object]]:
-        """Copies of all tensors, by name, and the rest as plain values for JSON."""
-        optimizer = self.optimizer.state_dict()
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Copies of all tensors, by name."""
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        for index, values in optimizer["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state().items()}
         tensors |= {"generator": self.generator.get_state(), "votes": self.votes}
-        scheduler = None if self.scheduler is None else self.scheduler.state_dict()
-        copies = {name: np.array(tensor.detach().cpu().numpy(), order="C") for name, tensor in tensors.items()}
-        return copies, {"groups": optimizer["param_groups"], "scheduler": scheduler}
+        return {name: np.array(tensor.detach().cpu().numpy(), order="C") for name, tensor in tensors.items()}
 
-    def load(self, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Become what :meth:`arrays` told of. Tensors are copied: how memory is aligned may change the last bit."""
-        tensors = {name: torch.tensor(array) for name, array in arrays.items()}
-        weights: dict[str, Tensor] = {}
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
+        of: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}}
+        for name, array in arrays.items():
             kind, _, rest = name.partition(".")
-            if kind == "network":
-                weights[rest] = tensor
-            elif kind == "optimizer":
-                index, _, value = rest.partition(".")
-                state.setdefault(int(index), {})[value] = tensor
-        self.network.load_state_dict(weights)
-        self.optimizer.load_state_dict({"state": state, "param_groups": about["groups"]})
-        self.generator.set_state(tensors["generator"])
-        self.votes.copy_(tensors["votes"])
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(about["scheduler"])
+            of.setdefault(kind, {})[rest] = torch.tensor(array)
+        self.network.load_state_dict(of["network"])
+        self.optimizer.load(of["optimizer"])
+        self.generator.set_state(of["generator"][""])
+        self.votes.copy_(of["votes"][""])
 
 
 class Keeper(Protocol):
@@ -130,25 +118,15 @@ def train(
     share = ranks.share(batch)
     parallel = ranks.parallel(network, batch, some_unused=not settings.posterior_noise)  # the variance is not, then
     rows_of = _batches(n, batch, weight, settings.steps, seed)
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
-    scheduler = (
-        torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            settings.learning_rate,
-            total_steps=settings.steps,
-            pct_start=0.1,
-            cycle_momentum=False,
-        )
-        if settings.schedule == "one-cycle" and settings.steps >= SHORTEST_CYCLE
-        else None
-    )
+    optimizer = Adam(network.parameters())
+    cycle = settings.schedule == "one-cycle" and settings.steps >= SHORTEST_CYCLE
     generator = torch.Generator(device).manual_seed(seed)
     weights = (settings.reconstruction_weight, settings.kl_weight, settings.similarity_weight, settings.depict_weight)
     populations = similarity.populations
     n_populations = 0 if populations is None else int(populations.max()) + 1
     votes = x.new_zeros(settings.experts, n_populations)
     network.train()
-    loop = LoopState(network, optimizer, scheduler, generator, votes)
+    loop = LoopState(network, optimizer, generator, votes)
     past = keeper.restore(loop) if keeper is not None else ()
     yield from past
     done = past[-1].step if past else 0
@@ -182,11 +160,9 @@ def train(
         depict = losses.depict_loss(out.probabilities, out.noisy_log_probabilities) if with_depict else zero
         total = losses.total_loss(reconstruction, kl, similar, depict, weights)
 
-        optimizer.zero_grad()
+        optimizer.forget_gradients()
         torch.autograd.backward(total)
-        optimizer.step()
-        if scheduler is not None:
-            scheduler.step()
+        optimizer.step(one_cycle(step, settings.steps, settings.learning_rate) if cycle else settings.learning_rate)
         if step % RECORD_EVERY == 0 or step == settings.steps:
             values = torch.stack([reconstruction, kl, similar, depict, total]).detach().cpu().tolist()
             record = ProgressRecord(step, *values)

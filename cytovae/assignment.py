@@ -55,7 +55,7 @@ class Assigner:
             p /= p.sum(1, keepdim=True)
             novelty = p.new_zeros(len(p))
             if self.novelty is not None:
-                novelty = self.novelty.of(self.network, code, of_experts.argmax(1), scaled)
+                novelty = self.novelty.of(self.network, code, of_experts.max(1).indices, scaled)
             return p.cpu().numpy(), novelty.cpu().numpy()
 
 

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU}
-# Weights of an expert above which they are not gathered for each cell: that would move more than it computes.
+# Weights of an expert, and cells for each, above which weights are not gathered for each cell: that would move more
+# than it computes.
 GATHERED = 2**14
+GATHERED_CELLS = 16
 
 
 class ModelOutput(NamedTuple):
@@ -97,7 +99,7 @@ class Experts(nn.Module):
         if len(self.weight) == 1:  # a single decoder, for the cells of all experts
             h = self.activation(torch.addmm(self.bias, z, self.weight.view(code, width)))  # (b, h)
             return torch.addmm(self.bias_out, h, self.weight_out.view(width, markers))
-        if (code + markers) * width > GATHERED:
+        if (code + markers) * width > GATHERED or len(z) > GATHERED_CELLS * len(self.weight):
             return self._by_expert(z, expert)
         # Gathering rows as an embedding does has a fast backward pass, and the same one every time.
         weight = functional.embedding(expert, self.weight).view(-1, code, width)  # (b, d, h)
@@ -107,7 +109,7 @@ class Experts(nn.Module):
         return out[:, 0]  # (b, m)
 
     def _by_expert(self, z: Tensor, expert: Tensor) -> Tensor:
-        """The same for large experts, as those of images are: one product for the cells of each expert."""
+        """The same for large experts, as those of images are, and for many cells: one product for the cells of each expert."""
         code, width, markers = self.shape
         order = expert.argsort(stable=True)
         counts = expert.bincount(minlength=len(self.weight)).tolist()

@@ -128,8 +128,8 @@ def assign_cli(
         _check_tables(tables, jobs, inputs, force=force)
 
     from cytovae.assignment import Assigner
+    from cytovae.device import resolve_device
     from cytovae.interpolation import Interpolator
-    from cytovae.learning import resolve_device
     from cytovae.modelfile import load_landmark_places, load_model, use_threads
     from cytovae.names import name_clusters
     from cytovae.rows import Extras

@@ -204,7 +204,7 @@ def add_to(paper: typer.Typer) -> None:
 
 def start(device: str, threads: int | None) -> str:
     """Hold torch and numba to ``threads`` and return the device that ``device`` means here."""
-    from cytovae.learning import resolve_device
+    from cytovae.device import resolve_device
     from cytovae.modelfile import use_threads
 
     use_threads(options.n_threads(threads), with_umap=True)

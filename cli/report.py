@@ -74,7 +74,7 @@ def report_cli(
         check_figures(figures, force=force)
 
     from cytovae.assignment import Assigner
-    from cytovae.learning import resolve_device
+    from cytovae.device import resolve_device
     from cytovae.modelfile import load_model, use_threads
     from cytovae.names import name_clusters
     from cytovae.outputs import read_names

@@ -145,8 +145,9 @@ def train_cli(
     n_clusters = _number_of_clusters(clusters)
 
     from cytovae.checkpoint import Checkpoint, training_key
+    from cytovae.device import resolve_device
     from cytovae.distributed import helps, joined, own_device, processes
-    from cytovae.learning import help_learning, learn_with_history, resolve_device
+    from cytovae.learning import help_learning, learn_with_history
     from cytovae.modelfile import (
         RunRecord,
         SavedModel,

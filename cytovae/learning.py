@@ -14,7 +14,7 @@ from cytovae.assignment import CHUNK
 from cytovae.cells import CellTable
 from cytovae.checkpoint import Checkpoint
 from cytovae.distributed import ALONE, Ranks
-from cytovae.errors import DeviceError, Interrupted, NumericalError, UsageError
+from cytovae.errors import Interrupted, NumericalError, UsageError
 from cytovae.generation import MOST_MARKERS, fit_distribution
 from cytovae.landmarks import choose_landmarks
 from cytovae.novelty import fit_novelty
@@ -182,29 +182,6 @@ def help_learning(settings: Settings, *, seed: int, device: str, ranks: Ranks) -
         if number := ranks.signal_to_stop():
             raise Interrupted(number)
     ranks.done()
-
-
-def resolve_device(asked: str) -> str:
-    """``auto`` becomes the GPU if there is one, else the CPU. Raises :class:`DeviceError` for one that is missing."""
-    if asked == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(asked)
-    except RuntimeError as error:
-        raise DeviceError(f"there is no device {asked!r}; use auto, cpu, cuda, cuda:N or mps") from error
-    missing = (
-        (device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()))
-        or (device.type == "mps" and not torch.backends.mps.is_available())
-        or device.type not in ("cpu", "cuda", "mps")
-    )
-    if missing:
-        raise DeviceError(
-            f"device {asked} was asked for, but this machine has "
-            f"{torch.cuda.device_count()} CUDA devices. Use --device auto or cpu, or install torch for your GPU."
-        )
-    return asked
 
 
 @contextmanager

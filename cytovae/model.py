@@ -109,7 +109,7 @@ class Experts(nn.Module):
         return out[:, 0]  # (b, m)
 
     def _by_expert(self, z: Tensor, expert: Tensor) -> Tensor:
-        """The same for large experts, as those of images are, and for many cells: one product for the cells of each expert."""
+        """The same for large experts, as images need, and for many cells: one product for the cells of each expert."""
         code, width, markers = self.shape
         order = expert.argsort(stable=True)
         counts = expert.bincount(minlength=len(self.weight)).tolist()

@@ -220,6 +220,23 @@ def test_starting_up_loads_nothing_heavy() -> None:
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
 
 
+def test_assigning_loads_nothing_that_only_training_needs(tmp_path: Path) -> None:
+    training = ("umap", "sklearn", "pynndescent", "numba", "scipy", "matplotlib", "torch._dynamo")
+    model, file = ROOT / "tests" / "golden" / "schema1" / "model", ROOT / "sample_data" / "donor1_baseline.fcs"
+    program = f"""
+import sys
+from cytovae.cli.main import run
+sys.argv = ["cytovae", "assign", {str(model)!r}, {str(file)!r}, "-o", {str(tmp_path / "cells.parquet")!r}, "--quiet"]
+try:
+    run()
+finally:
+    print([m for m in {training} if m in sys.modules])
+"""
+    done = run("-c", program)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    assert (tmp_path / "cells.parquet").stat().st_size > 0
+
+
 def test_the_version_is_printed_bare() -> None:
     done = run("-m", "cytovae", "--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{cytovae.__version__}\n", "")

@@ -21,6 +21,7 @@ TORCH = [
     *("cytovae/model", "cytovae/losses", "cytovae/training", "cytovae/assignment", "cytovae/modelfile"),
     *("cytovae/generation", "cytovae/similarity", "cytovae/resolution", "cytovae/landmarks", "cytovae/learning"),
     *("cytovae/distributed", "cytovae/whole_batch", "cytovae/novelty", "cytovae/benchmark/*", "cytovae/checkpoint"),
+    *("cytovae/optimizer", "cytovae/device"),
 ]
 IMPORTERS = {
     "cytovae.cli": ["cytovae/__main__", "cli/*"],

@@ -1,11 +1,16 @@
 """Machine code that numba has made once is kept for the next process, where a library does not ask for that itself."""
 
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
+
+from cytovae.errors import ENDING_SIGNALS
 
 
 class _Kept(FunctionCache):
@@ -13,14 +18,15 @@ class _Kept(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)
+            with _signals_later():
+                return super().load_overload(sig, target_context)
         except Exception:  # noqa: BLE001 (whatever unpickling makes of a file that was cut off)
             with suppress(OSError):
                 self.flush()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        with suppress(OSError):  # a full disk
+        with suppress(OSError, RuntimeError):  # a full disk; a signal, that numba's callbacks lose with the code
             super().save_overload(sig, data)
 
 
@@ -33,3 +39,25 @@ def keep_compiled(*modules: ModuleType) -> None:
             if isinstance(function, Dispatcher) and function.py_func.__module__ == module.__name__:
                 with suppress(RuntimeError):  # nowhere to keep it
                     function._cache = _Kept(function.py_func)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Within it signals wait. LLVM asks for kept code by a callback: an exception there is lost, so is the code, and
+    calling it ends the process.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other hears of signals
+        yield
+        return
+    came: list[int] = []
+    numbers = [getattr(signal, name) for name in (*ENDING_SIGNALS, "SIGALRM") if hasattr(signal, name)]
+    listening = {number: signal.getsignal(number) for number in numbers if callable(signal.getsignal(number))}
+    for number in listening:
+        signal.signal(number, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in listening.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)

@@ -2,6 +2,7 @@
 
 import errno
 import importlib.util
+import signal
 from pathlib import Path
 from types import ModuleType
 
@@ -68,3 +69,33 @@ def test_a_file_that_was_cut_off_is_not_believed(source: Path, kind: str, left: 
     assert (second.doubled(21), hits(second)) == (42, 0)
     third = fresh(source)
     assert (third.doubled(21), hits(third)) == (42, 1)  # made whole again
+
+
+def test_a_signal_waits_until_kept_code_is_loaded(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLVM would lose an exception, and with it the code that it asked for: a crash."""
+    fresh(source).doubled(21)
+    load, whole = FunctionCache.load_overload, []
+
+    def interrupted(self: FunctionCache, *arguments: object) -> object:
+        signal.raise_signal(signal.SIGINT)
+        whole.append(load(self, *arguments))
+        return whole[-1]
+
+    monkeypatch.setattr(FunctionCache, "load_overload", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fresh(source).doubled(21)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert whole != []
+    assert whole != [None]
+
+
+def test_code_that_a_signal_took_is_not_kept(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(_self: object, _sig: object, _data: object) -> None:
+        raise RuntimeError("no compiled object yet")
+
+    monkeypatch.setattr(FunctionCache, "_save_overload", lost)
+    assert fresh(source).doubled(21) == 42

@@ -147,6 +147,7 @@ def train_cli(
     from cytovae.checkpoint import Checkpoint, training_key
     from cytovae.device import resolve_device
     from cytovae.distributed import helps, joined, own_device, processes
+    from cytovae.generation import MOST_MARKERS
     from cytovae.learning import help_learning, learn_with_history
     from cytovae.modelfile import (
         RunRecord,
@@ -186,6 +187,11 @@ def train_cli(
         columns = [columns_in_study(resolved, file).tolist() for file in opened]
         known = options.read_spec(labels, raw, zero_ungated=zero_ungated) if labels is not None else None
         truth = options.read_spec(gates, raw, zero_ungated=zero_ungated) if gates is not None else None
+        if generative and len(resolved.markers) > MOST_MARKERS:
+            raise UsageError(
+                f"{len(resolved.markers)} markers are too many for --generative, which takes {MOST_MARKERS} at most; "
+                "choose some with --markers"
+            )
         if not quiet:
             console.say(describe_panel(resolved, scale))
             if compensation.source != "none":

@@ -188,6 +188,11 @@ def generate(
     :class:`ModelError` for a model that cannot generate, and :class:`UsageError` for a cluster there is not and where
     a thousand runs for each cell do not give enough cells of such a probability.
     """
+    if model.distribution is None and model.settings.kl_weight > 0:
+        raise ModelError(
+            f"this model has {len(model.markers)} markers, and only cells of {MOST_MARKERS} at most can be generated; "
+            "train it on fewer with --markers"
+        )
     if model.distribution is None:
         raise ModelError(
             "this model was trained without the KL term and cannot generate cells; "

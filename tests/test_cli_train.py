@@ -137,6 +137,16 @@ def test_what_cannot_be_is_refused(kind: type[CytovaeError], options: tuple[str,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_too_many_markers_to_generate_are_refused_before_training(tmp_path: Path) -> None:
+    names = [f"m{index}" for index in range(201)]
+    pd.DataFrame(np.random.default_rng(0).random((60, 201)), columns=names).to_csv(tmp_path / "wide.csv", index=False)
+    said = refused(
+        UsageError, tmp_path / "wide.csv", "-o", tmp_path / "m", "--generative", "--markers", ",".join(names)
+    )
+    assert "201 markers" in said
+    assert "200 at most" in said
+
+
 def test_resume_goes_on_or_begins(tmp_path: Path) -> None:
     """Killed and stopped runs are in tests/soak; here what is said and refused."""
     arguments = (FILES[0], "-o", tmp_path / "m", *QUICK, "--resume")

@@ -13,6 +13,7 @@ from cytovae.generation import MOST_RUNS, distribution_of, draw_cells, events_of
 from cytovae.learning import learn
 from cytovae.settings import Settings, generating
 from cytovae.trained import CellDistribution, TrainedModel
+from cytovae.transform import Scaling
 
 SMALL = Settings(experts=20, batch=128, steps=300, umap_epochs=80, encoder_width=32, clustering_width=32)
 CENTRES = np.array([[1, 1, 5, 5], [5, 1, 1, 5], [1, 5, 1, 1]], np.float32)
@@ -170,6 +171,13 @@ def test_a_probability_that_is_never_reached_is_told_of(model: TrainedModel) -> 
 def test_a_cluster_there_is_not_is_refused(model: TrainedModel, which: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         generate(model, events_of_clusters(model, which, 5, 0), seed=0)
+
+
+def test_a_model_of_too_many_markers_says_so(model: TrainedModel) -> None:
+    scaling = Scaling(np.zeros(201, np.float32), np.ones(201, np.float32))
+    wide = replace(model, distribution=None, markers=tuple(f"m{index}" for index in range(201)), scaling=scaling)
+    with pytest.raises(ModelError, match=r"201 markers.*200 at most"):
+        generate(wide, {1: 5}, seed=0)
 
 
 def test_a_model_without_the_kl_term_cannot_generate(model: TrainedModel) -> None:

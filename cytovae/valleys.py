@@ -25,6 +25,7 @@ MOST_WIDTHS = 1e4
 # Cells of a half set its density is estimated from: more no longer changes it visibly.
 DENSITY_CELLS = 400
 GRID = 33
+STEPS = np.linspace(0, 1, GRID)
 # Only near sets can be without a valley between them.
 NEAREST = 8
 # Cells that two sets must have in common files (harmonic, summed over files) for a valley to be looked for within them.
@@ -127,13 +128,14 @@ class _Sets:
         self.file_count = np.zeros((2, self.k, self.files))
         self.file_mean = np.zeros((2, self.k, self.files, self.markers))
         self.sample = [[own[half::2][:DENSITY_CELLS] for half in (0, 1)] for own in rows]
+        self.sample_files = [[self._in_files(sample) for sample in samples] for samples in self.sample]  # (g,) each
         for index, own in enumerate(rows):
             for half in (0, 1):
-                cells = self.values[own[half::2]]
+                cells, of = self.values[own[half::2]], origin[own[half::2]]
                 self.count[half, index] = len(cells)
                 self.file_count[half, index] = self._in_files(own[half::2])
                 for marker in range(self.markers):
-                    self.file_mean[half, index, :, marker] = self._means(own[half::2], cells[:, marker])
+                    self.file_mean[half, index, :, marker] = _means(of, cells[:, marker], self.file_count[half, index])
                 if len(cells):
                     self.mean[half, index] = cells.mean(0)
                     centred = cells - self.mean[half, index]
@@ -161,6 +163,7 @@ class _Sets:
             self.sample[a][half] = np.concatenate(
                 [self._some(self.sample[a][half], from_a), self._some(self.sample[b][half], from_b)]
             )
+            self.sample_files[a][half] = self._in_files(self.sample[a][half])
 
     def _some(self, rows: NDArray[np.int64], n: int) -> NDArray[np.int64]:
         return rows if len(rows) <= n else rows[self.rng.permutation(len(rows))[:n]]
@@ -201,10 +204,8 @@ class _Sets:
 
     def _valley(self, half: int, a: int, b: int, weights: NDArray[np.float64]) -> float:
         see = [self.sample[index][1 - half] for index in (a, b)]
-        within = (
-            _shared(self.file_count[half, a], self.file_count[half, b]),
-            _shared(*(self._in_files(rows) for rows in see)),
-        )
+        of_files = [self.sample_files[index][1 - half] for index in (a, b)]  # (g,) each
+        within = _shared(self.file_count[half, a], self.file_count[half, b]), _shared(*of_files)
         comparable = self.files == 1 or min(within[0].sum(), within[1].sum()) >= FEWEST_SHARED
         if comparable:
             apart = within[0] @ (self.file_mean[half, b] - self.file_mean[half, a]) / within[0].sum()  # (m,)
@@ -215,16 +216,18 @@ class _Sets:
         # Half way between Fisher's discriminant and each marker by itself. Fisher's line adds up shifts too small to
         # gate on over all markers, and sees valleys that no gate would follow.
         pooled = self._pooled(half, a, np.array([b]))[0]
-        pooled = (pooled + np.diag(np.diag(pooled))) / 2
+        spread = pooled.diagonal().copy()
+        pooled /= 2
+        np.fill_diagonal(pooled, spread)
         line = np.linalg.solve(pooled, apart)  # (m,)
         seen = [self.values[rows] @ line for rows in see]
         share = [np.full(len(x), 1 / len(x)) for x in seen]
         if comparable:
-            seen, share = self._aligned(see, seen, within[1])
+            seen, share = self._aligned(see, seen, of_files, within[1])
         low, high = (_median(x) for x in seen)
         if high <= low:
             return 1.0
-        grid = np.linspace(low, high, GRID)
+        grid = low + STEPS * (high - low)
         density = np.zeros(GRID)
         for weight, x, each in zip(weights, seen, share, strict=True):
             width = BANDWIDTH * x.std() + 1e-12
@@ -239,29 +242,37 @@ class _Sets:
         """How many of the cells are of each file, (g,)."""
         return np.bincount(self.origin[rows], minlength=self.files).astype(np.float64)
 
-    def _means(self, rows: NDArray[np.int64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean in each file, (g,), of values ``x`` of cells, (len(rows),) both; 0 where a file has no cell."""
-        sums: NDArray[Any] = np.bincount(self.origin[rows], x, self.files)
-        result: NDArray[np.float64] = sums / np.maximum(self._in_files(rows), 1)
-        return result
-
     def _aligned(
-        self, rows: list[NDArray[np.int64]], seen: list[NDArray[np.float64]], shared: NDArray[np.float64]
+        self,
+        rows: list[NDArray[np.int64]],
+        seen: list[NDArray[np.float64]],
+        counts: list[NDArray[np.float64]],
+        shared: NDArray[np.float64],
     ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
         """Cells of common files along the line, the middle between the two sets in each file laid upon that of all
-        files; and the share of each cell, such that both sets have the same mixture of files.
+        files; and the share of each cell, such that both sets have the same mixture of files. ``counts`` (g,) are the
+        cells of each set in each file.
         """
-        middle = sum(self._means(part, x) for part, x in zip(rows, seen, strict=True)) / 2  # (g,)
+        origins = [self.origin[part] for part in rows]
+        middle = sum(_means(*each) for each in zip(origins, seen, counts, strict=True)) / 2  # (g,)
         common = shared @ middle / shared.sum()
         middle = (shared * middle + FILE_SHRINKAGE * common) / (shared + FILE_SHRINKAGE)
         aligned, share = [], []
-        for part, x in zip(rows, seen, strict=True):
-            of = self.origin[part]
-            each = (shared / np.maximum(self._in_files(part), 1))[of]  # 0 in files that only one set has cells of
+        for of, x, count in zip(origins, seen, counts, strict=True):
+            each = (shared / np.maximum(count, 1))[of]  # 0 in files that only one set has cells of
             kept = each > 0
             aligned.append((x - middle[of])[kept])
             share.append(each[kept] / each.sum())
         return aligned, share
+
+
+def _means(origin: NDArray[np.int64], x: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean in each file, (g,), of values ``x`` of cells (n,) from files ``origin`` (n,), ``count`` (g,) in each;
+    0 where a file has no cell.
+    """
+    sums: NDArray[Any] = np.bincount(origin, x, len(count))
+    result: NDArray[np.float64] = sums / np.maximum(count, 1)
+    return result
 
 
 def _median(x: NDArray[np.float64]) -> float:

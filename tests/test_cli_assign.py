@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,78 +14,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
+from helpers.command import Command
+from helpers.sample_model import FILES, merge_tree, write_model
+from typer.testing import CliRunner
 
 from cytovae.assignment import assign
-from cytovae.cells import CellTable, GateLabels
+from cytovae.cells import GateLabels
 from cytovae.cli.main import app
-from cytovae.errors import CytovaeError, DeviceError, InputError, ModelError, OutputError, UsageError
+from cytovae.errors import DeviceError, InputError, ModelError, OutputError, UsageError
 from cytovae.fcs import Channel, open_fcs, write_fcs
-from cytovae.learning import Learning
 from cytovae.metrics import score
-from cytovae.modelfile import RunRecord, SavedModel, load_model, save_model
-from cytovae.panel import resolve_panel
-from cytovae.settings import Settings
-from cytovae.trained import TrainedModel
-from cytovae.training import build_network
-from cytovae.transform import Transform, arcsinh, fit_scaling
-from cytovae.tree import MergeTree
+from cytovae.modelfile import load_model
 
-SAMPLE = Path(__file__).parents[1] / "sample_data"
-BASELINE, STIM = SAMPLE / "donor1_baseline.fcs", SAMPLE / "donor1_stim.fcs"
-N_EXPERTS = 6
-
-
-def merge_tree(kept: list[int], absorbed: list[int], n_same: int, cells: list[int]) -> MergeTree:
-    """A tree of these merges; what else it says of them is made up."""
-    parts: dict[str, Any] = {
-        "kept": np.array(kept, np.int32),
-        "absorbed": np.array(absorbed, np.int32),
-        "n_same": n_same,
-        "cells": np.array(cells, np.int64),
-    }
-    others = {field.name for field in fields(MergeTree)} - set(parts)
-    parts |= {name: np.linspace(1, 0, len(kept), dtype=np.float32) for name in others}
-    return MergeTree(**parts)
+BASELINE, STIM = FILES
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of the sample's markers that was never trained: assigning is the same work."""
-    file = open_fcs(BASELINE)
-    panel = resolve_panel(file)
-    columns = [channel.index for channel in file.channels if channel.name in {m.channel for m in panel.markers}]
-    values = arcsinh(file.read(columns), 5.0)
-    settings = Settings(experts=N_EXPERTS, encoder_width=16, clustering_width=16)
     tree = merge_tree([0, 1, 0, 2, 0], [3, 4, 1, 5, 2], 2, [60, 50, 40, 30, 20, 10])
-    network = build_network(len(panel), settings, 3).eval()
-    trained = TrainedModel(network, settings, panel.names, fit_scaling(values), tree, 4)
-    saved = SavedModel(trained, panel, Transform("arcsinh", panel.cofactors))
-    n_cells = 5
-    cells = CellTable(
-        values[:n_cells], panel.names, ("a",), np.zeros(n_cells, np.int32), np.arange(n_cells, dtype=np.int64)
-    )
-    learning = Learning(trained, np.arange(n_cells), np.zeros((n_cells, 2), np.float32), (), {})
-    path = tmp_path_factory.mktemp("models") / "model"
-    save_model(path, saved, learning, cells, RunRecord(("test",), 0, "cpu", (), {}))
-    return path
+    return write_model(tmp_path_factory.mktemp("models") / "model", tree, 4)
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["assign", *map(str, arguments), "--device", "cpu", "--threads", "2"])
-
-
-def done(*arguments: object) -> Result:
-    result = run(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result
-
-
-def refused(kind: type[CytovaeError], *arguments: object) -> str:
-    """The message of the error that the door would turn into its exit code."""
-    result = run(*arguments)
-    assert isinstance(result.exception, kind), (result.output, result.exception)
-    return str(result.exception)
+COMMAND = Command(("assign",), ("--device", "cpu", "--threads", "2"))
+run = COMMAND.run
+done = COMMAND.done
+refused = COMMAND.refused
 
 
 def test_every_event_has_a_row_in_order(model: Path, tmp_path: Path) -> None:

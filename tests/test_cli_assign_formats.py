@@ -1,7 +1,7 @@
 """`cytovae assign` into the formats of other programs, with tables beside and names for clusters."""
 
 import shutil
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,64 +10,29 @@ import pandas as pd
 import pytest
 import torch
 from flowio import FlowData
-from typer.testing import CliRunner, Result
+from helpers.command import Command
+from helpers.sample_model import FILES, merge_tree, write_model
+from typer.testing import CliRunner
 
 from cytovae.assignment import Assigner
-from cytovae.cells import Assignment, CellTable
+from cytovae.cells import Assignment
 from cytovae.cli.main import app
-from cytovae.errors import CytovaeError, InputError, OutputError, UsageError
+from cytovae.errors import InputError, OutputError, UsageError
 from cytovae.fcs import open_fcs
-from cytovae.learning import Learning
-from cytovae.modelfile import RunRecord, SavedModel, load_model, save_model
+from cytovae.modelfile import load_model
 from cytovae.panel import resolve_panel
-from cytovae.settings import Settings
-from cytovae.trained import TrainedModel
-from cytovae.training import build_network
-from cytovae.transform import Transform, arcsinh, fit_scaling
-from cytovae.tree import MergeTree
-
-SAMPLE = Path(__file__).parents[1] / "sample_data"
-FILES = SAMPLE / "donor1_baseline.fcs", SAMPLE / "donor1_stim.fcs"
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of the sample's markers that was never trained, four experts, each a cluster of 40, 30, 20 and 10."""
-    file = open_fcs(FILES[0])
-    panel = resolve_panel(file)
-    columns = [channel.index for channel in file.channels if channel.name in {m.channel for m in panel.markers}]
-    values = arcsinh(file.read(columns), 5.0)
-    settings = Settings(experts=4, encoder_width=16, clustering_width=16)
-    parts: dict[str, Any] = {
-        "kept": np.zeros(3, np.int32), "absorbed": np.array([3, 2, 1], np.int32), "n_same": 0,
-        "cells": np.array([40, 30, 20, 10], np.int64),
-    }  # fmt: skip
-    others = {field.name for field in fields(MergeTree)} - set(parts)
-    tree = MergeTree(**parts, **{name: np.linspace(1, 0, 3, dtype=np.float32) for name in others})
-    network = build_network(len(panel), settings, 3).eval()
-    trained = TrainedModel(network, settings, panel.names, fit_scaling(values), tree, 4)
-    saved = SavedModel(trained, panel, Transform("arcsinh", panel.cofactors))
-    cells = CellTable(values[:5], panel.names, ("a",), np.zeros(5, np.int32), np.arange(5, dtype=np.int64))
-    learning = Learning(trained, np.arange(5), np.arange(10, dtype=np.float32).reshape(5, 2), (), {})
-    path = tmp_path_factory.mktemp("models") / "model"
-    save_model(path, saved, learning, cells, RunRecord(("test",), 0, "cpu", (), {}))
-    return path
+    """Four experts, each a cluster, of 40, 30, 20 and 10 cells."""
+    tree = merge_tree([0, 0, 0], [3, 2, 1], 0, [40, 30, 20, 10])
+    return write_model(tmp_path_factory.mktemp("models") / "model", tree, 4)
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["assign", *map(str, arguments), "--device", "cpu", "--threads", "1"])
-
-
-def done(*arguments: object) -> Result:
-    result = run(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result
-
-
-def refused(kind: type[CytovaeError], *arguments: object) -> str:
-    result = run(*arguments)
-    assert isinstance(result.exception, kind), (result.output, result.exception)
-    return str(result.exception)
+COMMAND = Command(("assign",), ("--device", "cpu", "--threads", "1"))
+done = COMMAND.done
+refused = COMMAND.refused
 
 
 def test_every_format_says_the_same_of_every_event(model: Path, tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 from flowio import FlowData
 from flowutils.transforms import logicle
-from typer.testing import CliRunner, Result
+from helpers.command import Command
 
-from cytovae.cli.main import app
 from cytovae.errors import InputError, UsageError
 from cytovae.fcs import Channel, write_fcs
 from cytovae.modelfile import load_model
@@ -19,13 +18,9 @@ SPILL = np.array([[1, 0.2, 0], [0.1, 1, 0.05], [0, 0.1, 1]])
 NAMES = ("FITC-A", "PE-A", "APC-A")
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, list(map(str, arguments)))
-
-
-def done(*arguments: object) -> None:
-    result = run(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
+COMMAND = Command()
+run = COMMAND.run
+done = COMMAND.done
 
 
 @pytest.fixture(scope="module")

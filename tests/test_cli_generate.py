@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
+from helpers.command import Command
 
-from cytovae.cli.main import app
-from cytovae.errors import CytovaeError, ModelError, OutputError, UsageError
+from cytovae.errors import ModelError, OutputError, UsageError
 from cytovae.event_files import open_events
 from cytovae.fcs import Channel, open_fcs, write_fcs
 from cytovae.generation import events_of_clusters, generate
@@ -19,20 +18,9 @@ SAMPLE = sorted((Path(__file__).parents[1] / "sample_data").glob("*.fcs"))
 QUICK = ("--steps", 400, "--landmarks", 1500, "--experts", 30, "--device", "cpu", "--threads", 1, "--quiet")
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def done(*arguments: object) -> Result:
-    result = run(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result
-
-
-def refused(kind: type[CytovaeError], *arguments: object) -> str:
-    result = run(*arguments)
-    assert isinstance(result.exception, kind), (result.output, result.exception)
-    return str(result.exception)
+COMMAND = Command()
+done = COMMAND.done
+refused = COMMAND.refused
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
+from helpers.command import Command
+from typer.testing import Result
 
-from cytovae.cli.main import app
 from cytovae.errors import CytovaeError, DeviceError, GateError, OutputError, PanelError, UsageError
 from cytovae.fcs import open_fcs
 from cytovae.modelfile import load_model
@@ -23,20 +23,9 @@ FILES = sorted(SAMPLE.glob("*.fcs"))
 QUICK = ("--steps", 20, "--landmarks", 400, "--experts", 20, "--device", "cpu", "--threads", 1)
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["train", *map(str, arguments)])
-
-
-def done(*arguments: object) -> Result:
-    result = run(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result
-
-
-def refused(kind: type[CytovaeError], *arguments: object) -> str:
-    result = run(*arguments)
-    assert isinstance(result.exception, kind), (result.output, result.exception)
-    return str(result.exception)
+COMMAND = Command(("train",))
+done = COMMAND.done
+refused = COMMAND.refused
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,9 @@ from pathlib import Path
 import flowio
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from helpers.command import Command
 
-from cytovae.cli.main import app
-from cytovae.errors import CytovaeError, InputError, OutputError, UsageError
+from cytovae.errors import InputError, OutputError, UsageError
 from cytovae.workflow.samples import read_samples
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
@@ -26,16 +25,9 @@ needs_snakemake = pytest.mark.skipif(
 )
 
 
-def done(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [*map(str, arguments)])
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result.output
-
-
-def refused(kind: type[CytovaeError], *arguments: object) -> str:
-    result = CliRunner().invoke(app, [*map(str, arguments)])
-    assert isinstance(result.exception, kind), (result.output, result.exception)
-    return str(result.exception)
+COMMAND = Command()
+done = COMMAND.done
+refused = COMMAND.refused
 
 
 def snakemake(folder: Path, *options: str) -> "subprocess.Popen[str]":
@@ -133,7 +125,7 @@ def test_a_study_that_was_killed_goes_on_and_is_what_one_process_finds(tmp_path:
     said = done(
         "workflow", "study", "--samples", tmp_path / "samples.csv", "-o", folder, "--max-events-per-file", 500,
         "--seed", 3, "--device", "cpu", "--train-options", QUICK,
-    )  # fmt: skip
+    ).output  # fmt: skip
     assert "3 files" in said
 
     # Killed, with all it has started, when the first file is assigned.
@@ -205,7 +197,7 @@ def test_the_jobs_of_a_benchmark_are_done_one_by_one(tmp_path: Path, monkeypatch
     (tmp_path / "a.gates.csv").write_text("population\n" + "".join(f"{'AB'[n]}\n" for n in population))
     monkeypatch.chdir(tmp_path)  # paths are those of the folder in which the workflow is written
     arguments = ("run", "a.fcs", "--methods", "kmeans", "--clusters", "2,3", "--threads", "1")
-    assert "2 jobs" in done("workflow", "benchmark", "-o", "bench", *arguments)
+    assert "2 jobs" in done("workflow", "benchmark", "-o", "bench", *arguments).output
     succeeded(snakemake(tmp_path / "bench"))
     assert len(list(tmp_path.glob("bench/results/rows/*.json"))) == 2
     assert "k-means" in (tmp_path / "bench" / "results" / "table.md").read_text()

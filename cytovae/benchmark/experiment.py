@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,7 @@ def write_results(
     write_whole(written[1], f"{table.rstrip()}\n\n{about}")
     for name, figure in figures.items():
         written.append(folder / name)
-        _replace(written[-1], lambda path, figure=figure: figure.savefig(path, dpi=100, metadata={"Software": ""}))  # type: ignore[misc]
+        _replace(written[-1], partial(_draw, figure))
     written.append(folder / "run.json")
     write_whole(written[-1], json.dumps(record, indent=1) + "\n")
     return tuple(written)
@@ -233,6 +234,11 @@ def _kept(path: Path, piece: Piece) -> Finished:
         raise InputError(
             path, "piece", str(error), "what a finished piece holds", "Remove it and run again."
         ) from error
+
+
+def _draw(figure: "Figure", path: Path) -> None:
+    """Without the name of the program that drew it, so that the same figure is the same bytes."""
+    figure.savefig(path, dpi=100, bbox_inches="tight", metadata={"Software": ""})
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -207,5 +207,6 @@ def _curve(
         markersize=4,
         capsize=2,
         color=color,
+        linestyle="--" if method == DIAGONAL else "-",  # it lies on that of full covariances
         label=method,
     )

@@ -66,15 +66,15 @@ def valley_hierarchy(
     joined = np.eye(k)
     far = _far(distance, alive)
     for row, level in enumerate(LEVELS):
+        candidates = np.where((valley < level) | far, np.inf, distance)  # NaN is not below: still a candidate
         while alive.sum() > 1:
-            candidates = np.where((valley < level) | far, np.inf, distance)  # NaN is not below: still a candidate
-            flat = int(candidates.argmin())
-            a, b = flat // k, flat % k
+            a, b = divmod(int(candidates.argmin()), k)
             if not np.isfinite(candidates[a, b]):
                 break
             if np.isnan(valley[a, b]):
                 valley[a, b] = valley[b, a] = sets.valley(a, b)
                 if valley[a, b] < level:
+                    candidates[a, b] = candidates[b, a] = np.inf
                     continue
             in_a, in_b = group == a, group == b
             joined[np.ix_(in_a, in_b)] = joined[np.ix_(in_b, in_a)] = level
@@ -88,6 +88,7 @@ def valley_hierarchy(
             if len(others):
                 distance[a, others] = distance[others, a] = sets.distance(a, others)
             far = _far(distance, alive)
+            candidates = np.where((valley < level) | far, np.inf, distance)
         groups[row] = group
     return ValleyHierarchy(groups, joined)
 
@@ -180,6 +181,15 @@ class _Sets:
         result: NDArray[np.float64] = (1 - pull)[:, None, None] * pooled + sphere
         return result
 
+    def _pooled_pair(self, half: int, a: int, b: int) -> NDArray[np.float64]:
+        """The same for one pair, (m, m)."""
+        pooled: NDArray[np.float64] = (self.covariance[half, b] + self.covariance[half, a]) / 2
+        width = pooled.diagonal().sum() / self.markers
+        pull = min(max(SHRINKAGE, self.markers / max(min(self.count[half, a], self.count[half, b]), 1) / 2), 1)
+        pooled *= 1 - pull
+        pooled.flat[:: self.markers + 1] += pull * width + 1e-9
+        return pooled
+
     def distance(self, a: int, others: NDArray[np.int64]) -> NDArray[np.float64]:
         """Mahalanobis distances (len(others),) of the means of set ``a`` and of ``others``."""
         weight = self.count / np.maximum(self.count.sum(0), 1)  # (2, k)
@@ -215,7 +225,7 @@ class _Sets:
                 return 1.0
         # Half way between Fisher's discriminant and each marker by itself. Fisher's line adds up shifts too small to
         # gate on over all markers, and sees valleys that no gate would follow.
-        pooled = self._pooled(half, a, np.array([b]))[0]
+        pooled = self._pooled_pair(half, a, b)
         spread = pooled.diagonal().copy()
         pooled /= 2
         np.fill_diagonal(pooled, spread)
@@ -230,9 +240,8 @@ class _Sets:
         grid = low + STEPS * (high - low)
         density = np.zeros(GRID)
         for weight, x, each in zip(weights, seen, share, strict=True):
-            width = BANDWIDTH * x.std() + 1e-12
-            place = np.clip((x - low) / width, -MOST_WIDTHS, MOST_WIDTHS).astype(np.float32)  # what is farther is far
-            kernel = np.clip((grid - low) / width, -MOST_WIDTHS, MOST_WIDTHS).astype(np.float32)[:, None] - place
+            width = BANDWIDTH * _deviation(x) + 1e-12
+            kernel = _place(grid, low, width)[:, None] - _place(x, low, width)
             np.exp(np.multiply(np.square(kernel, out=kernel), -0.5, out=kernel), out=kernel)  # (grid, cells)
             density += weight / width * (kernel @ each)
         peak = np.minimum(np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1])
@@ -279,6 +288,17 @@ def _median(x: NDArray[np.float64]) -> float:
     """The median of ``x`` (n,): NumPy's, which takes several times as long for so few."""
     ordered = np.sort(x)
     return float(ordered[(len(x) - 1) // 2] + ordered[len(x) // 2]) / 2
+
+
+def _deviation(x: NDArray[np.float64]) -> float:
+    """The standard deviation of ``x`` (n,): NumPy's, faster for few in the same way."""
+    apart = x - np.add.reduce(x) / len(x)
+    return float(np.sqrt(np.add.reduce(apart * apart) / len(x)))
+
+
+def _place(x: NDArray[np.float64], low: float, width: float) -> NDArray[np.float32]:
+    """How many kernel widths ``x`` (n,) lies from ``low``; what is far is only far."""
+    return np.minimum(np.maximum((x - low) / width, -MOST_WIDTHS), MOST_WIDTHS).astype(np.float32)
 
 
 def _shared(in_a: NDArray[np.float64], in_b: NDArray[np.float64]) -> NDArray[np.float64]:

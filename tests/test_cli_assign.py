@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pandas as pd
 import pytest
 from helpers.command import Command
 from helpers.sample_model import FILES, merge_tree, write_model
+from helpers.signals import heed_all
 from typer.testing import CliRunner
 
 from cytovae.assignment import assign
@@ -233,9 +233,7 @@ def test_a_signal_leaves_nothing_half_written(model: Path, tmp_path: Path, sent:
     file = open_fcs(BASELINE)
     write_fcs(tmp_path / "long.fcs", np.tile(file.read(), (400, 1)), file.channels)
     (tmp_path / "out").mkdir()
-    # A shell's background jobs ignore SIGINT, and so would what they start.
-    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    started = process(model, tmp_path / "long.fcs", "-o", tmp_path / "out" / "x.csv", preexec_fn=heeding)
+    started = process(model, tmp_path / "long.fcs", "-o", tmp_path / "out" / "x.csv", preexec_fn=heed_all)
     until = time.monotonic() + 60
     while not list((tmp_path / "out").iterdir()) and started.poll() is None and time.monotonic() < until:
         time.sleep(0.01)

@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from helpers.command import Command
+from helpers.signals import heed_all
 from typer.testing import Result
 
 from cytovae.errors import CytovaeError, DeviceError, GateError, OutputError, PanelError, UsageError
@@ -154,9 +154,7 @@ def test_resume_goes_on_or_begins(tmp_path: Path) -> None:
 def test_a_signal_keeps_the_state_and_nothing_else(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     arguments = (*FILES, "-o", tmp_path / "m", "--steps", 100_000, "--landmarks", 400, "--device", "cpu")
     command = [sys.executable, "-m", "cytovae", "train", *map(str, arguments)]
-    # A shell's background jobs ignore SIGINT, and so would what they start.
-    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heeding)
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_all)
     assert started.stderr is not None
     for line in started.stderr:
         if ("training" if sent == signal.SIGTERM else "umap") in line:

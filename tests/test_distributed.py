@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.signals import heed_all
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -80,6 +81,7 @@ def start(store: torch.distributed.TCPStore, *command: object) -> list[subproces
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed_all,
         )
         for rank in (0, 1)
     ]

@@ -51,10 +51,11 @@ def _signals_later() -> Iterator[None]:
         return
     came: list[int] = []
     numbers = [getattr(signal, name) for name in (*ENDING_SIGNALS, "SIGALRM") if hasattr(signal, name)]
-    listening = {number: signal.getsignal(number) for number in numbers if callable(signal.getsignal(number))}
-    for number in listening:
-        signal.signal(number, lambda number, _frame: came.append(number))
+    before = {number: signal.getsignal(number) for number in numbers}
+    listening = {number: handler for number, handler in before.items() if callable(handler)}
     try:
+        for number in listening:
+            signal.signal(number, lambda number, _frame: came.append(number))
         yield
     finally:
         for number, handler in listening.items():

@@ -66,7 +66,7 @@ def valley_hierarchy(
     joined = np.eye(k)
     far = _far(distance, alive)
     for row, level in enumerate(LEVELS):
-        candidates = np.where((valley < level) | far, np.inf, distance)  # NaN is not below: still a candidate
+        candidates = _candidates(distance, valley, level, far)
         while alive.sum() > 1:
             a, b = divmod(int(candidates.argmin()), k)
             if not np.isfinite(candidates[a, b]):
@@ -88,7 +88,7 @@ def valley_hierarchy(
             if len(others):
                 distance[a, others] = distance[others, a] = sets.distance(a, others)
             far = _far(distance, alive)
-            candidates = np.where((valley < level) | far, np.inf, distance)
+            candidates = _candidates(distance, valley, level, far)
         groups[row] = group
     return ValleyHierarchy(groups, joined)
 
@@ -101,6 +101,15 @@ def _far(distance: NDArray[np.float64], alive: NDArray[np.bool_]) -> NDArray[np.
     limit = np.partition(distance, nearest - 1, axis=1)[:, nearest - 1]
     far: NDArray[np.bool_] = (distance > limit[:, None]) & (distance > limit[None])
     return far
+
+
+def _candidates(
+    distance: NDArray[np.float64], valley: NDArray[np.float64], level: float, far: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Distances (k, k) of the pairs that may be merged at ``level``, infinite for others. A valley that was not looked
+    at is NaN, which is not below: still a candidate.
+    """
+    return np.where((valley < level) | far, np.inf, distance)
 
 
 class _Sets:
@@ -169,25 +178,17 @@ class _Sets:
     def _some(self, rows: NDArray[np.int64], n: int) -> NDArray[np.int64]:
         return rows if len(rows) <= n else rows[self.rng.permutation(len(rows))[:n]]
 
-    def _pooled(self, half: int, a: int, others: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Mean of two covariances pulled towards a sphere, (len(others), m, m). Both sets weigh the same, whatever
-        their size, so that a rare population is not measured by its large neighbour's spread.
+    def _pooled(self, half: int, a: int, others: int | NDArray[np.int64]) -> NDArray[np.float64]:
+        """Mean of two covariances pulled towards a sphere, (m, m) or (len(others), m, m). Both sets weigh the same,
+        whatever their size, so that a rare population is not measured by its large neighbour's spread.
         """
-        pooled = (self.covariance[half, others] + self.covariance[half, a]) / 2
-        width = np.trace(pooled, axis1=1, axis2=2) / self.markers
+        pooled: NDArray[np.float64] = (self.covariance[half, others] + self.covariance[half, a]) / 2
+        diagonal = np.einsum("...ii->...i", pooled)  # (m,) or (len(others), m), a view
+        width = diagonal.sum(-1) / self.markers
         fewest = np.minimum(self.count[half, others], self.count[half, a])
-        pull = np.clip(np.maximum(SHRINKAGE, self.markers / np.maximum(fewest, 1) / 2), 0, 1)
-        sphere = np.eye(self.markers) * (pull * width + 1e-9)[:, None, None]
-        result: NDArray[np.float64] = (1 - pull)[:, None, None] * pooled + sphere
-        return result
-
-    def _pooled_pair(self, half: int, a: int, b: int) -> NDArray[np.float64]:
-        """The same for one pair, (m, m)."""
-        pooled: NDArray[np.float64] = (self.covariance[half, b] + self.covariance[half, a]) / 2
-        width = pooled.diagonal().sum() / self.markers
-        pull = min(max(SHRINKAGE, self.markers / max(min(self.count[half, a], self.count[half, b]), 1) / 2), 1)
-        pooled *= 1 - pull
-        pooled.flat[:: self.markers + 1] += pull * width + 1e-9
+        pull = np.minimum(np.maximum(SHRINKAGE, self.markers / np.maximum(fewest, 1) / 2), 1)
+        pooled *= (1 - pull)[..., None, None]
+        diagonal += (pull * width + 1e-9)[..., None]
         return pooled
 
     def distance(self, a: int, others: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -225,7 +226,7 @@ class _Sets:
                 return 1.0
         # Half way between Fisher's discriminant and each marker by itself. Fisher's line adds up shifts too small to
         # gate on over all markers, and sees valleys that no gate would follow.
-        pooled = self._pooled_pair(half, a, b)
+        pooled = self._pooled(half, a, b)
         spread = pooled.diagonal().copy()
         pooled /= 2
         np.fill_diagonal(pooled, spread)

@@ -2,7 +2,7 @@
 
     python docs/scaling/speed.py --data ../shared/data --output docs/results/speed.md
 
-Whole processes, with imports and the reading of files. About 25 minutes on two cores, a third of it PhenoGraph's;
+Whole processes, with imports and the reading of files. Half an hour on two cores, a third of it PhenoGraph's;
 ``--only`` takes some of the parts.
 """
 
@@ -110,8 +110,9 @@ def against(work: Path, data: Path, name: str, methods: Sequence[str]) -> list[s
             seconds_of = f"{median['train']:.1f} + {median['assign']:.1f} = {seconds_of}"
         ratio = f"{median['cytovae'] / median[method]:.2f}"
         rows.append([titles[method], seconds_of, f"{memory[method]:,.0f}", f"{scores[method]:.3f}", ratio])
-    head = ("whole processes, one thread", "seconds", "peak memory, MB", "F_weighted", "cytovae's time over its")
-    text = f"Median of {RUNS} runs, in turn" + (", of PhenoGraph one." if "phenograph" in methods else ".")
+    head = ("whole processes", "seconds", "peak memory, MB", "F_weighted", "cytovae's time over its")
+    once = ", of PhenoGraph one" if "phenograph" in methods else ""
+    text = f"Median of {RUNS} runs, in turn{once}. One thread, but `assign` takes every core it may use."
     return [f"## {name}: {len(cluster):,} cells", "", text, "", *table(head, rows)]
 
 

@@ -104,13 +104,14 @@ def train_cli(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     threads: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
             metavar="N",
-            help="CPU threads. The steps are small: two are hardly faster than one, and slower on a busy machine.",
+            help="CPU threads. Unless said, every processor looks for neighbours, but one does all else: training steps "
+            "are small, two are hardly faster, and slower on a busy machine.",
         ),
-    ] = 1,
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with the same command that was broken off; from the start if none was."),
@@ -163,7 +164,7 @@ def train_cli(
     from cytovae.transform import Transform
 
     place = resolve_device(own_device(resolve_device(device)))
-    use_threads(threads, with_umap=True)
+    use_threads(threads or 1, with_umap=True)
     if helps():  # the first process reads, writes and talks
         with joined(place) as ranks:
             help_learning(settings, seed=seed, device=place, ranks=ranks)
@@ -233,6 +234,7 @@ def train_cli(
                 device=place,
                 labels=cell_labels,
                 n_clusters=n_clusters,
+                workers=options.n_threads(threads),
                 progress=progress,
                 kept=kept,
                 ranks=ranks,

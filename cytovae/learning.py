@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -66,6 +67,7 @@ def learn_with_history(
     device: str = "cpu",
     labels: NDArray[np.int64] | None = None,
     n_clusters: int | None = None,
+    workers: int = 1,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
     kept: Checkpoint | None = None,
     ranks: Ranks = ALONE,
@@ -73,7 +75,7 @@ def learn_with_history(
     """Choose landmarks, find who is similar and what their populations are, and train the network on it.
 
     ``labels`` int64 (n_cells,), −1 = unknown, overrule the coordinates where both cells have one. ``n_clusters``
-    cuts the tree there rather than where the data suggest. ``progress`` is told stage, done and total. What
+    cuts the tree there rather than where the data suggest. ``workers`` threads find neighbours. ``progress`` is told stage, done and total. What
     ``kept`` has of them is not done again. The others of ``ranks`` call :func:`help_learning` meanwhile. Raises
     :class:`UsageError` with too few cells or clusters, :class:`NumericalError` when training diverges,
     :class:`Interrupted` when one of the ranks is asked to stop.
@@ -95,9 +97,8 @@ def learn_with_history(
     progress("neighbours", 0, 1)
     with _timed(seconds, "neighbours"):
         n_neighbors = min(settings.umap_neighbors, len(values))
-        neighbors = Neighbors(
-            *stage("neighbours", lambda: _arrays(nearest_neighbors(values, n_neighbors, settings.metric, device)))
-        )
+        found = partial(nearest_neighbors, values, n_neighbors, settings.metric, device, workers=workers)
+        neighbors = Neighbors(*stage("neighbours", lambda: _arrays(found())))
     progress("umap", 0, 1)
     with _timed(seconds, "umap"):
         (coordinates,) = stage("umap", lambda: (umap_projection(values, neighbors, settings, seed),))

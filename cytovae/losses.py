@@ -5,10 +5,14 @@ minimised by a constant. Here both are the whole binary cross-entropy, averaged 
 π₁ and π₂ do not depend on the batch size or the number of markers.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+SMALLEST_PROBABILITY = 1e-6  # of a right answer: eq. 7 is infinite at 0
 SMALLEST_VARIANCE = 1e-4  # eq. 3 as printed grows without bound when a cluster's variance vanishes
 
 
@@ -18,12 +22,31 @@ def reconstruction_loss(logits: Tensor, x: Tensor) -> Tensor:
 
 
 def similarity_loss(p: Tensor, s: Tensor) -> Tensor:
-    """Eq. 7: binary cross-entropy between adjacency ``s`` (b, b), 0 or 1, and PPᵀ of ``p`` (b, k). A scalar.
+    """Eq. 7: binary cross-entropy between adjacency ``s`` (b, b), symmetric, 0 or 1, and PPᵀ of ``p`` (b, k). A scalar."""
+    loss: Tensor = _SimilarityLoss.apply(p, 1 - s)
+    return loss
 
-    Written as −log of the probability given to the right answer, which needs one logarithm an entry.
+
+class _SimilarityLoss(torch.autograd.Function):
+    """−log of the probability given to the right answer, v = |1 − S − PPᵀ|: PPᵀ where similar, 1 − PPᵀ where not.
+
+    With its gradient, because S and PPᵀ are symmetric: one product of matrices where autograd makes two, and fewer
+    passes over the pairs; of a training step it is the largest part.
     """
-    right = 1 - (s - p @ p.T).abs()  # (b, b): PPᵀ where similar, 1 − PPᵀ where not
-    return -right.clamp_min(1e-6).log().mean()
+
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, different: Tensor) -> Tensor:
+        u = torch.addmm(different, p, p.T, alpha=-1)  # (b, b)
+        v = u.abs().clamp_min_(SMALLEST_PROBABILITY)
+        ctx.save_for_backward(p, u, v)
+        return -v.log().mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        p, u, v = ctx.saved_tensors
+        slope = functional.hardshrink(u, SMALLEST_PROBABILITY).div_(v).div_(v)  # 1 / u; 0 where v is the bound
+        return torch.mm(slope, p).mul_(2 * gradient / u.numel()), None
 
 
 def depict_target(p: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ gets them precomputed and never builds an index of its own. The only module that
 """
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,11 @@ from cytovae.settings import Metric, Settings
 
 if TYPE_CHECKING:
     from cytovae.resolution import PopulationTree
+
+# Distances at once when neighbours are found: as many as fit a processor's cache.
+CHUNK = 2**22
+GPU_CHUNK = 2**25
+MOST_WORKERS = 8  # each takes some 50 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +75,15 @@ class Similarity:
         return s.float()
 
 
-def nearest_neighbors(values: NDArray[np.float32], k: int, metric: Metric, device: str = "cpu") -> Neighbors:
+def nearest_neighbors(
+    values: NDArray[np.float32], k: int, metric: Metric, device: str = "cpu", *, workers: int = 1
+) -> Neighbors:
     """The ``k`` nearest cells of each of ``values`` (n, m), itself included, exactly.
 
-    Euclidean and correlation distances are matrix products of (chunk × n); Canberra (eq. 17) goes marker by marker.
-    Ties are broken by the order of ``topk``, the same on every run on one machine. A cell whose markers are all equal
-    has no correlation: it is taken as 0 with other cells (distance 1) and as 1 with its like (distance 0).
+    Euclidean and correlation distances are matrix products of (chunk × n), ``workers`` chunks at a time; Canberra
+    (eq. 17) goes marker by marker. Ties are broken by the order of ``topk``, the same on every run on one machine.
+    A cell whose markers are all equal has no correlation: it is taken as 0 with other cells (distance 1) and as 1 with
+    its like (distance 0).
     """
     n = len(values)
     if k > n:
@@ -88,9 +97,9 @@ def nearest_neighbors(values: NDArray[np.float32], k: int, metric: Metric, devic
     else:
         x = x - x.mean(0) if metric == "euclidean" else x  # smaller numbers cancel less below
     square = x.square().sum(1)  # (n,)
-    chunk = max(1, 2**25 // n)
-    indices, distances = [], []
-    for start in range(0, n, chunk):
+    chunk = max(1, (CHUNK if x.device.type == "cpu" else GPU_CHUNK) // n)
+
+    def nearest(start: int) -> tuple[Tensor, Tensor]:
         part = x[start : start + chunk]  # (c, m)
         if metric == "canberra":
             d = torch.zeros(len(part), n, device=x.device)
@@ -101,16 +110,19 @@ def nearest_neighbors(values: NDArray[np.float32], k: int, metric: Metric, devic
             d = torch.addmm(square[None], part, x.T, alpha=-2).add_(square[start : start + chunk, None])  # (c, n)
         own = torch.arange(len(part), device=x.device)
         d[own, own + start] = -1.0  # first, whatever rounding says
-        nearest = d.topk(k, largest=False)
-        index, distance = nearest.indices, nearest.values.clamp_min(0)
+        found = d.topk(k, largest=False)
+        index, distance = found.indices, found.values.clamp_min(0)
         if metric == "euclidean":
             # Again, by differences: what products leave of a small distance is mostly rounding.
             distance, order = (part[:, None] - x[index]).norm(dim=2).sort(dim=1, stable=True)
             index = index.gather(1, order)
         elif metric == "correlation":
             distance = distance / 2  # |a − b|² = 2 (1 − r) for unit vectors
-        indices.append(index.cpu())
-        distances.append(distance.cpu())
+        return index.cpu(), distance.cpu()
+
+    with ThreadPoolExecutor(min(workers, MOST_WORKERS) if x.device.type == "cpu" else 1) as pool:
+        parts = list(pool.map(nearest, range(0, n, chunk)))
+    indices, distances = zip(*parts, strict=True)
     return Neighbors(torch.cat(indices).numpy(), torch.cat(distances).numpy())
 
 

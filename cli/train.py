@@ -108,8 +108,8 @@ def train_cli(
         typer.Option(
             min=1,
             metavar="N",
-            help="CPU threads. Unless said, every processor looks for neighbours, but one does all else: training steps "
-            "are small, two are hardly faster, and slower on a busy machine.",
+            help="CPU threads. Unless said, every processor looks for neighbours and two for populations, but one "
+            "trains: the steps are small, two are hardly faster, and slower on a busy machine.",
         ),
     ] = None,
     resume: Annotated[

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cytovae.cells import Assignment
 from cytovae.errors import UsageError
@@ -10,7 +11,8 @@ from cytovae.novelty import NoveltyMeter
 from cytovae.trained import TrainedModel
 
 CHUNK = 8_192  # cells in the network at once: more do not fit a processor's cache
-GPU_CHUNK = 1_048_576
+BLOCK = 32_768  # cells decoded at once: fewer leave each expert too few for one product
+GPU_CHUNK = 1_048_576  # on a GPU both
 
 
 class Assigner:
@@ -35,28 +37,38 @@ class Assigner:
         """
         if values.ndim != 2 or values.shape[1] != len(self.markers):
             raise UsageError(f"values of shape {values.shape} do not fit the model's {len(self.markers)} markers")
-        chunk = CHUNK if self.device.type == "cpu" else GPU_CHUNK
-        parts = [self._part(values[start : start + chunk]) for start in range(0, len(values), chunk)]
+        block = BLOCK if self.device.type == "cpu" else GPU_CHUNK
+        parts = [self._block(values[start : start + block]) for start in range(0, len(values), block)]
         if not parts:
             none = np.zeros(0, np.float32)
             p = np.zeros((0, self.experts_of_cluster.shape[1]), np.float32)
             return Assignment(np.zeros(0, np.int32), p, None if self.novelty is None else none)
-        p = np.concatenate([part[0] for part in parts])
-        novelty = None if self.novelty is None else np.concatenate([part[1] for part in parts])
+        p = _joined([part[0] for part in parts])
+        novelty = None if self.novelty is None else _joined([part[1] for part in parts])
         return Assignment(p.argmax(1).astype(np.int32) + 1, p, novelty)
 
-    def _part(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities (b, n_clusters) and novelty (b,), the latter 0 where it is not known."""
+    def _block(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (n, n_clusters) and novelty (n,), the latter 0 where it is not known."""
+        chunk = CHUNK if self.device.type == "cpu" else GPU_CHUNK
         with torch.inference_mode():
-            scaled = (torch.tensor(values, dtype=torch.float32, device=self.device) - self.low) / self.width  # (b, m)
-            code, _ = self.network.encoder(scaled.clamp(0, 1))  # (b, d); the posterior's mean
-            of_experts = torch.softmax(self.network.clustering(code), 1)  # (b, k)
-            p = of_experts @ self.experts_of_cluster  # (b, n_clusters)
-            p /= p.sum(1, keepdim=True)
+            scaled = (torch.tensor(values, dtype=torch.float32, device=self.device) - self.low) / self.width  # (n, m)
+            parts = [self._part(part) for part in torch.split(scaled.clamp(0, 1), chunk)]
+            p, code, expert = (torch.cat(each) for each in zip(*parts, strict=True))
             novelty = p.new_zeros(len(p))
             if self.novelty is not None:
-                novelty = self.novelty.of(self.network, code, of_experts.max(1).indices, scaled)
+                novelty = self.novelty.of(self.network, code, expert, scaled)
             return p.cpu().numpy(), novelty.cpu().numpy()
+
+    def _part(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Probabilities (b, n_clusters), code (b, d) and most likely expert (b,) of scaled cells ``x`` (b, m)."""
+        code, _ = self.network.encoder(x)  # (b, d); the posterior's mean
+        of_experts = torch.softmax(self.network.clustering(code), 1)  # (b, k)
+        p = of_experts @ self.experts_of_cluster  # (b, n_clusters)
+        return p / p.sum(1, keepdim=True), code, of_experts.max(1).indices
+
+
+def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def assign(model: TrainedModel, values: NDArray[np.float32], device: str = "cpu") -> Assignment:

@@ -75,10 +75,11 @@ def learn_with_history(
     """Choose landmarks, find who is similar and what their populations are, and train the network on it.
 
     ``labels`` int64 (n_cells,), −1 = unknown, overrule the coordinates where both cells have one. ``n_clusters``
-    cuts the tree there rather than where the data suggest. ``workers`` threads find neighbours. ``progress`` is told stage, done and total. What
-    ``kept`` has of them is not done again. The others of ``ranks`` call :func:`help_learning` meanwhile. Raises
-    :class:`UsageError` with too few cells or clusters, :class:`NumericalError` when training diverges,
-    :class:`Interrupted` when one of the ranks is asked to stop.
+    cuts the tree there rather than where the data suggest. ``workers`` threads find neighbours, and if there are two, a
+    second process half of the valleys. ``progress`` is told stage, done and total. What ``kept`` has of them is not
+    done again. The others of ``ranks`` call :func:`help_learning` meanwhile. Raises :class:`UsageError` with too few
+    cells or clusters, :class:`NumericalError` when training diverges, :class:`Interrupted` when one of the ranks is
+    asked to stop.
     """
     if len(cells) < FEWEST_CELLS:
         raise UsageError(f"training needs at least {FEWEST_CELLS} cells, there are {len(cells)}")
@@ -115,6 +116,7 @@ def learn_with_history(
                 valley=settings.valley,
                 populations=settings.populations,
                 seed=seed,
+                workers=workers,
             )
 
     history = []

@@ -22,8 +22,11 @@ def reconstruction_loss(logits: Tensor, x: Tensor) -> Tensor:
 
 
 def similarity_loss(p: Tensor, s: Tensor) -> Tensor:
-    """Eq. 7: binary cross-entropy between adjacency ``s`` (b, b), symmetric, 0 or 1, and PPᵀ of ``p`` (b, k). A scalar."""
-    loss: Tensor = _SimilarityLoss.apply(p, 1 - s)
+    """Eq. 7: binary cross-entropy between adjacency ``s`` (b, b), symmetric, 0 or 1, and PPᵀ of ``p`` (b, k).
+
+    A scalar.
+    """
+    loss: Tensor = _SimilarityLoss.apply(p, 1 - s)  # type: ignore[no-untyped-call]
     return loss
 
 

@@ -16,6 +16,9 @@ ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU}
 # than it computes.
 GATHERED = 2**14
 GATHERED_CELLS = 16
+SMALL = (
+    400  # entries of a matrix below which torch multiplies a batch of them faster, and backwards twice as fast, by hand
+)
 
 
 class ModelOutput(NamedTuple):
@@ -104,9 +107,8 @@ class Experts(nn.Module):
         # Gathering rows as an embedding does has a fast backward pass, and the same one every time.
         weight = functional.embedding(expert, self.weight).view(-1, code, width)  # (b, d, h)
         weight_out = functional.embedding(expert, self.weight_out).view(-1, width, markers)  # (b, h, m)
-        h = torch.baddbmm(functional.embedding(expert, self.bias)[:, None], z[:, None], weight)  # (b, 1, h)
-        out = torch.baddbmm(functional.embedding(expert, self.bias_out)[:, None], self.activation(h), weight_out)
-        return out[:, 0]  # (b, m)
+        h = self.activation(_own_product(functional.embedding(expert, self.bias), z, weight))  # (b, h)
+        return _own_product(functional.embedding(expert, self.bias_out), h, weight_out)  # (b, m)
 
     def _by_expert(self, z: Tensor, expert: Tensor) -> Tensor:
         """The same for large experts, as images need, and for many cells: one product for the cells of each expert."""
@@ -122,6 +124,13 @@ class Experts(nn.Module):
             for part, (weight, bias, out, bias_out) in zip(parts, layers, strict=True)
         ]
         return torch.cat(out)[order.argsort()]  # (b, m)
+
+
+def _own_product(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """``bias`` (b, n) + ``x`` (b, m) times ``weight`` (b, m, n): each cell meets a matrix of its own."""
+    if weight[0].numel() < SMALL:
+        return bias + (x[:, :, None] * weight).sum(1)
+    return torch.baddbmm(bias[:, None], x[:, None], weight)[:, 0]
 
 
 class MoeSimVae(nn.Module):

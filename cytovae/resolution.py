@@ -15,6 +15,7 @@ from scipy.cluster.hierarchy import average, fcluster
 from scipy.spatial.distance import squareform
 from sklearn.cluster import KMeans
 
+from cytovae.aside import Aside
 from cytovae.metrics import adjusted_rand_index
 from cytovae.similarity import fine_partition
 from cytovae.tree import ROUNDING, MergeTree
@@ -62,17 +63,24 @@ def population_tree(
     valley: float,
     populations: int,
     seed: int,
+    workers: int = 1,
 ) -> PopulationTree:
     """The tree of at most ``units`` units of landmarks ``values`` (n, m) with UMAP ``coordinates`` (n, 2), ``source``
     (n,) being the file each came from.
 
-    It is cut at the level ``valley``, or at the first finer one with ``populations`` clusters of some size.
+    It is cut at the level ``valley``, or at the first finer one with ``populations`` clusters of some size. With two
+    ``workers`` a second process takes half of the repetitions.
     """
     # Repetitions, and their average over small units that no repetition knows.
-    parts = [_partition(coordinates, units, seed, grain) for grain in range(len(GRAINS))]
     origin = _origin(values, source, seed)
-    hierarchies = [valley_hierarchy(values, part, origin, seed + index) for index, part in enumerate(parts)]
-    unit = _partition(coordinates, units, seed, len(GRAINS))  # (n,)
+    half = len(GRAINS) // 2
+    with Aside(wanted=workers > 1) as aside:
+        parts = [_partition(coordinates, units, seed, grain) for grain in range(half)]
+        aside.begin(values, origin, parts, [seed + index for index in range(half)])
+        parts += [_partition(coordinates, units, seed, grain) for grain in range(half, len(GRAINS))]
+        unit = _partition(coordinates, units, seed, len(GRAINS))  # (n,)
+        here = [valley_hierarchy(values, parts[index], origin, seed + index) for index in range(half, len(GRAINS))]
+        hierarchies = [*aside.result(), *here]
     n_units = int(unit.max()) + 1
     joined = np.zeros((n_units, n_units))  # the mean level at which the cells of two units come together
     for part, hierarchy in zip(parts, hierarchies, strict=True):

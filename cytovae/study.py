@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Sampling = Literal["equal", "proportional"]
 POOL = 200_000  # cells read for training, over all files, unless asked otherwise
-CHUNK = 65_536  # events read at once
+CHUNK = 32_768  # events read at once
 _EVENTS_FOR_SCALE = 20_000
 
 

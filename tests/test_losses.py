@@ -84,6 +84,22 @@ def test_similarity_is_the_log_loss_of_scikit_learn(sharpness: float) -> None:
     assert similarity_loss(p, s).item() == pytest.approx(expected, abs=10 * CLOSE)
 
 
+def test_gradient_of_similarity_is_that_of_differences() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(9, 4, generator=generator, dtype=torch.double, requires_grad=True)
+    s = adjacency([i % 3 for i in range(9)]).double()
+    # The default tolerance, 1e-5 of what differences of 1e-6 give.
+    assert torch.autograd.gradcheck(lambda z: 3 * similarity_loss(torch.softmax(z, 1), s), (logits,))
+
+
+def test_gradient_of_similarity_is_zero_where_the_logarithm_is_bounded() -> None:
+    # Two certain cells that are wrongly together: −ln 10⁻⁶ whatever they do, and −ln 1 with themselves.
+    p = torch.eye(3)[[0, 0]].requires_grad_()
+    (gradient,) = torch.autograd.grad(similarity_loss(p, torch.eye(2)), p)
+    # d(−ln pᵢ·pᵢ)/dpᵢ = −2 pᵢ / pᵢ·pᵢ, a quarter of it: the mean is of four pairs.
+    torch.testing.assert_close(gradient, torch.tensor([[-0.5, 0, 0]] * 2))
+
+
 def test_similarity_does_not_depend_on_the_order_of_experts_or_cells() -> None:
     p, s = probabilities(16, 5, 4), adjacency([i // 4 for i in range(16)])
     loss = similarity_loss(p, s).item()

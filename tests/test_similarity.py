@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from sklearn.manifold import trustworthiness
 
+from cytovae import similarity as similarity_module
 from cytovae.errors import UsageError
 from cytovae.settings import Metric, Settings
 from cytovae.similarity import Similarity, fine_partition, make_similarity, nearest_neighbors, umap_projection
@@ -126,6 +127,15 @@ def test_neighbors_of_chunks_are_neighbors_of_all(monkeypatch: pytest.MonkeyPatc
     assert found.indices[-1].tolist() == [5999, 0]
     assert found.distances[-1, 1] == pytest.approx(0.25 * 2**0.5, abs=1e-3)
     assert (found.indices[:, 0] == np.arange(6000)).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_any_number_of_workers_finds_the_same_neighbors(metric: Metric, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = cells(300, 5)
+    monkeypatch.setattr(similarity_module, "CHUNK", 300 * 7)
+    alone, together = nearest_neighbors(x, 6, metric), nearest_neighbors(x, 6, metric, workers=3)
+    np.testing.assert_array_equal(together.indices, alone.indices)
+    np.testing.assert_array_equal(together.distances, alone.distances)
 
 
 def test_more_neighbors_than_cells_are_refused() -> None:

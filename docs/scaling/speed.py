@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from measure import CYTOVAE, Cost, cost, simulated, table
-from simulate import simulate
+from simulate import SPREAD_CELL, simulate
 
 from cytovae.benchmark.datasets import PUBLIC, DataSet, load, read_table
 from cytovae.benchmark.job import machine
@@ -194,14 +194,15 @@ def apart(path: Path, n_cells: int) -> Path:
 
 
 def many_channels(path: Path, n_cells: int) -> Path:
-    """A simulated file of forty channels: two of twenty side by side."""
+    """A simulated file of forty channels: twenty, and twenty more that tell the same of each cell with other noise."""
     from cytovae.fcs import open_fcs, write_fcs
 
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         (single,) = simulate(Path(folder), 1, min(n_cells, 1_000_000))
         file = open_fcs(single)
         half = file.read()
-        both = np.concatenate([half, half[::-1]], 1)
+        again = half * np.random.default_rng(0).lognormal(0, SPREAD_CELL, half.shape).astype(np.float32)
+        both = np.concatenate([half, again], 1)
         events = np.tile(both, (n_cells // len(both), 1))
         names = [(c.name, c.label) for c in file.channels]
         second = [(f"{name} b", f"{label} b" if label else label) for name, label in names]

@@ -98,8 +98,10 @@ def nearest_neighbors(
         x = x - x.mean(0) if metric == "euclidean" else x  # smaller numbers cancel less below
     square = x.square().sum(1)  # (n,)
     chunk = max(1, (CHUNK if x.device.type == "cpu" else GPU_CHUNK) // n)
+    # What is kept between the chunks would lie in the memory they leave, and the next would not fit there.
+    indices, distances = np.empty((n, k), np.int64), np.empty((n, k), np.float32)
 
-    def nearest(start: int) -> tuple[Tensor, Tensor]:
+    def find(start: int) -> None:
         part = x[start : start + chunk]  # (c, m)
         if metric == "canberra":
             d = torch.zeros(len(part), n, device=x.device)
@@ -118,12 +120,11 @@ def nearest_neighbors(
             index = index.gather(1, order)
         elif metric == "correlation":
             distance = distance / 2  # |a − b|² = 2 (1 − r) for unit vectors
-        return index.cpu(), distance.cpu()
+        indices[start : start + chunk], distances[start : start + chunk] = index.cpu(), distance.cpu()
 
     with ThreadPoolExecutor(min(workers, MOST_WORKERS) if x.device.type == "cpu" else 1) as pool:
-        parts = list(pool.map(nearest, range(0, n, chunk)))
-    indices, distances = zip(*parts, strict=True)
-    return Neighbors(torch.cat(indices).numpy(), torch.cat(distances).numpy())
+        list(pool.map(find, range(0, n, chunk)))
+    return Neighbors(indices, distances)
 
 
 def umap_projection(

@@ -108,8 +108,8 @@ def train_cli(
         typer.Option(
             min=1,
             metavar="N",
-            help="CPU threads. Unless said, every processor looks for neighbours and two for populations, but one "
-            "trains: the steps are small, two are hardly faster, and slower on a busy machine.",
+            help="Processors that find neighbours and populations; all there are unless said. The network is trained on "
+            "one: its steps are small, and the model does not depend on it.",
         ),
     ] = None,
     resume: Annotated[
@@ -164,7 +164,7 @@ def train_cli(
     from cytovae.transform import Transform
 
     place = resolve_device(own_device(resolve_device(device)))
-    use_threads(threads or 1, with_umap=True)
+    use_threads(1, with_umap=True)
     if helps():  # the first process reads, writes and talks
         with joined(place) as ranks:
             help_learning(settings, seed=seed, device=place, ranks=ranks)

@@ -1,0 +1,172 @@
+"""Where the tree would be cut by measures of how good a clustering is, and what UMAP makes of values scaled otherwise.
+
+    python docs/measurements/level.py --data ../shared/data --seeds 3
+    python docs/measurements/level.py --data ../shared/data --seeds 1 --values range
+
+Landmarks of the public gated sets, units of the tree, no network. Labels are read to score, never to cut, but for the
+line that says so. Ten minutes on two cores.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster
+from scipy.sparse import csr_matrix
+from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
+
+from cytovae.benchmark.datasets import PUBLIC, load, read_table
+from cytovae.landmarks import choose_landmarks
+from cytovae.metrics import score
+from cytovae.resolution import population_tree
+from cytovae.settings import Settings
+from cytovae.similarity import nearest_neighbors, umap_projection
+
+SETS = ("bendall", "bodenmiller", "huimm", "hipc", "flowsom_ff", "multicenter")
+SETTINGS = Settings()
+LEVELS = np.arange(0.2, 0.91, 0.05)
+SILHOUETTE_CELLS = 4_000
+Values = NDArray[np.float32]
+
+
+def as_they_are(x: Values, _source: NDArray[np.int32]) -> Values:
+    """On the arcsinh scale."""
+    return x
+
+
+def spread(x: Values, low: float, high: float) -> tuple[Values, Values]:
+    """The quantile ``low`` of each marker (m,), and how far ``high`` lies above it."""
+    first, last = np.quantile(x, (low, high), axis=0)
+    return first, np.maximum(last - first, 1e-9)
+
+
+def by_range(x: Values, _source: NDArray[np.int32]) -> Values:
+    """Every marker between its 0.1 % and 99.9 % quantiles."""
+    first, width = spread(x, 0.001, 0.999)
+    return (x - first) / width
+
+
+def by_root(x: Values, _source: NDArray[np.int32]) -> Values:
+    """Half way there: over the square root of the range."""
+    first, width = spread(x, 0.001, 0.999)
+    return (x - first) / np.sqrt(width)
+
+
+def by_deviation(x: Values, _source: NDArray[np.int32]) -> Values:
+    """Unit variance."""
+    return (x - x.mean(0)) / x.std(0)
+
+
+def by_components(x: Values, _source: NDArray[np.int32]) -> Values:
+    """Principal components, each over the square root of its deviation."""
+    _, singular, axes = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    return (x - x.mean(0)) @ axes.T / np.sqrt(singular / np.sqrt(len(x)))
+
+
+def by_file(x: Values, source: NDArray[np.int32]) -> Values:
+    """The 5 % and 95 % quantiles of each file laid upon those of all."""
+    first, width = spread(x, 0.05, 0.95)
+    aligned = x.copy()
+    for file in np.unique(source):
+        its_first, its_width = spread(x[source == file], 0.05, 0.95)
+        aligned[source == file] = (x[source == file] - its_first) / its_width * width + first
+    return aligned
+
+
+VALUES: dict[str, Callable[[Values, NDArray[np.int32]], Values]] = {
+    "as-they-are": as_they_are,
+    "range": by_range,
+    "root": by_root,
+    "deviation": by_deviation,
+    "components": by_components,
+    "file": by_file,
+}
+
+
+def modularity(neighbors: NDArray[np.int64], label: NDArray[np.int64]) -> float:
+    """Newman's, of the graph in which a cell is linked to its nearest neighbours (n, k) and they to it."""
+    n, k = neighbors.shape
+    links = csr_matrix((np.ones(n * k), (np.repeat(np.arange(n), k), neighbors.ravel())), (n, n))
+    member = csr_matrix((np.ones(n), (np.arange(n), label)))
+    joined = (member.T @ (links + links.T) @ member).toarray()
+    joined /= joined.sum()
+    return float(np.trace(joined) - (joined.sum(0) ** 2).sum())
+
+
+def likelihood(x: Values, label: NDArray[np.int64]) -> float:
+    """Bayes' information criterion of a Gaussian with its whole covariance for each cluster; the larger the better."""
+    n, m = x.shape
+    total = 0.0
+    for cluster in np.unique(label):
+        own = x[label == cluster]
+        covariance = (np.cov(own.T) if len(own) > m else np.eye(m)) + 1e-3 * np.eye(m)
+        total += len(own) * (np.log(len(own) / n) - np.linalg.slogdet(covariance)[1] / 2)
+    return float(total - len(np.unique(label)) * m * (m + 3) / 4 * np.log(n))
+
+
+def measures(x: Values, plane: Values, neighbors: NDArray[np.int64], label: NDArray[np.int64]) -> dict[str, float]:
+    """Of one clustering, each the larger the better."""
+    if len(np.unique(label[:SILHOUETTE_CELLS])) < 2:
+        return {}
+    few = slice(SILHOUETTE_CELLS)
+    return {
+        "modularity": modularity(neighbors, label),
+        "silhouette of markers": silhouette_score(x[few], label[few]),
+        "silhouette on the UMAP": silhouette_score(plane[few], label[few]),
+        "Calinski-Harabasz": calinski_harabasz_score(x, label),
+        "Davies-Bouldin": -davies_bouldin_score(x, label),
+        "BIC of Gaussians": likelihood(x, label),
+    }
+
+
+def main() -> None:
+    """Print a line for each measure: the means of three scores over the sets, cut where it is largest."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--values", choices=VALUES, default="as-they-are", help="what neighbours and UMAP see")
+    given = parser.parse_args()
+    found: dict[str, list[Any]] = defaultdict(list)
+    for dataset in read_table(PUBLIC, given.data, SETS):
+        gated = load(dataset)
+        for seed in range(given.seeds):
+            # In any order, so that the first few are a sample.
+            rows = np.random.default_rng(seed).permutation(choose_landmarks(len(gated.cells), SETTINGS.landmarks, seed))
+            cells = gated.take(rows)
+            x, source = cells.cells.values, cells.cells.source
+            seen = np.ascontiguousarray(VALUES[given.values](x, source), dtype=np.float32)
+            neighbors = nearest_neighbors(seen, SETTINGS.umap_neighbors, SETTINGS.metric, workers=2)
+            plane = umap_projection(seen, neighbors, SETTINGS, seed)
+
+            tree = population_tree(
+                x,
+                plane,
+                source,
+                units=SETTINGS.experts,
+                valley=SETTINGS.valley,
+                populations=SETTINGS.populations,
+                seed=seed,
+                workers=2,
+            )
+            ours = score(tree.population[tree.unit] + 1, cells.gates)
+            found["ours"].append((ours.f_weighted, ours.f1_mean, ours.ari))
+            cuts = [fcluster(tree.linkage, 1 - level + 1e-6, "distance") for level in LEVELS.tolist()]
+            labels = [cut.astype(np.int64)[tree.unit] - 1 for cut in cuts]
+            scored = [score(label + 1, cells.gates) for label in labels]
+            each = [(one.f_weighted, one.f1_mean, one.ari) for one in scored]
+            found["best by the labels"].append(np.max(each, 0))
+            measured = [measures(x, plane, neighbors.indices, label) for label in labels]
+            for name in max(measured, key=len):
+                best = max(range(len(labels)), key=lambda i: measured[i].get(name, -np.inf))
+                found[name].append(each[best])
+    print(f"values {given.values}\n\n| level by | F_weighted | F1_mean | ARI |\n|---|---|---|---|")
+    for name, rows_of_it in found.items():
+        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in np.mean(rows_of_it, 0)) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from cytovae.interpolation import Interpolator
     from cytovae.modelfile import SavedModel
     from cytovae.names import ClusterNames
-    from cytovae.outputs import AssignmentSink, AssignmentWriter, H5adWriter, OutputFormat
+    from cytovae.outputs import AssignmentSink, AssignmentWriter, OutputFormat
+    from cytovae.outputs_h5ad import H5adWriter
     from cytovae.rows import Extras
     from cytovae.tables import ClusterSummary
 
@@ -298,7 +299,7 @@ def _writer(
     from cytovae import __version__
     from cytovae.fcs_copy import FcsWriter
     from cytovae.latent import latent_codes
-    from cytovae.outputs import AssignmentWriter, H5adWriter
+    from cytovae.outputs import AssignmentWriter
 
     n_rows = sum(study.files[index].n_events for index in job.files)
     n_clusters, extras = study.n_clusters, study.extras
@@ -308,6 +309,9 @@ def _writer(
         raise UsageError(f"{form} cannot go to standard output")
     if form == "fcs":
         return FcsWriter(job.target, study.raw[job.files[0]], n_clusters, extras=extras, force=force)
+
+    from cytovae.outputs_h5ad import H5adWriter
+
     saved = study.saved
 
     def read(name: str, first: int, stop: int) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":

@@ -108,8 +108,8 @@ def train_cli(
         typer.Option(
             min=1,
             metavar="N",
-            help="Processors that find neighbours and populations; all there are unless said. The network is trained on "
-            "one: its steps are small, and the model does not depend on it.",
+            help="Processors that find neighbours and populations; all there are unless said. The network is trained "
+            "on one: its steps are small, and the model does not depend on it.",
         ),
     ] = None,
     resume: Annotated[

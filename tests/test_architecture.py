@@ -37,7 +37,15 @@ IMPORTERS = {
     "dill": [],
 }
 OPENERS = [
-    *("cytovae/fcs", "cytovae/fcs_*", "cytovae/panel", "cytovae/gates", "cytovae/modelfile", "cytovae/outputs"),
+    *(
+        "cytovae/fcs",
+        "cytovae/fcs_*",
+        "cytovae/panel",
+        "cytovae/gates",
+        "cytovae/modelfile",
+        "cytovae/outputs",
+        "cytovae/outputs_*",
+    ),
     *("cytovae/event_files", "cytovae/compensation"),  # cells in other formats, a matrix in a table
     *("cytovae/report", "cytovae/report/*", "cytovae/benchmark/*", "cytovae/checkpoint", "cytovae/atomic"),
     *("cli/config", "cytovae/workflow/*"),  # options in a file belong to the command line

@@ -8,7 +8,8 @@ import pytest
 
 from cytovae.cells import Assignment
 from cytovae.errors import OutputError, UsageError
-from cytovae.outputs import H5adWriter, output_format
+from cytovae.outputs import output_format
+from cytovae.outputs_h5ad import H5adWriter
 from cytovae.panel import Marker, Panel
 from cytovae.rows import Extras
 

@@ -9,10 +9,11 @@ ends when that does.
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -31,7 +32,11 @@ class Aside:
 
     def __init__(self, wanted: bool) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._given: tuple[NDArray[np.float32], NDArray[np.int64], Sequence[NDArray[np.int64]], Sequence[int]]
+        self._feeder = ThreadPoolExecutor(1)  # a pipe is full until the other end reads
+        self._values: NDArray[np.float32]
+        self._origin: NDArray[np.int64]
+        self._seeds: Sequence[int] = ()
+        self._parts: list[NDArray[np.int64]] = []
         if wanted:
             with suppress(OSError):
                 self._process = subprocess.Popen(
@@ -51,6 +56,8 @@ class Aside:
     ) -> None:
         if self._process is not None:
             self._process.kill()
+        self._feeder.shutdown(cancel_futures=True)
+        if self._process is not None:
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
                     with suppress(OSError):
@@ -62,51 +69,52 @@ class Aside:
         """The number of the second process, None where there is none."""
         return None if self._process is None else self._process.pid
 
-    def begin(
-        self,
-        values: NDArray[np.float32],
-        origin: NDArray[np.int64],
-        parts: Sequence[NDArray[np.int64]],
-        seeds: Sequence[int],
-    ) -> None:
-        """Begin the hierarchies of ``parts`` (each (n,)) of cells ``values`` (n, m) from files ``origin`` (n,)."""
-        self._given = values, origin, tuple(parts), tuple(seeds)
-        if self._process is not None and self._process.stdin is not None:
-            with suppress(OSError), self._process.stdin as stream:
-                _send(stream, values, origin, np.stack(parts), np.array(seeds))
+    def begin(self, values: NDArray[np.float32], origin: NDArray[np.int64], seeds: Sequence[int]) -> None:
+        """Tell of cells ``values`` (n, m) from files ``origin`` (n,); a partition follows for each of ``seeds``."""
+        self._values, self._origin, self._seeds = values, origin, tuple(seeds)
+        self._feed(values, origin, np.array(seeds))
+
+    def add(self, part: NDArray[np.int64]) -> None:
+        """The next partition (n,); its hierarchy is begun as soon as those before it are done."""
+        self._parts.append(part)
+        self._feed(part)
 
     def result(self) -> list[ValleyHierarchy]:
-        """The hierarchies, in the order of the parts."""
-        values, origin, parts, seeds = self._given
+        """The hierarchies, in the order of the partitions."""
         if self._process is not None and self._process.stdout is not None:
-            with suppress(OSError, ValueError, IndexError):  # it has ended before it was done
-                found = _receive(self._process.stdout)
-                return [ValleyHierarchy(found[2 * i], found[2 * i + 1]) for i in range(len(parts))]
-        return [valley_hierarchy(values, part, origin, seed) for part, seed in zip(parts, seeds, strict=True)]
+            with suppress(OSError, ValueError):  # it has ended before it was done
+                arrays = _arrays(self._process.stdout)
+                return [ValleyHierarchy(next(arrays), next(arrays)) for _ in self._parts]
+        given = zip(self._parts, self._seeds, strict=True)
+        return [valley_hierarchy(self._values, part, self._origin, seed) for part, seed in given]
+
+    def _feed(self, *arrays: NDArray[Any]) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._feeder.submit(_send, self._process.stdin, *arrays)  # what fails is seen by what does not come back
 
 
 def _send(stream: IO[bytes], *arrays: NDArray[Any]) -> None:
-    piece = BytesIO()
     for array in arrays:
+        piece = BytesIO()  # written to a pipe itself, numpy would ask for its place
         write_array(piece, array, allow_pickle=False)
-    stream.write(piece.getbuffer())
+        stream.write(piece.getbuffer())
     stream.flush()
 
 
-def _receive(stream: IO[bytes]) -> list[NDArray[Any]]:
-    """All arrays of ``stream``, read to its end first: a pipe has no places to go back to."""
-    content = stream.read()
-    piece, arrays = BytesIO(content), []
-    while piece.tell() < len(content):
-        arrays.append(read_array(piece, allow_pickle=False))
-    return arrays
+def _arrays(stream: IO[bytes]) -> Iterator[NDArray[Any]]:
+    """The arrays that come. Raises ValueError where there is no more."""
+    only_read = SimpleNamespace(read=stream.read)
+    while True:
+        yield read_array(only_read, allow_pickle=False)
 
 
 def main() -> None:
     """Be the second process."""
-    values, origin, parts, seeds = _receive(sys.stdin.buffer)
-    found = [valley_hierarchy(values, part, origin, seed) for part, seed in zip(parts, seeds.tolist(), strict=True)]
-    _send(sys.stdout.buffer, *(array for one in found for array in (one.groups, one.joined)))
+    arrays = _arrays(sys.stdin.buffer)
+    values, origin, seeds = next(arrays), next(arrays), next(arrays)
+    found = [valley_hierarchy(values, next(arrays), origin, seed) for seed in seeds.tolist()]
+    for one in found:  # at the end: nobody reads before, and the pipe would soon be full
+        _send(sys.stdout.buffer, one.groups, one.joined)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from cytovae.valleys import LEVELS, ValleyHierarchy, valley_hierarchy
 
 # Sizes of the repeated partitions, relative to the number of experts: a structure that depends on the grain is not one.
 GRAINS = (1.0, 0.75, 1.33, 0.9, 1.1, 0.8)
+# The first so many are for a second process, if there is one: it need not make the partitions.
+GRAINS_ASIDE = 4
 # A part of fewer cells has no density to speak of.
 CELLS_PER_PART = 40
 # Shallower valleys than this are never followed: they are seen in a single population as well.
@@ -69,17 +71,21 @@ def population_tree(
     (n,) being the file each came from.
 
     It is cut at the level ``valley``, or at the first finer one with ``populations`` clusters of some size. With two
-    ``workers`` a second process takes half of the repetitions.
+    ``workers`` a second process takes most of the repetitions.
     """
     # Repetitions, and their average over small units that no repetition knows.
     origin = _origin(values, source, seed)
-    half = len(GRAINS) // 2
     with Aside(wanted=workers > 1) as aside:
-        parts = [_partition(coordinates, units, seed, grain) for grain in range(half)]
-        aside.begin(values, origin, parts, [seed + index for index in range(half)])
-        parts += [_partition(coordinates, units, seed, grain) for grain in range(half, len(GRAINS))]
+        aside.begin(values, origin, range(seed, seed + GRAINS_ASIDE))
+        parts = []
+        for index in range(len(GRAINS)):
+            parts.append(_partition(coordinates, units, seed, index))
+            if index < GRAINS_ASIDE:
+                aside.add(parts[-1])
         unit = _partition(coordinates, units, seed, len(GRAINS))  # (n,)
-        here = [valley_hierarchy(values, parts[index], origin, seed + index) for index in range(half, len(GRAINS))]
+        here = [
+            valley_hierarchy(values, parts[index], origin, seed + index) for index in range(GRAINS_ASIDE, len(GRAINS))
+        ]
         hierarchies = [*aside.result(), *here]
     n_units = int(unit.max()) + 1
     joined = np.zeros((n_units, n_units))  # the mean level at which the cells of two units come together

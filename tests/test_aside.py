@@ -31,6 +31,13 @@ def expected(given: Given) -> list[ValleyHierarchy]:
     return [valley_hierarchy(values, part, origin, seed) for part, seed in zip(parts, SEEDS, strict=True)]
 
 
+def begin(second: Aside, given: Given) -> None:
+    values, origin, parts = given
+    second.begin(values, origin, SEEDS)
+    for part in parts:
+        second.add(part)
+
+
 def assert_same(found: list[ValleyHierarchy], wanted: list[ValleyHierarchy]) -> None:
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted, strict=True):
@@ -45,10 +52,8 @@ def here(*_: object) -> ValleyHierarchy:
 def test_the_second_process_makes_the_same(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = expected(given)
     monkeypatch.setattr(aside, "valley_hierarchy", here)
-    values, origin, parts = given
     with Aside(wanted=True) as second:
-        second.begin(values, origin, parts, SEEDS)
-        parts.clear()  # what was given is kept
+        begin(second, given)
         assert_same(second.result(), wanted)
 
 
@@ -57,28 +62,24 @@ def test_without_a_second_process_it_is_done_here(
     wanted: bool, given: Given, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(aside, "COMMAND", (str(tmp_path / "nothing"),))
-    values, origin, parts = given
     with Aside(wanted=wanted) as second:
-        second.begin(values, origin, parts, SEEDS)
+        begin(second, given)
         assert_same(second.result(), expected(given))
 
 
 def test_where_the_second_process_is_killed_it_is_done_here(given: Given) -> None:
-    values, origin, parts = given
     with Aside(wanted=True) as second:
         assert second.pid is not None
         os.kill(second.pid, signal.SIGKILL)
-        second.begin(values, origin, parts, SEEDS)
+        begin(second, given)
         assert_same(second.result(), expected(given))
 
 
 def test_it_does_not_outlive_the_block(given: Given) -> None:
-    values, origin, parts = given
-
     def interrupted() -> None:
         with Aside(wanted=True) as second:
             pids.append(second.pid)
-            second.begin(values, origin, parts, SEEDS)
+            begin(second, given)
             raise KeyboardInterrupt
 
     pids: list[int | None] = []
@@ -96,7 +97,6 @@ def test_modules_of_the_folder_are_not_taken_for_its_own(
     wanted = expected(given)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(aside, "valley_hierarchy", here)
-    values, origin, parts = given
     with Aside(wanted=True) as second:
-        second.begin(values, origin, parts, SEEDS)
+        begin(second, given)
         assert_same(second.result(), wanted)

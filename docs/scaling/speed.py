@@ -125,13 +125,14 @@ def against(work: Path, data: Path, name: str, methods: Sequence[str]) -> list[s
 
 
 def second_process() -> float:
-    """Peak memory in MB of the process that finds half of the populations of 20,000 landmarks with 20 markers."""
+    """Peak memory in MB of the process that finds most of the populations of 20,000 landmarks with 20 markers."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=(20_000, 20)).astype(np.float32)
-    parts = [rng.integers(150, size=len(values)) for _ in range(3)]
     peak = 0
     with ThreadPoolExecutor(1) as pool, Aside(wanted=True) as aside:
-        aside.begin(values, np.zeros(len(values), np.int64), parts, range(3))
+        aside.begin(values, np.zeros(len(values), np.int64), range(4))
+        for _ in range(4):
+            aside.add(rng.integers(150, size=len(values)))
         found = pool.submit(aside.result)
         while not found.done():
             status = dict(line.split(":", 1) for line in Path(f"/proc/{aside.pid}/status").read_text().splitlines())

@@ -53,18 +53,22 @@ class Assigner:
         with torch.inference_mode():
             scaled = (torch.tensor(values, dtype=torch.float32, device=self.device) - self.low) / self.width  # (n, m)
             parts = [self._part(part) for part in torch.split(scaled.clamp(0, 1), chunk)]
-            p, code, expert = (torch.cat(each) for each in zip(*parts, strict=True))
+            p, *about = (torch.cat(each) for each in zip(*parts, strict=True))
             novelty = p.new_zeros(len(p))
             if self.novelty is not None:
+                code, expert = about
                 novelty = self.novelty.of(self.network, code, expert, scaled)
             return p.cpu().numpy(), novelty.cpu().numpy()
 
-    def _part(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Probabilities (b, n_clusters), code (b, d) and most likely expert (b,) of scaled cells ``x`` (b, m)."""
+    def _part(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Probabilities (b, n_clusters) of scaled cells ``x`` (b, m), and for novelty their code (b, d) and most likely
+        expert (b,).
+        """
         code, _ = self.network.encoder(x)  # (b, d); the posterior's mean
         of_experts = torch.softmax(self.network.clustering(code), 1)  # (b, k)
         p = of_experts @ self.experts_of_cluster  # (b, n_clusters)
-        return p / p.sum(1, keepdim=True), code, of_experts.max(1).indices
+        p = p / p.sum(1, keepdim=True)
+        return (p,) if self.novelty is None else (p, code, of_experts.max(1).indices)
 
 
 def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:

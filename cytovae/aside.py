@@ -28,15 +28,18 @@ SURROUNDINGS = {"PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THR
 
 
 class Aside:
-    """A second process, if ``wanted`` and to be had; a context manager. What it does not do is done here."""
+    """A second process, if ``wanted`` and to be had; a context manager. What it does not do is done here.
 
-    def __init__(self, wanted: bool) -> None:
+    It is told of cells ``values`` (n, m) from files ``origin`` (n,); a partition is added for each of ``seeds``.
+    """
+
+    def __init__(
+        self, values: NDArray[np.float32], origin: NDArray[np.int64], seeds: Sequence[int], *, wanted: bool
+    ) -> None:
+        self._values, self._origin, self._seeds = values, origin, seeds
+        self._parts: list[NDArray[np.int64]] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._feeder = ThreadPoolExecutor(1)  # a pipe is full until the other end reads
-        self._values: NDArray[np.float32]
-        self._origin: NDArray[np.int64]
-        self._seeds: Sequence[int] = ()
-        self._parts: list[NDArray[np.int64]] = []
         if wanted:
             with suppress(OSError):
                 self._process = subprocess.Popen(
@@ -47,6 +50,7 @@ class Aside:
                     start_new_session=True,
                     env=os.environ | SURROUNDINGS,
                 )
+        self._feed(values, origin, np.array(seeds))
 
     def __enter__(self) -> "Aside":
         return self
@@ -68,11 +72,6 @@ class Aside:
     def pid(self) -> int | None:
         """The number of the second process, None where there is none."""
         return None if self._process is None else self._process.pid
-
-    def begin(self, values: NDArray[np.float32], origin: NDArray[np.int64], seeds: Sequence[int]) -> None:
-        """Tell of cells ``values`` (n, m) from files ``origin`` (n,); a partition follows for each of ``seeds``."""
-        self._values, self._origin, self._seeds = values, origin, tuple(seeds)
-        self._feed(values, origin, np.array(seeds))
 
     def add(self, part: NDArray[np.int64]) -> None:
         """The next partition (n,); its hierarchy is begun as soon as those before it are done."""

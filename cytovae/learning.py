@@ -76,7 +76,7 @@ def learn_with_history(
 
     ``labels`` int64 (n_cells,), −1 = unknown, overrule the coordinates where both cells have one. ``n_clusters``
     cuts the tree there rather than where the data suggest. ``workers`` threads find neighbours, and if there are two, a
-    second process half of the valleys. ``progress`` is told stage, done and total. What ``kept`` has of them is not
+    second process most of the valleys. ``progress`` is told stage, done and total. What ``kept`` has of them is not
     done again. The others of ``ranks`` call :func:`help_learning` meanwhile. Raises :class:`UsageError` with too few
     cells or clusters, :class:`NumericalError` when training diverges, :class:`Interrupted` when one of the ranks is
     asked to stop.

@@ -75,8 +75,7 @@ def population_tree(
     """
     # Repetitions, and their average over small units that no repetition knows.
     origin = _origin(values, source, seed)
-    with Aside(wanted=workers > 1) as aside:
-        aside.begin(values, origin, range(seed, seed + GRAINS_ASIDE))
+    with Aside(values, origin, range(seed, seed + GRAINS_ASIDE), wanted=workers > 1) as aside:
         parts = []
         for index in range(len(GRAINS)):
             parts.append(_partition(coordinates, units, seed, index))

@@ -31,10 +31,13 @@ def expected(given: Given) -> list[ValleyHierarchy]:
     return [valley_hierarchy(values, part, origin, seed) for part, seed in zip(parts, SEEDS, strict=True)]
 
 
-def begin(second: Aside, given: Given) -> None:
-    values, origin, parts = given
-    second.begin(values, origin, SEEDS)
-    for part in parts:
+def aside_of(given: Given, *, wanted: bool = True) -> Aside:
+    values, origin, _ = given
+    return Aside(values, origin, SEEDS, wanted=wanted)
+
+
+def add(second: Aside, given: Given) -> None:
+    for part in given[2]:
         second.add(part)
 
 
@@ -52,8 +55,8 @@ def here(*_: object) -> ValleyHierarchy:
 def test_the_second_process_makes_the_same(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = expected(given)
     monkeypatch.setattr(aside, "valley_hierarchy", here)
-    with Aside(wanted=True) as second:
-        begin(second, given)
+    with aside_of(given) as second:
+        add(second, given)
         assert_same(second.result(), wanted)
 
 
@@ -62,24 +65,24 @@ def test_without_a_second_process_it_is_done_here(
     wanted: bool, given: Given, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(aside, "COMMAND", (str(tmp_path / "nothing"),))
-    with Aside(wanted=wanted) as second:
-        begin(second, given)
+    with aside_of(given, wanted=wanted) as second:
+        add(second, given)
         assert_same(second.result(), expected(given))
 
 
 def test_where_the_second_process_is_killed_it_is_done_here(given: Given) -> None:
-    with Aside(wanted=True) as second:
+    with aside_of(given) as second:
         assert second.pid is not None
         os.kill(second.pid, signal.SIGKILL)
-        begin(second, given)
+        add(second, given)
         assert_same(second.result(), expected(given))
 
 
 def test_it_does_not_outlive_the_block(given: Given) -> None:
     def interrupted() -> None:
-        with Aside(wanted=True) as second:
+        with aside_of(given) as second:
             pids.append(second.pid)
-            begin(second, given)
+            add(second, given)
             raise KeyboardInterrupt
 
     pids: list[int | None] = []
@@ -97,6 +100,6 @@ def test_modules_of_the_folder_are_not_taken_for_its_own(
     wanted = expected(given)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(aside, "valley_hierarchy", here)
-    with Aside(wanted=True) as second:
-        begin(second, given)
+    with aside_of(given) as second:
+        add(second, given)
         assert_same(second.result(), wanted)

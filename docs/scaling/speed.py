@@ -130,8 +130,8 @@ def second_process() -> float:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(20_000, 20)).astype(np.float32)
     peak = 0
-    with ThreadPoolExecutor(1) as pool, Aside(wanted=True) as aside:
-        aside.begin(values, np.zeros(len(values), np.int64), range(4))
+    origin = np.zeros(len(values), np.int64)
+    with ThreadPoolExecutor(1) as pool, Aside(values, origin, range(4), wanted=True) as aside:
         for _ in range(4):
             aside.add(rng.integers(150, size=len(values)))
         found = pool.submit(aside.result)

@@ -4,7 +4,7 @@ import signal
 import sys
 from types import FrameType
 
-from cytovae.errors import ENDING_SIGNALS, Interrupted
+from cytovae.errors import ENDING_SIGNALS
 
 SECONDS_BETWEEN_TRIES = 0.25
 
@@ -12,9 +12,8 @@ SECONDS_BETWEEN_TRIES = 0.25
 class Interruption:
     """Turns signals into KeyboardInterrupt (SIGINT) or SystemExit(143), again and again until one gets through.
 
-    Libraries swallow some of them: umap while it tries an optional import, numba while it compiles. What is on its way
-    out is left alone, by another signal, too (torchrun sends one to all as soon as one has ended), so that nothing
-    disturbs the cleaning up.
+    Some libraries swallow exceptions: umap during an optional import, numba during compilation. Once an exception is
+    on its way out, further signals are ignored so that cleaning up is not disturbed.
     """
 
     def __init__(self) -> None:
@@ -53,7 +52,7 @@ class Interruption:
         handled = sys.exc_info()[1]
         seen: set[int] = set()
         while handled is not None and id(handled) not in seen:
-            if isinstance(handled, KeyboardInterrupt | SystemExit | Interrupted):
+            if isinstance(handled, KeyboardInterrupt | SystemExit):
                 return  # it is on its way out
             seen.add(id(handled))
             handled = handled.__context__

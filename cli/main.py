@@ -12,7 +12,7 @@ from cytovae.cli import assign, benchmark, console, experiments, generate, inspe
 from cytovae.cli.caches import away_from_home
 from cytovae.cli.config import ConfiguredCommand
 from cytovae.cli.interruption import Interruption
-from cytovae.errors import CytovaeError, Interrupted, UsageError
+from cytovae.errors import CytovaeError, UsageError
 
 READER_GONE = 141  # as where SIGPIPE ends a program
 # Made before garbage is looked for among them. Importing torch, scikit-learn and UMAP makes a million that stay; Python
@@ -40,15 +40,11 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback(help="\n\n".join(" ".join(part.split()) for part in ABOUT.split("\n\n")))
 def main(
-    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Run one of the commands."""
-    several = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
-    if several and context.invoked_subcommand != "train":
-        raise UsageError(f"torchrun starts several processes for `train` only, not for {context.invoked_subcommand}")
 
 
 app.command("inspect", cls=ConfiguredCommand)(inspect.inspect_cli)
@@ -95,9 +91,6 @@ def _run() -> int:
         console.talk.print(f"error: {error}", markup=False, style="red")
         console.let_go_of_stdout()
         return error.exit_code
-    except Interrupted as stop:
-        console.say("interrupted")
-        return stop.exit_code
     except KeyboardInterrupt:
         console.say("interrupted")
         return 130

@@ -132,8 +132,6 @@ def train_cli(
     Beside MODEL, in .MODEL.state, is what --resume goes on from while there is no model: every finished stage, and the
     training as it was a minute ago or when a signal came (SIGINT: exit code 130; SIGTERM, SIGUSR1, SIGHUP: 143).
 
-    On several GPUs or machines: torchrun --standalone --nproc-per-node=2 -m cytovae train FILE... -o MODEL
-
     Example: cytovae train sample_data/*.fcs -o model --exclude CD45 --gates beside
     """
     chosen = {
@@ -147,9 +145,8 @@ def train_cli(
 
     from cytovae.checkpoint import Checkpoint, training_key
     from cytovae.device import resolve_device
-    from cytovae.distributed import helps, joined, own_device, processes
     from cytovae.generation import MOST_MARKERS
-    from cytovae.learning import help_learning, learn_with_history
+    from cytovae.learning import learn_with_history
     from cytovae.modelfile import (
         RunRecord,
         SavedModel,
@@ -163,12 +160,8 @@ def train_cli(
     from cytovae.study import POOL, constant_markers, read_cells
     from cytovae.transform import Transform
 
-    place = resolve_device(own_device(resolve_device(device)))
+    place = resolve_device(device)
     use_threads(1, with_umap=True)
-    if helps():  # the first process reads, writes and talks
-        with joined(place) as ranks:
-            help_learning(settings, seed=seed, device=place, ranks=ranks)
-        return
 
     files = list(options.named_files(files))
     compensation = options.compensation_of(compensate)
@@ -217,7 +210,7 @@ def train_cli(
             console.warn(f"{', '.join(constant)}: the same value in all cells, tells nothing apart")
 
         cell_labels = None if known is None else _labels_of_cells(known, cells, opened)
-        key = training_key(cells, settings, seed=seed, device=place, labels=cell_labels, processes=processes())
+        key = training_key(cells, settings, seed=seed, device=place, labels=cell_labels)
         if resume:
             if key_of(output) == key.digest:
                 console.say(f"{output} is complete, there is nothing to resume")
@@ -226,7 +219,7 @@ def train_cli(
         kept.begin(key)
         if resume and not quiet:
             console.say(f"going on with {kept.folder}" if kept.resumed else "nothing to resume, beginning anew")
-        with _stages(quiet=quiet) as progress, joined(place) as ranks:
+        with _stages(quiet=quiet) as progress:
             learning = learn_with_history(
                 cells,
                 settings,
@@ -237,7 +230,6 @@ def train_cli(
                 workers=options.n_threads(threads),
                 progress=progress,
                 kept=kept,
-                ranks=ranks,
             )
 
         seconds = {"reading": reading, **learning.seconds}

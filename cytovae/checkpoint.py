@@ -73,7 +73,6 @@ def training_key(
     seed: int,
     device: str,
     labels: NDArray[np.int64] | None = None,
-    processes: int = 1,
 ) -> TrainingKey:
     """The key of training on these cells. Where the merge tree is cut is no part of it: that comes afterwards."""
     content = hashlib.sha256(json.dumps([cells.markers, cells.files]).encode())
@@ -87,7 +86,6 @@ def training_key(
             ("seed", str(seed)),
             ("device", device),
             ("threads", str(torch.get_num_threads())),
-            ("processes", str(processes)),
             *((name, json.dumps(value)) for name, value in settings_to_dict(settings).items()),
             *((f"version of {name}", metadata.version(name)) for name in _PACKAGES),
         )

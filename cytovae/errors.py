@@ -78,13 +78,3 @@ class NumericalError(CytovaeError):
 
 ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 """What asks a process to end: a user, a scheduler, its warning before that, a terminal that was closed."""
-
-
-class Interrupted(BaseException):
-    """A signal asked the run to stop, here or in another process that takes part in it. No error: nothing handles it
-    on the way out, as with KeyboardInterrupt.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.exit_code = 128 + number
-        super().__init__(f"interrupted by signal {number}")

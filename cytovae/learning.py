@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from cytovae.assignment import CHUNK
 from cytovae.cells import CellTable
 from cytovae.checkpoint import Checkpoint
-from cytovae.distributed import ALONE, Ranks
-from cytovae.errors import Interrupted, NumericalError, UsageError
+from cytovae.errors import NumericalError, UsageError
 from cytovae.generation import MOST_MARKERS, fit_distribution
 from cytovae.landmarks import choose_landmarks
 from cytovae.novelty import fit_novelty
-from cytovae.relay import Relay
 from cytovae.resolution import expert_tree, merge_tree, population_tree
 from cytovae.settings import Settings
 from cytovae.similarity import Neighbors, Similarity, make_similarity, nearest_neighbors, umap_projection
@@ -70,16 +68,14 @@ def learn_with_history(
     workers: int = 1,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
     kept: Checkpoint | None = None,
-    ranks: Ranks = ALONE,
 ) -> Learning:
     """Choose landmarks, find who is similar and what their populations are, and train the network on it.
 
     ``labels`` int64 (n_cells,), −1 = unknown, overrule the coordinates where both cells have one. ``n_clusters``
     cuts the tree there rather than where the data suggest. ``workers`` threads find neighbours, and if there are two, a
     second process most of the valleys. ``progress`` is told stage, done and total. What ``kept`` has of them is not
-    done again. The others of ``ranks`` call :func:`help_learning` meanwhile. Raises :class:`UsageError` with too few
-    cells or clusters, :class:`NumericalError` when training diverges, :class:`Interrupted` when one of the ranks is
-    asked to stop.
+    done again. Raises :class:`UsageError` with too few cells or clusters, :class:`NumericalError` when training
+    diverges.
     """
     if len(cells) < FEWEST_CELLS:
         raise UsageError(f"training needs at least {FEWEST_CELLS} cells, there are {len(cells)}")
@@ -125,14 +121,9 @@ def learn_with_history(
         similarity = make_similarity(coordinates, settings, seed=seed, tree=tree, labels=known, device=device)
         network = build_network(values.shape[1], settings, seed).to(device)
         x = torch.tensor(scaling.scale(values), device=device)
-        ranks.send(x, similarity)
-        for record in train(network, x, similarity, draw_weight(similarity), settings, seed, Relay(ranks, kept), ranks):
+        for record in train(network, x, similarity, draw_weight(similarity), settings, seed, kept):
             history.append(record)
             progress("training", record.step, settings.steps)
-            # All ranks look at the same step.
-            if number := ranks.signal_to_stop():
-                raise Interrupted(number)
-        ranks.done()
         network.eval()
         with torch.inference_mode():
             chunks = [network.assign(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
@@ -172,19 +163,6 @@ def _arrays(neighbors: Neighbors) -> tuple[NDArray[np.int64], NDArray[np.float32
             "leave the marker out with --exclude (`cytovae inspect` shows the ranges)"
         )
     return neighbors.indices, neighbors.distances
-
-
-def help_learning(settings: Settings, *, seed: int, device: str, ranks: Ranks) -> None:
-    """The part of another rank than the first, which calls :func:`learn_with_history` with the same settings and seed.
-
-    It trains with the first on what that sends, from where that goes on, and keeps nothing. Raises as it does.
-    """
-    x, similarity = ranks.receive(settings.radius, settings.neighbors, device)
-    network = build_network(x.shape[1], settings, seed).to(device)
-    for _ in train(network, x, similarity, draw_weight(similarity), settings, seed, Relay(ranks), ranks):
-        if number := ranks.signal_to_stop():
-            raise Interrupted(number)
-    ranks.done()
 
 
 @contextmanager

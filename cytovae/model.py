@@ -48,14 +48,6 @@ class Encoder(nn.Module):
         return self.mean(h), self.log_variance(h)  # (b, d) each
 
 
-class Uniform(nn.Module):
-    """Uniform numbers for hidden units (b, h); a module, so that processes that share a batch draw for all of it."""
-
-    def forward(self, h: Tensor, generator: torch.Generator) -> Tensor:
-        """Numbers of the shape of ``h``, each in [0, 1)."""
-        return torch.rand(h.shape, generator=generator, device=h.device)
-
-
 class ClusteringNetwork(nn.Module):
     """Codes (b, d) to logits over experts (b, k). The noisy branch (DEPICT) drops units after each layer."""
 
@@ -65,7 +57,6 @@ class ClusteringNetwork(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.out = nn.Linear(width if depth else code, experts)
         self.dropout = dropout
-        self.uniform: nn.Module = Uniform()
 
     def forward(self, z: Tensor, noise: torch.Generator | None = None) -> Tensor:
         """Logits (b, k) of codes ``z`` (b, d); with ``noise``, of the noisy branch."""
@@ -73,7 +64,7 @@ class ClusteringNetwork(nn.Module):
         for layer in self.hidden:
             h = self.activation(layer(h))  # (b, width)
             if noise is not None:
-                kept = self.uniform(h, noise) >= self.dropout
+                kept = torch.rand(h.shape, generator=noise, device=h.device) >= self.dropout
                 h = h * kept / (1 - self.dropout)
         logits: Tensor = self.out(h)  # (b, k)
         return logits

@@ -88,6 +88,18 @@ def nearest_neighbors(
     n = len(values)
     if k > n:
         raise UsageError(f"{k} nearest neighbours need at least {k} cells, there are {n}")
+    threads = torch.get_num_threads()
+    try:
+        # The number of threads changes how torch splits a matrix product, and so the last bit of a distance. Each
+        # thread of the pool has a setting of its own, whatever the caller's is.
+        torch.set_num_threads(1)
+        return _nearest_neighbors(values, k, metric, device, workers)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _nearest_neighbors(values: NDArray[np.float32], k: int, metric: Metric, device: str, workers: int) -> Neighbors:
+    n = len(values)
     x = torch.tensor(values, dtype=torch.float32, device=device)
     if metric == "correlation":
         flat = (x == x[:, :1]).all(1, keepdim=True)  # (n, 1)
@@ -122,7 +134,8 @@ def nearest_neighbors(
             distance = distance / 2  # |a − b|² = 2 (1 − r) for unit vectors
         indices[start : start + chunk], distances[start : start + chunk] = index.cpu(), distance.cpu()
 
-    with ThreadPoolExecutor(min(workers, MOST_WORKERS) if x.device.type == "cpu" else 1) as pool:
+    threads = min(workers, MOST_WORKERS) if x.device.type == "cpu" else 1
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(find, range(0, n, chunk)))
     return Neighbors(indices, distances)
 

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from cytovae import losses
-from cytovae.distributed import ALONE, Ranks
 from cytovae.errors import NumericalError
-from cytovae.model import MoeSimVae
+from cytovae.model import ModelOutput, MoeSimVae
 from cytovae.optimizer import Adam, one_cycle
 from cytovae.settings import Settings
 from cytovae.similarity import Similarity
@@ -100,7 +99,6 @@ def train(
     settings: Settings,
     seed: int,
     keeper: Keeper | None = None,
-    ranks: Ranks = ALONE,
     moved: Callable[[Tensor, torch.Generator], Tensor] | None = None,
 ) -> Iterator[ProgressRecord]:
     """Fit ``network`` to markers ``x`` (n, m) in [0, 1], in place; yields a record every few steps and at the last.
@@ -109,14 +107,11 @@ def train(
     probabilities of the experts that stand for each. ``weight`` (n,) says how often a cell is drawn (None: equally
     often). ``moved`` makes of a batch (b, m) what the encoder sees, drawing from the generator: the same things seen
     otherwise, as an image a little aside; what is to be reconstructed stays. Training goes on from what ``keeper`` has,
-    whose records come first. Every one of ``ranks`` calls this with the same values, and gets the same network and
-    records. Raises :class:`NumericalError` when a loss is not finite.
+    whose records come first. Raises :class:`NumericalError` when a loss is not finite.
     """
     n = len(x)
     device = x.device
     batch = min(settings.batch, n)
-    share = ranks.share(batch)
-    parallel = ranks.parallel(network, batch, some_unused=not settings.posterior_noise)  # the variance is not, then
     rows_of = _batches(n, batch, weight, settings.steps, seed)
     optimizer = Adam(network.parameters())
     cycle = settings.schedule == "one-cycle" and settings.steps >= SHORTEST_CYCLE
@@ -143,8 +138,7 @@ def train(
         if (noisy := round(settings.noisy_share * len(rows))) and settings.input_noise:
             added = torch.randn((noisy, cells.shape[1]), generator=generator, device=device)
             seen = torch.cat([seen[:noisy] + settings.input_noise * added, seen[noisy:]])  # (b, m)
-        own = parallel(seen[share], None if noise is None else noise[share], generator if with_depict else None)
-        out = ranks.gathered(own, batch)
+        out: ModelOutput = network(seen, noise, generator if with_depict else None)
 
         zero = x.new_zeros(())
         reconstruction = losses.reconstruction_loss(out.logits, cells)

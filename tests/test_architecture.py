@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 TORCH = [
     *("cytovae/model", "cytovae/losses", "cytovae/training", "cytovae/assignment", "cytovae/modelfile"),
     *("cytovae/generation", "cytovae/similarity", "cytovae/resolution", "cytovae/landmarks", "cytovae/learning"),
-    *("cytovae/distributed", "cytovae/whole_batch", "cytovae/novelty", "cytovae/benchmark/*", "cytovae/checkpoint"),
+    *("cytovae/novelty", "cytovae/benchmark/*", "cytovae/checkpoint"),
     *("cytovae/optimizer", "cytovae/device"),
 ]
 IMPORTERS = {

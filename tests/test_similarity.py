@@ -1,5 +1,6 @@
 """Neighbours against scipy, similarity matrices worked by hand, UMAP by scikit-learn's trustworthiness."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import get_args
 
@@ -129,13 +130,29 @@ def test_neighbors_of_chunks_are_neighbors_of_all(monkeypatch: pytest.MonkeyPatc
     assert (found.indices[:, 0] == np.arange(6000)).all()
 
 
+@pytest.fixture
+def caller_threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("metric", METRICS)
-def test_any_number_of_workers_finds_the_same_neighbors(metric: Metric, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbors_do_not_depend_on_threads(
+    metric: Metric, monkeypatch: pytest.MonkeyPatch, caller_threads: Callable[[int], None]
+) -> None:
+    """The same bytes for 1 and 2 threads of the caller and 1 to 4 workers, which leave the caller's setting alone."""
     x = cells(300, 5)
-    monkeypatch.setattr(similarity_module, "CHUNK", 300 * 7)
-    alone, together = nearest_neighbors(x, 6, metric), nearest_neighbors(x, 6, metric, workers=3)
-    np.testing.assert_array_equal(together.indices, alone.indices)
-    np.testing.assert_array_equal(together.distances, alone.distances)
+    monkeypatch.setattr(similarity_module, "CHUNK", 300 * 7)  # rows for which threads matter on some processors
+    first = None
+    for threads in (1, 2):
+        caller_threads(threads)
+        for workers in (1, 2, 3, 4):
+            found = nearest_neighbors(x, 6, metric, workers=workers)
+            assert torch.get_num_threads() == threads
+            first = first or found
+            np.testing.assert_array_equal(found.indices, first.indices)
+            np.testing.assert_array_equal(found.distances, first.distances)
 
 
 def test_more_neighbors_than_cells_are_refused() -> None:

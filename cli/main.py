@@ -1,7 +1,6 @@
 """The app and the one door where errors become exit codes."""
 
 import gc
-import os
 import sys
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from cytovae.cli import assign, benchmark, console, experiments, generate, inspe
 from cytovae.cli.caches import away_from_home
 from cytovae.cli.config import ConfiguredCommand
 from cytovae.cli.interruption import Interruption
-from cytovae.errors import CytovaeError, UsageError
+from cytovae.errors import CytovaeError
 
 READER_GONE = 141  # as where SIGPIPE ends a program
 # Made before garbage is looked for among them. Importing torch, scikit-learn and UMAP makes a million that stay; Python

@@ -17,16 +17,17 @@ from cytovae.cli import console, options
 from cytovae.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from cytovae.assignment import Assigner
-    from cytovae.event_files import EventFile
-    from cytovae.fcs_copy import FcsWriter
-    from cytovae.interpolation import Interpolator
-    from cytovae.modelfile import SavedModel
-    from cytovae.names import ClusterNames
-    from cytovae.outputs import AssignmentSink, AssignmentWriter, OutputFormat
-    from cytovae.outputs_h5ad import H5adWriter
-    from cytovae.rows import Extras
-    from cytovae.tables import ClusterSummary
+    from cytovae.annotations.cluster_names import ClusterNames
+    from cytovae.events.event_file import EventFile
+    from cytovae.inference.assigner import Assigner
+    from cytovae.inference.trained_model import SavedModel
+    from cytovae.inference.umap_placement import Interpolator
+    from cytovae.outputs.cluster_summary import ClusterSummary
+    from cytovae.outputs.columns import Extras
+    from cytovae.outputs.fcs_copy import FcsWriter
+    from cytovae.outputs.formats import AssignmentSink, OutputFormat
+    from cytovae.outputs.h5ad import H5adWriter
+    from cytovae.outputs.tables import AssignmentWriter
 
 TABLES = ("abundance.csv", "cluster_medians.csv")
 
@@ -114,9 +115,10 @@ def assign_cli(
 
     Example: cytovae assign model/ sample_data/*.fcs -o with_clusters/ --format fcs --tables tables/
     """
-    from cytovae.outputs import output_format, read_names
-    from cytovae.panel import columns_of
-    from cytovae.study import file_names
+    from cytovae.annotations.cluster_names import read_names
+    from cytovae.events.event_file import file_names
+    from cytovae.events.panel import columns_of
+    from cytovae.outputs.formats import output_format
 
     is_folder = output.endswith(("/", os.sep)) or Path(output).is_dir()
     form = output_format(output, kind or ("parquet" if is_folder else None))
@@ -128,13 +130,14 @@ def assign_cli(
     if tables is not None:
         _check_tables(tables, jobs, inputs, force=force)
 
-    from cytovae.assignment import Assigner
-    from cytovae.device import resolve_device
-    from cytovae.interpolation import Interpolator
-    from cytovae.modelfile import load_landmark_places, load_model, use_threads
-    from cytovae.names import name_clusters
-    from cytovae.rows import Extras
-    from cytovae.tables import ClusterSummary
+    from cytovae.annotations.cluster_names import name_clusters
+    from cytovae.inference.assigner import Assigner
+    from cytovae.inference.umap_placement import Interpolator
+    from cytovae.model_folder.load import load_model
+    from cytovae.model_folder.record import load_landmark_places
+    from cytovae.network.device import resolve_device, use_threads
+    from cytovae.outputs.cluster_summary import ClusterSummary
+    from cytovae.outputs.columns import Extras
 
     place = resolve_device(device)
     saved = load_model(model)
@@ -222,7 +225,7 @@ def assign_file(
 
     Returns the clusters, int32 (n_events,).
     """
-    from cytovae.study import assigned_chunks
+    from cytovae.study.assign_study import assigned_chunks
 
     if not file.n_events:
         console.warn(f"{name} has no events")
@@ -270,7 +273,8 @@ def _jobs(
     output: str, files: Sequence[Path], form: "OutputFormat", inputs: Sequence[Path], *, is_folder: bool, force: bool
 ) -> tuple[Job, ...]:
     """The tables to write. Raises before any work where one of them cannot be, or is one of the inputs."""
-    from cytovae.outputs import ONE_FILE_EACH, check_target, suffix_of
+    from cytovae.atomic import check_target
+    from cytovae.outputs.formats import ONE_FILE_EACH, suffix_of
 
     if form in ONE_FILE_EACH and len(files) > 1 and not is_folder:
         raise UsageError(f"{form} holds one file; end {output} with a slash to get one for each of {len(files)} files")
@@ -297,9 +301,9 @@ def _writer(
 ) -> "AssignmentWriter | FcsWriter | H5adWriter":
     """What writes the files of ``job`` in the format asked for."""
     from cytovae import __version__
-    from cytovae.fcs_copy import FcsWriter
-    from cytovae.latent import latent_codes
-    from cytovae.outputs import AssignmentWriter
+    from cytovae.inference.assigner import latent_codes
+    from cytovae.outputs.fcs_copy import FcsWriter
+    from cytovae.outputs.tables import AssignmentWriter
 
     n_rows = sum(study.files[index].n_events for index in job.files)
     n_clusters, extras = study.n_clusters, study.extras
@@ -310,7 +314,7 @@ def _writer(
     if form == "fcs":
         return FcsWriter(job.target, study.raw[job.files[0]], n_clusters, extras=extras, force=force)
 
-    from cytovae.outputs_h5ad import H5adWriter
+    from cytovae.outputs.h5ad import H5adWriter
 
     saved = study.saved
 
@@ -331,7 +335,7 @@ def _writer(
 
 def _check_tables(folder: Path, jobs: Sequence[Job], inputs: Sequence[Path], *, force: bool) -> None:
     """Raise before any work where a table cannot be written to ``folder``, or would replace something else."""
-    from cytovae.outputs import check_target
+    from cytovae.atomic import check_target
 
     taken = (*inputs, *(job.target.resolve() for job in jobs if isinstance(job.target, Path)))
     for name in TABLES:
@@ -343,7 +347,7 @@ def _check_tables(folder: Path, jobs: Sequence[Job], inputs: Sequence[Path], *, 
 
 
 def _write_tables(folder: Path, summary: "ClusterSummary", *, force: bool, quiet: bool) -> None:
-    from cytovae.outputs import write_table
+    from cytovae.outputs.tables import write_table
 
     for name, table in zip(TABLES, (summary.abundance(), summary.medians()), strict=True):
         write_table(folder / name, table, force=force)

@@ -180,8 +180,8 @@ def weber_cli(
     Example: cytovae benchmark paper weber --data weber_fcs --seeds 5 -o weber
     """
     from cytovae.benchmark.job import Protocol
-    from cytovae.benchmark.paper import weber_sets, weber_tables
     from cytovae.benchmark.runner import plan, read_rows, write_whole
+    from cytovae.experiments.cytometry import weber_sets, weber_tables
 
     protocol = Protocol(max_events)
     planned = plan(
@@ -224,8 +224,8 @@ def bodenmiller_cli(
 
     Example: cytovae benchmark paper bodenmiller --data bodenmiller2012 -o bodenmiller
     """
-    from cytovae.benchmark.paper import ALL_CELLS, HELD_OUT, bodenmiller_table, bodenmiller_wells
     from cytovae.benchmark.runner import plan, read_rows, write_whole
+    from cytovae.experiments.cytometry import ALL_CELLS, HELD_OUT, bodenmiller_table, bodenmiller_wells
 
     wells = bodenmiller_wells(data)
     names = _words(methods)
@@ -248,7 +248,7 @@ def _words(text: str | None) -> tuple[str, ...]:
 
 def _numbers(text: str | None) -> tuple[int, ...]:
     """The numbers of clusters asked for, or those of the benchmark."""
-    from cytovae.benchmark.baselines import NUMBERS_OF_CLUSTERS
+    from cytovae.benchmark.methods import NUMBERS_OF_CLUSTERS
 
     if text is None:
         return NUMBERS_OF_CLUSTERS

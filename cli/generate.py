@@ -10,7 +10,7 @@ from cytovae.cli import console, options
 from cytovae.errors import UsageError
 
 if TYPE_CHECKING:
-    from cytovae.generation import GeneratedCells
+    from cytovae.inference.generation import GeneratedCells
 
 
 def generate_cli(
@@ -62,8 +62,9 @@ def generate_cli(
 
     Example: cytovae generate model/ --cluster 3 --events 5000 -o cells.fcs
     """
-    from cytovae.generated_files import cell_format, stays_compensated, write_generated
-    from cytovae.outputs import check_target
+    from cytovae.atomic import check_target
+    from cytovae.outputs.formats import cell_format
+    from cytovae.outputs.generated_cells import stays_compensated, write_generated
 
     form = cell_format(output, kind)
     target = sys.stdout.buffer if output == "-" else Path(output)
@@ -74,8 +75,9 @@ def generate_cli(
     if min_posterior == 1:
         raise UsageError("no cell is certain to be in its cluster; ask for a --min-posterior below 1")
 
-    from cytovae.generation import events_of_clusters, generate
-    from cytovae.modelfile import load_model, use_threads
+    from cytovae.inference.generation import events_of_clusters, generate
+    from cytovae.model_folder.load import load_model
+    from cytovae.network.device import use_threads
 
     use_threads(1)
     saved = load_model(model)

@@ -15,14 +15,13 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cytovae.channels import channel_uses
+from cytovae.annotations.gates import gates_beside
 from cytovae.cli import console, options
-from cytovae.compensation import spillover_of
 from cytovae.errors import InputError
-from cytovae.event_files import EventFile, open_events
-from cytovae.gates import gates_beside
-from cytovae.study import has_spillover
-from cytovae.transform import ValueScale, looks_transformed, suggested_cofactor, transform_warning, value_scale
+from cytovae.events.channel_names import channel_uses
+from cytovae.events.compensation import has_spillover, spillover_of
+from cytovae.events.event_file import EventFile, open_events
+from cytovae.events.value_scale import ValueScale, looks_transformed, suggested_cofactor, transform_warning, value_scale
 
 SCHEMA_VERSION = 1
 _EVENTS_AT_ONCE = 50_000

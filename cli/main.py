@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from cytovae import __version__
-from cytovae.cli import assign, benchmark, console, experiments, generate, inspect, report, train, workflow
+from cytovae.cli import assign, benchmark, console, generate, inspect, report, train, workflow
+from cytovae.cli import paper as experiments
 from cytovae.cli.caches import away_from_home
 from cytovae.cli.config import ConfiguredCommand
 from cytovae.cli.interruption import Interruption

@@ -12,12 +12,12 @@ from cytovae.cli import console
 from cytovae.errors import UsageError
 
 if TYPE_CHECKING:
+    from cytovae.annotations.sample_sheet import SampleSheet
     from cytovae.cells import GateLabels
-    from cytovae.compensation import Compensation
-    from cytovae.event_files import EventFile
-    from cytovae.panel import Panel
-    from cytovae.samples import SampleSheet
-    from cytovae.transform import Transform
+    from cytovae.events.compensation import Compensation
+    from cytovae.events.event_file import EventFile
+    from cytovae.events.panel import Panel
+    from cytovae.events.transform import Transform
 
 BESIDE = "beside"
 STDIN = Path("-")
@@ -72,7 +72,7 @@ def n_threads(asked: int | None) -> int:
 
 def read_spec(spec: str, files: "Sequence[EventFile]", *, zero_ungated: bool = False) -> "GateLabels":
     """The labels of all events of ``files`` that ``spec`` names, see ``Gates``."""
-    from cytovae.gates import read_gates_of_files
+    from cytovae.annotations.gates import read_gates_of_files
 
     return read_gates_of_files(files, None if spec == BESIDE else spec, zero_is_ungated=zero_ungated)
 
@@ -104,15 +104,15 @@ def named_files(paths: Sequence[Path], *, allow_twice: bool = False) -> tuple[Pa
 
 
 def open_files(paths: Sequence[Path]) -> "tuple[EventFile, ...]":
-    """The files at ``paths``, see :func:`cytovae.event_files.open_events`."""
-    from cytovae.event_files import open_events
+    """The files at ``paths``, see :func:`cytovae.events.event_file.open_events`."""
+    from cytovae.events.event_file import open_events
 
     return tuple(open_events(path) for path in paths)
 
 
 def compensation_of(spec: str | None) -> "Compensation":
     """What ``--compensate`` asks for: nothing, ``file``, or the matrix in a table."""
-    from cytovae.compensation import FROM_FILE, Compensation, read_matrix
+    from cytovae.events.compensation import FROM_FILE, Compensation, read_matrix
 
     if spec is None:
         return Compensation()
@@ -121,9 +121,8 @@ def compensation_of(spec: str | None) -> "Compensation":
 
 def sheet_of(path: Path | None, files: "Sequence[EventFile]") -> "SampleSheet":
     """The sample sheet of ``files``; one without columns where there is none."""
-    from cytovae.outputs import read_samples
-    from cytovae.samples import NO_SAMPLES
-    from cytovae.study import file_names
+    from cytovae.annotations.sample_sheet import NO_SAMPLES, read_samples
+    from cytovae.events.event_file import file_names
 
     if path is None:
         return NO_SAMPLES
@@ -134,7 +133,8 @@ def warn_about(
     files: "Sequence[EventFile]", columns: Sequence[Sequence[int]], panel: "Panel", transform: "Transform"
 ) -> None:
     """Say once what is odd about files, with the names of all it is true of."""
-    from cytovae.study import file_names, file_warnings
+    from cytovae.events.event_file import file_names
+    from cytovae.events.marker_file import file_warnings
 
     concerned: dict[str, list[str]] = {}
     for name, file, where in zip(file_names(files), files, columns, strict=True):

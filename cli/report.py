@@ -14,7 +14,7 @@ from cytovae.cli import console, options
 from cytovae.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from cytovae.report.record import ModelRecord
+    from cytovae.model_folder.record import ModelRecord
 
 
 def report_cli(
@@ -55,7 +55,7 @@ def report_cli(
 
     Example: cytovae report model/ sample_data/*.fcs --gates beside -o report.html
     """
-    from cytovae.outputs import check_target
+    from cytovae.atomic import check_target
 
     began = perf_counter()
     files = list(options.named_files(files)) if files else None
@@ -73,14 +73,13 @@ def report_cli(
     if figures is not None:
         check_figures(figures, force=force)
 
-    from cytovae.assignment import Assigner
-    from cytovae.device import resolve_device
-    from cytovae.modelfile import load_model, use_threads
-    from cytovae.names import name_clusters
-    from cytovae.outputs import read_names
-    from cytovae.panel import columns_of
-    from cytovae.report.content import collect
-    from cytovae.report.record import read_record
+    from cytovae.annotations.cluster_names import name_clusters, read_names
+    from cytovae.events.panel import columns_of
+    from cytovae.inference.assigner import Assigner
+    from cytovae.model_folder.load import load_model
+    from cytovae.model_folder.record import read_record
+    from cytovae.network.device import resolve_device, use_threads
+    from cytovae.report.collect import collect
 
     place = resolve_device(device)
     saved = load_model(model)

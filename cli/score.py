@@ -55,7 +55,7 @@ def score_cli(
 
     Example: cytovae benchmark score cells.parquet --gates sample_data/donor1_baseline.fcs --json
     """
-    from cytovae.benchmark.labels import align_labels, read_gated_files, read_labels
+    from cytovae.annotations.cluster_labels import align_labels, read_gated_files, read_labels
     from cytovae.metrics import score
 
     found = read_labels(labels, channel)

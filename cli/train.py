@@ -20,13 +20,12 @@ from cytovae.errors import UsageError
 from cytovae.settings import PRESETS, Metric, Settings, generating, preset
 
 if TYPE_CHECKING:
-    from cytovae.checkpoint import Checkpoint
-    from cytovae.compensation import Compensation
-    from cytovae.event_files import EventFile
-    from cytovae.learning import Learning
-    from cytovae.modelfile import SavedModel
-    from cytovae.panel import Panel
-    from cytovae.transform import Logicle, Transform
+    from cytovae.events.compensation import Compensation
+    from cytovae.events.event_file import EventFile
+    from cytovae.events.panel import Panel
+    from cytovae.events.transform import Logicle, Transform
+    from cytovae.inference.trained_model import Learning, SavedModel
+    from cytovae.model_folder.checkpoint import Checkpoint
 
 
 def train_cli(
@@ -143,22 +142,18 @@ def train_cli(
         settings = generating(settings)
     n_clusters = _number_of_clusters(clusters)
 
-    from cytovae.checkpoint import Checkpoint, training_key
-    from cytovae.device import resolve_device
-    from cytovae.generation import MOST_MARKERS
-    from cytovae.learning import learn_with_history
-    from cytovae.modelfile import (
-        RunRecord,
-        SavedModel,
-        check_model_target,
-        input_record,
-        key_of,
-        save_model,
-        use_threads,
-    )
-    from cytovae.panel import columns_in_study, resolve_panel
-    from cytovae.study import POOL, constant_markers, read_cells
-    from cytovae.transform import Transform
+    from cytovae.events.panel import columns_in_study, resolve_panel
+    from cytovae.events.transform import Transform
+    from cytovae.inference.cell_distribution import MOST_MARKERS
+    from cytovae.inference.trained_model import SavedModel
+    from cytovae.model_folder.checkpoint import Checkpoint
+    from cytovae.model_folder.layout import RunRecord, input_record
+    from cytovae.model_folder.load import key_of
+    from cytovae.model_folder.save import check_model_target, save_model
+    from cytovae.model_folder.training_key import training_key
+    from cytovae.network.device import resolve_device, use_threads
+    from cytovae.study.sampling import POOL, constant_markers, read_cells
+    from cytovae.study.train_model import learn_with_history
 
     place = resolve_device(device)
     use_threads(1, with_umap=True)
@@ -275,7 +270,7 @@ def describe_compensation(compensation: "Compensation") -> str:
 
 
 def _logicle(text: str | None, transform: str) -> "Logicle":
-    from cytovae.transform import Logicle
+    from cytovae.events.transform import Logicle
 
     if text is None:
         return Logicle()
@@ -373,12 +368,12 @@ def _show_scores(
     quiet: bool,
 ) -> None:
     """Assign all cells of the files and print the F-measures against their gates."""
-    from cytovae.assignment import Assigner
     from cytovae.cli.assign import assign_file
     from cytovae.cli.score import report_table
+    from cytovae.events.event_file import file_names
+    from cytovae.inference.assigner import Assigner
     from cytovae.metrics import score
-    from cytovae.modelfile import use_threads
-    from cytovae.study import file_names
+    from cytovae.network.device import use_threads
 
     use_threads(1)
     assigner = Assigner(saved.model, device)

@@ -56,8 +56,8 @@ def study_cli(
 
     Example: cytovae workflow study --samples samples.csv -o study && cd study && snakemake --cores 2
     """
+    from cytovae.annotations.study_samples import read_samples
     from cytovae.workflow.folder import write_study
-    from cytovae.workflow.samples import read_samples
 
     found = read_samples(samples)
     settings: dict[str, str | int] = {
@@ -120,9 +120,9 @@ def gather_cli(
 
     Example: cytovae workflow gather assigned/ --samples samples.csv -o abundance.csv
     """
-    from cytovae.outputs import write_table
+    from cytovae.annotations.study_samples import read_samples
+    from cytovae.outputs.tables import write_table
     from cytovae.workflow.gather import gather_abundance
-    from cytovae.workflow.samples import read_samples
 
     table = gather_abundance(folder, read_samples(samples))
     write_table(output, table, force=force)

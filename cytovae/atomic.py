@@ -1,9 +1,13 @@
 """Outputs that appear whole or not at all: the hidden names used on the way, and when content is on the disk."""
 
+import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from cytovae.errors import OutputError
 
 _LONGEST_NAME = 255  # bytes, on every file system in use
 
@@ -77,3 +81,78 @@ def put_in_place(partial: Path, final: Path, *, force: bool) -> None:
         else:
             partial.unlink()
     flush_to_disk(final.parent)
+
+
+@contextlib.contextmanager
+def removed_on_failure(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def swap_in(partial: Path, final: Path) -> None:
+    """Rename ``partial`` to ``final``; what was there is set aside first and removed last."""
+    if not final.exists():
+        partial.rename(final)
+        return
+    aside = hidden_name(final, "replaced")
+    final.rename(aside)
+    try:
+        partial.rename(final)
+    except BaseException:
+        aside.rename(final)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def finish_rename(final: Path) -> None:
+    """Put right what a process that was killed while it replaced the model left: the model it set aside goes back to
+    its place if nothing took it, and what else it had in hand is removed. Only who holds the lock may.
+    """
+    for aside in hidden_names(final, "replaced"):
+        if final.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.rename(final)
+    for partial in hidden_names(final, "partial"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_target(path: Path, *, force: bool = False) -> None:
+    """Raise :class:`OutputError` unless a table can be written at ``path``: nothing is there (with ``force``: a plain
+    file is allowed), and the folder it goes to can be written to.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; end it with a slash to get one output for each file there")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is not a plain file and is not replaced; use -o - for standard output")
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists already; use --force to replace it, or another name")
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise OutputError(f"{path} cannot be written: there is no folder {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path} cannot be written: no permission to write in {folder}")
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """Another name in the folder of ``path`` to write to; it becomes ``path`` when the block ends without an error.
+
+    Raises :class:`OutputError` where there is something already, or where it cannot be written.
+    """
+    check_target(path, force=force)
+    final = path.resolve()  # a link stays, what it points to is replaced
+    partial = hidden_name(final, "partial")
+    try:
+        yield partial
+        check_target(final, force=force)  # it may have appeared in the meantime
+        put_in_place(partial, final, force=force)
+    except FileExistsError as error:
+        raise OutputError(f"{path} exists already; use --force to replace it, or another name") from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)

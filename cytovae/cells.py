@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.errors import UsageError
+from cytovae.errors import NumericalError, UsageError
 
 UNGATED = -1
 
@@ -73,3 +73,29 @@ class Assignment:
 
     def __len__(self) -> int:
         return len(self.cluster)
+
+
+SUM_TOLERANCE = 1e-5
+
+
+def probability_of(assignment: Assignment) -> NDArray[np.float32]:
+    """The probability of each cell's own cluster, float32 (n_cells,)."""
+    own = np.take_along_axis(assignment.probabilities, assignment.cluster[:, None] - 1, axis=1)[:, 0]
+    return own.astype(np.float32, copy=False)
+
+
+def check_assignment(assignment: Assignment, n_clusters: int, file: str) -> None:
+    """Raise :class:`NumericalError` where a row is no distribution or its cluster none of the clusters."""
+    p, cluster = assignment.probabilities, assignment.cluster
+    if p.shape != (len(cluster), n_clusters):
+        raise UsageError(f"{p.shape} probabilities do not fit {len(cluster)} cells and {n_clusters} clusters")
+    if not len(cluster):
+        return
+    with np.errstate(invalid="ignore"):
+        wrong = ~(np.abs(p.sum(axis=1, dtype=np.float64) - 1) <= SUM_TOLERANCE) | ~(p.min(axis=1) >= 0)
+    wrong |= (cluster < 1) | (cluster > n_clusters)
+    if wrong.any():
+        raise NumericalError(
+            f"{int(wrong.sum())} cells of {file} have probabilities that do not sum to 1, or no cluster; "
+            "look for extreme values with `cytovae inspect`"
+        )

@@ -10,10 +10,19 @@ Metric = Literal["euclidean", "correlation", "canberra"]
 
 
 Kind = Literal["partition", "radius", "neighbors"]
+
+
 Activation = Literal["relu", "elu"]
+
+
 Schedule = Literal["one-cycle", "constant"]
+
+
 Resolution = Literal["merge", "experts"]
+
+
 Decoder = Literal["experts", "single"]
+
 
 _CHOICES = MappingProxyType(
     {
@@ -25,6 +34,8 @@ _CHOICES = MappingProxyType(
         "decoder": get_args(Decoder),
     }
 )
+
+
 _LOWEST = MappingProxyType(
     {
         "landmarks": 0,
@@ -55,9 +66,12 @@ _LOWEST = MappingProxyType(
         "populations": 0,
     }
 )
+
+
 _HIGHEST = MappingProxyType(
     {"umap_min_dist": 1, "noisy_share": 1, "depict_from": 1, "populations_from": 1, "valley": 1}
 )
+
 
 KL_WEIGHT = 0.1  # π₁ where cells are to be generated and no other weight is set
 
@@ -157,6 +171,7 @@ _PAPER_CYTOF = Settings(
     resolution="experts",
 )
 
+
 # A.1.1. Widths of encoder and experts are not printed: those of A.1.3. The number of experts is that of the components,
 # or 40. The coefficient of clustering is that of eq. 7, π₂ within it as above. With DEPICT from the first step, dropout
 # of 0.5 in five layers leaves one cluster or a few; it starts in the middle, as in the default.
@@ -179,6 +194,7 @@ _PAPER_SYNTHETIC = replace(
     learning_rate=1e-3,
 )
 
+
 # A.1.2. Widths of encoder and experts are not printed, and the printed number of parameters does not tell them: own
 # ones, about those of others on MNIST.
 _PAPER_MNIST = replace(
@@ -197,6 +213,7 @@ _PAPER_MNIST = replace(
     steps=20_000,
     learning_rate=1e-4,
 )
+
 
 PRESETS = MappingProxyType(
     {

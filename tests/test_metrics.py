@@ -11,14 +11,8 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from cytovae.cells import UNGATED, GateLabels
 from cytovae.errors import UsageError
-from cytovae.metrics import (
-    ScoreReport,
-    contingency,
-    expected_calibration_error,
-    mmd2,
-    mmd_test,
-    score,
-)
+from cytovae.experiments.two_sample import mmd2, mmd_test
+from cytovae.metrics import ScoreReport, contingency, expected_calibration_error, score
 
 SUMMARY = ("f_weighted", "f_weighted_clusters", "f1_mean", "ari", "nmi", "accuracy")
 EXACT = 1e-12  # double precision, a handful of operations

@@ -9,11 +9,11 @@ from sklearn.cluster import KMeans
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.model_selection import cross_val_score
 
+from cytovae.annotations.gates import read_gates_of_files
 from cytovae.cells import GateLabels
-from cytovae.fcs import open_fcs
-from cytovae.gates import read_gates_of_files
-from cytovae.panel import columns_in_study, resolve_panel
-from cytovae.transform import arcsinh
+from cytovae.events.panel import columns_in_study, resolve_panel
+from cytovae.events.transform import arcsinh
+from cytovae.fcs.file import open_fcs
 
 FOLDER = Path(__file__).parents[1] / "sample_data"
 NAMES = ("donor1_baseline", "donor1_stim", "donor2_baseline")

@@ -1,1 +1,1 @@
-"""Scores of cytovae beside other methods on the same cells, and the paper's experiments."""
+"""Scores of cytovae beside other methods on the same cells."""

@@ -20,6 +20,7 @@ from cytovae.errors import InputError, PanelError, UsageError
 PUBLIC = Path(__file__).with_name("public.toml")
 """The gated public data sets that figures in the documentation come from, as ``--datasets public``."""
 
+
 Kind = Literal["arcsinh", "none"]
 
 
@@ -171,10 +172,10 @@ def load(dataset: DataSet) -> GatedCells:
     Every file has the markers of the first. Raises the errors of the FCS, panel and gate readers, and
     :class:`PanelError` if the number of markers is not the one stated.
     """
-    from cytovae.event_files import open_events
-    from cytovae.gates import read_gates_of_files
-    from cytovae.panel import columns_in_study, resolve_panel
-    from cytovae.transform import Transform, check_finite
+    from cytovae.annotations.gates import read_gates_of_files
+    from cytovae.events.event_file import open_events
+    from cytovae.events.panel import columns_in_study, resolve_panel
+    from cytovae.events.transform import Transform, check_finite
 
     files = [open_events(Path(path)) for path in dataset.files]
     panel = resolve_panel(

@@ -18,13 +18,15 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
-from cytovae.benchmark.baselines import METHODS, NEEDS_NUMBER, NUMBERS_OF_CLUSTERS, Run
+from cytovae.atomic import whole_file
 from cytovae.benchmark.datasets import DataSet, fingerprint
 from cytovae.benchmark.job import Job, Protocol, Row, failed_rows, row_from
+from cytovae.benchmark.methods import METHODS, NEEDS_NUMBER, NUMBERS_OF_CLUSTERS, Run
 from cytovae.errors import InputError, OutputError, UsageError
-from cytovae.outputs import whole_file
 
 ROWS = "rows"
+
+
 _WATCH_SECONDS = 0.05
 
 

@@ -15,16 +15,19 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cytovae.benchmark.baselines import METHODS, NEEDS_NUMBER
+from cytovae.atomic import whole_file
 from cytovae.benchmark.job import METRICS, Row
+from cytovae.benchmark.methods import METHODS, NEEDS_NUMBER
 from cytovae.benchmark.runner import read_rows, write_whole
-from cytovae.outputs import whole_file
 
 TITLES = {
     "f_weighted": "F_weighted", "f_weighted_clusters": "F_weighted_clusters", "f1_mean": "F1_mean", "ari": "ARI",
     "nmi": "NMI", "accuracy": "accuracy", "rare_f1": "rare_f1",
 }  # fmt: skip
+
+
 Key = TypeVar("Key")
+
 
 _NAMES = {
     "flowsom": "FlowSOM", "phenograph": "PhenoGraph", "kmeans": "k-means", "gmm": "Gaussian mixture",

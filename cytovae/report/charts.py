@@ -9,12 +9,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage
 
+from cytovae.model_folder.record import LOSSES, History
 from cytovae.report.content import DOUBTFUL, ODD, STRANGE, SURE, Agreement, ReportContent
 from cytovae.report.drawing import EXPRESSION, FAINT, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
-from cytovae.report.record import LOSSES, History
 
 _MOST_NUMBERS = 900  # cells of a heatmap that still hold a number each
+
+
 _MOST_SAMPLES = 80  # bars that can be told apart
+
+
 DOUBT, UNSURE, CALM = "#d9480f", "#e9a15b", "#8a93a6"
 
 

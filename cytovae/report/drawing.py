@@ -16,8 +16,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 PAGE_DPI = 96  # pixels of a page in an inch
+
+
 DPI = 150
+
+
 INK, QUIET, FAINT = "#1f2430", "#6a7180", "#d9dce3"
+
 
 # Okabe and Ito's colours first; each further one is as far as can be from those before it for the nearest of normal,
 # protanope and deuteranope eyes (Machado et al. 2009, CIELAB). Beyond a dozen no palette is enough by itself, so
@@ -28,9 +33,14 @@ PALETTE = (
     *("#FFBC59", "#855985", "#F4BC9B", "#6F6437", "#9B4364", "#4364C8", "#0BB1BC", "#E99037", "#164E85", "#A6B16F"),
     *("#7A85BC", "#164E9B", "#43BC9B", "#D34364", "#16DEBC", "#A66FD3", "#A66485", "#E9C837", "#F49BD3", "#64D3FF"),
 )
+
+
 # Lightness falls all the way, so these read in grey and to any eye.
 EXPRESSION = LinearSegmentedColormap.from_list("expression", ["#ececf0", "#a9c9e6", "#4f93c8", "#2b55a0", "#2a1a5e"])
+
+
 CERTAINTY = LinearSegmentedColormap.from_list("certainty", ["#7a0403", "#d9480f", "#f4a259", "#dfe3ea", "#dfe3ea"])
+
 
 _STYLE: Any = {
     "font.family": ["DejaVu Sans"],

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from cytovae.report.branches import draw_tree
 from cytovae.report.charts import (
     draw_abundance,
     draw_confusion,
@@ -15,9 +14,10 @@ from cytovae.report.charts import (
     draw_training,
 )
 from cytovae.report.content import ReportContent
+from cytovae.report.dendrogram import draw_tree
 from cytovae.report.drawing import Picture, file_stem, render, style
-from cytovae.report.maps import draw_clusters, draw_files, draw_marker, draw_populations, draw_probability
-from cytovae.report.maps import draw_novelty as draw_novelty_map
+from cytovae.report.umap_plots import draw_clusters, draw_files, draw_marker, draw_populations, draw_probability
+from cytovae.report.umap_plots import draw_novelty as draw_novelty_map
 
 _MOST_FILES = 24  # colours of files that can be told apart
 

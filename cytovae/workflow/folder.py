@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from cytovae.annotations.study_samples import COLUMNS, Sample
+from cytovae.atomic import check_target, whole_file
 from cytovae.errors import OutputError
-from cytovae.outputs import check_target, whole_file
-from cytovae.workflow.samples import COLUMNS, Sample
 
 SNAKEFILE, CONFIG, SAMPLES, FILE_LIST, JOBS = "Snakefile", "config.yaml", "samples.csv", "files.txt", "jobs.csv"
+
+
 Setting = str | int | Sequence[str]
 
 

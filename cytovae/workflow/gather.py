@@ -6,10 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv
 
+from cytovae.annotations.study_samples import Sample
 from cytovae.errors import InputError
-from cytovae.workflow.samples import Sample
 
 TABLE = "abundance.csv"
+
+
 _NUMBERS = {"cluster": pa.int64(), "cells": pa.int64(), "fraction": pa.float64()}
 
 

@@ -13,11 +13,12 @@ import numpy as np
 
 from cytovae.benchmark.datasets import PUBLIC, load, read_table
 from cytovae.cells import GateLabels
-from cytovae.landmarks import choose_landmarks
 from cytovae.metrics import score
-from cytovae.resolution import PopulationTree, population_tree
+from cytovae.populations.neighbors import nearest_neighbors
+from cytovae.populations.population_tree import PopulationTree, population_tree
+from cytovae.populations.umap_projection import umap_projection
 from cytovae.settings import Settings
-from cytovae.similarity import nearest_neighbors, umap_projection
+from cytovae.study.sampling import choose_landmarks
 
 SETS = ("bendall", "bodenmiller", "huimm", "hipc", "flowsom_ff", "multicenter")
 SETTINGS = Settings()

@@ -20,11 +20,12 @@ from scipy.sparse import csr_matrix
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 
 from cytovae.benchmark.datasets import PUBLIC, load, read_table
-from cytovae.landmarks import choose_landmarks
 from cytovae.metrics import score
-from cytovae.resolution import population_tree
+from cytovae.populations.neighbors import nearest_neighbors
+from cytovae.populations.population_tree import population_tree
+from cytovae.populations.umap_projection import umap_projection
 from cytovae.settings import Settings
-from cytovae.similarity import nearest_neighbors, umap_projection
+from cytovae.study.sampling import choose_landmarks
 
 SETS = ("bendall", "bodenmiller", "huimm", "hipc", "flowsom_ff", "multicenter")
 SETTINGS = Settings()

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from cytovae.assignment import assign
 from cytovae.benchmark.datasets import PUBLIC, GatedCells, load, read_table
-from cytovae.learning import learn
+from cytovae.inference.assigner import assign
 from cytovae.metrics import expected_calibration_error
 from cytovae.settings import Settings
+from cytovae.study.train_model import learn
 
 LEFT_OUT = (
     ("bendall", "Mature CD4+ T"),

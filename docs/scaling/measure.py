@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cytovae.benchmark.job import machine
+from cytovae.environment import machine
 
 CYTOVAE = (sys.executable, "-m", "cytovae")
 CELLS_A_FILE = 100_000

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cytovae.fcs import open_fcs, write_fcs
+from cytovae.fcs.file import open_fcs
+from cytovae.fcs.write import write_fcs
 
 SAMPLE_DATA = Path(__file__).parents[2] / "sample_data"
 SPREAD_CELL, SPREAD_FILE = 0.15, 0.05  # of log counts: each cell and marker, each file and marker

@@ -23,13 +23,13 @@ import numpy as np
 from measure import CYTOVAE, Cost, cost, simulated, table
 from simulate import SPREAD_CELL, simulate
 
-from cytovae.aside import Aside
 from cytovae.benchmark.datasets import PUBLIC, DataSet, load, read_table
-from cytovae.benchmark.job import machine
+from cytovae.environment import machine
 from cytovae.metrics import score
+from cytovae.populations.valley_process import Aside
 
 if TYPE_CHECKING:
-    from cytovae.trained import TrainedModel
+    from cytovae.inference.trained_model import TrainedModel
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 MANY_CHANNELS, MANY_CELLS = 40, 10_000_000
@@ -80,7 +80,7 @@ def another(work: Path, dataset: DataSet, method: str) -> tuple[Cost, np.ndarray
     """Cost of another method's whole process, and every cell's cluster."""
     output = work / f"{dataset.name}-{method}.npy"
     markers = load(dataset).cells.markers
-    from cytovae.fcs import open_fcs
+    from cytovae.fcs.file import open_fcs
 
     channels = open_fcs(Path(dataset.files[0])).channels
     names = [next(c.name for c in channels if marker in (c.name, c.label)) for marker in markers]
@@ -183,7 +183,7 @@ def landmarks(work: Path, data: Path) -> list[str]:
 
 def assigning(work: Path, _data: Path) -> list[str]:
     """FCS to Parquet, and what of it is the network's."""
-    from cytovae.modelfile import load_model
+    from cytovae.model_folder.load import load_model
 
     model = work / "many-model"
     files = {n: apart(work / f"many-{n}.fcs", n) for n in (MANY_CELLS // 10, MANY_CELLS)}
@@ -217,8 +217,8 @@ def network_alone(model: "TrainedModel") -> float:
     """Cells a second of the network, chunks of cells in memory worked on by two threads as `assign` does."""
     import torch
 
-    from cytovae.assignment import Assigner
-    from cytovae.study import CHUNK
+    from cytovae.events.marker_file import CHUNK
+    from cytovae.inference.assigner import Assigner
 
     torch.set_num_threads(1)
     assigner = Assigner(model)
@@ -238,7 +238,8 @@ def apart(path: Path, n_cells: int) -> Path:
 
 def many_channels(path: Path, n_cells: int) -> Path:
     """A simulated file of forty channels: twenty, and twenty more that tell the same of each cell with other noise."""
-    from cytovae.fcs import open_fcs, write_fcs
+    from cytovae.fcs.file import open_fcs
+    from cytovae.fcs.write import write_fcs
 
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         (single,) = simulate(Path(folder), 1, min(n_cells, 1_000_000))
@@ -316,10 +317,10 @@ def steps(_work: Path, data: Path) -> list[str]:
     """Training steps a second, the default network and the paper's preset."""
     import torch
 
+    from cytovae.network.scaling import fit_scaling
+    from cytovae.network.training_loop import build_network, train
+    from cytovae.populations.similarity import make_similarity
     from cytovae.settings import preset
-    from cytovae.similarity import make_similarity
-    from cytovae.training import build_network, train
-    from cytovae.transform import fit_scaling
 
     cells = load(sets(data)["bendall"]).cells.values[:20_000]
     x = torch.tensor(fit_scaling(cells).scale(cells))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from simulate import simulate
 
-from cytovae.benchmark.job import machine
+from cytovae.environment import machine
 
 CYTOVAE = (sys.executable, "-m", "cytovae")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cytovae.modelfile import SCHEMA_VERSION
+from cytovae.model_folder.layout import SCHEMA_VERSION
 
 HERE = Path(__file__).parent
 FILE = "sample_data/donor1_baseline.fcs"

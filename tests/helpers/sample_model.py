@@ -5,16 +5,17 @@ from pathlib import Path
 import numpy as np
 
 from cytovae.cells import CellTable
-from cytovae.fcs import open_fcs
-from cytovae.learning import Learning
-from cytovae.modelfile import RunRecord, SavedModel, save_model
-from cytovae.panel import resolve_panel
+from cytovae.events.panel import resolve_panel
+from cytovae.events.transform import Transform, arcsinh
+from cytovae.fcs.file import open_fcs
+from cytovae.inference.trained_model import Learning, SavedModel, TrainedModel
+from cytovae.model_folder.layout import RunRecord
+from cytovae.model_folder.save import save_model
+from cytovae.network.scaling import fit_scaling
+from cytovae.network.training_loop import build_network
+from cytovae.populations.merge_tree import MergeTree
+from cytovae.populations.valleys import LEVELS
 from cytovae.settings import Settings
-from cytovae.trained import TrainedModel
-from cytovae.training import build_network
-from cytovae.transform import Transform, arcsinh, fit_scaling
-from cytovae.tree import MergeTree
-from cytovae.valleys import LEVELS
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
 FILES = SAMPLE / "donor1_baseline.fcs", SAMPLE / "donor1_stim.fcs"

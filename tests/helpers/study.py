@@ -6,16 +6,19 @@ import numpy as np
 import torch
 
 from cytovae.cells import CellTable
-from cytovae.fcs import Channel, open_fcs, write_fcs
-from cytovae.learning import Learning
-from cytovae.modelfile import RunRecord, SavedModel, input_record, save_model
-from cytovae.panel import resolve_panel
+from cytovae.events.panel import resolve_panel
+from cytovae.events.transform import Transform, arcsinh
+from cytovae.fcs.channels import Channel
+from cytovae.fcs.file import open_fcs
+from cytovae.fcs.write import write_fcs
+from cytovae.inference.trained_model import Learning, SavedModel, TrainedModel
+from cytovae.model_folder.layout import RunRecord, input_record
+from cytovae.model_folder.save import save_model
+from cytovae.network.scaling import fit_scaling
+from cytovae.network.training_loop import ProgressRecord, build_network
+from cytovae.populations.merge_tree import MergeTree
+from cytovae.populations.valleys import LEVELS
 from cytovae.settings import Settings
-from cytovae.trained import TrainedModel
-from cytovae.training import ProgressRecord, build_network
-from cytovae.transform import Transform, arcsinh, fit_scaling
-from cytovae.tree import MergeTree
-from cytovae.valleys import LEVELS
 
 MARKERS = ("CD3", "<script>alert(1)</script>", "a & \"b\" 'c'", "HLA-DR")
 N_EXPERTS, N_CLUSTERS = 8, 4

@@ -12,7 +12,7 @@ from pathlib import Path
 from rows import Effort, Row, seconds
 
 from cytovae.errors import FcsError
-from cytovae.fcs import open_fcs
+from cytovae.fcs.file import open_fcs
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np

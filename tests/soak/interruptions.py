@@ -16,7 +16,7 @@ import forked
 from rows import SAMPLE, Effort, Row, model_bytes, seconds
 
 from cytovae.errors import ModelError
-from cytovae.modelfile import load_model
+from cytovae.model_folder.load import load_model
 
 FILE = str(SAMPLE / "donor1_baseline.fcs")
 QUICK = ("--landmarks", "400", "--experts", "20", "--steps", "300", "--device", "cpu", "--seed", "3")

@@ -1,0 +1,198 @@
+"""The methods of the benchmark, each as cells in, clusters out.
+
+Called in the process of one job only. FlowSOM and PhenoGraph are GPL and come from the ``baselines`` extra; nothing
+else in the package imports them. Settings are fixed here, the same for every data set: a method that wants a number of
+clusters is run for each of :data:`NUMBERS_OF_CLUSTERS`.
+"""
+
+import importlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytovae.cells import CellTable
+from cytovae.errors import UsageError
+
+NUMBERS_OF_CLUSTERS = (10, 15, 20, 25, 30, 40)
+
+
+METHODS = ("cytovae", "flowsom", "phenograph", "kmeans", "gmm", "umap+hdbscan")
+
+
+NEEDS_NUMBER = ("flowsom", "kmeans", "gmm")
+"""Methods that must be told the number of clusters."""
+
+
+ASSIGNS_NEW_CELLS = ("cytovae", "flowsom", "kmeans", "gmm")
+"""Methods that can learn from some cells and assign others. The rest see all cells, held-out ones too."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """Clusters of cells: int32 (n_cells,), from 1, 0 = left out; and what finding them took.
+
+    ``number`` is the number of clusters the method was told (0 = none). Seconds are of the clustering alone: no
+    reading, no importing, but what a library compiles on its first call counts.
+    """
+
+    number: int
+    cluster: NDArray[np.int32]
+    wall_seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a method is told: nothing in it depends on labels.
+
+    ``variant`` is a preset of cytovae ("" = its default); ``steps`` replaces that preset's number of training steps.
+    """
+
+    method: str
+    numbers: tuple[int, ...] = ()
+    variant: str = ""
+    seed: int = 0
+    threads: int = 1
+    steps: int | None = None
+    device: str = "cpu"
+
+
+class _Clock:
+    """Wall and CPU seconds since it was made, those of finished child processes included."""
+
+    def __init__(self) -> None:
+        self._wall = time.monotonic()
+        self._cpu = cpu_seconds()
+
+    def read(self) -> tuple[float, float]:
+        return time.monotonic() - self._wall, cpu_seconds() - self._cpu
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process and its finished children so far."""
+    return sum(os.times()[:4])
+
+
+def cluster(run: Run, cells: CellTable, learn: NDArray[np.bool_] | None = None) -> Iterator[Clustering]:
+    """Cluster all ``cells``, learning only from those where ``learn`` (n_cells,) holds if the method can.
+
+    Yields one result for each number in ``run.numbers``, or one alone for methods that find it themselves.
+    """
+    learn = np.ones(len(cells), dtype=np.bool_) if learn is None else learn
+    match run.method:
+        case "cytovae":
+            yield _cytovae(run, cells, learn)
+        case "flowsom":
+            yield from _flowsom(run, cells.values, learn)
+        case "kmeans":
+            yield from _kmeans(run, cells.values, learn)
+        case "gmm":
+            yield from _gmm(run, cells.values, learn)
+        case "phenograph":
+            yield _phenograph(run, cells.values)
+        case "umap+hdbscan":
+            yield _umap_hdbscan(run, cells.values)
+        case unknown:
+            raise UsageError(f"no method is called {unknown}. There are {', '.join(METHODS)}")
+
+
+def _cytovae(run: Run, cells: CellTable, learn: NDArray[np.bool_]) -> Clustering:
+    from cytovae.inference.assigner import assign
+    from cytovae.settings import preset
+    from cytovae.study.train_model import learn as train
+
+    settings = preset(run.variant or "default")
+    if run.steps is not None:
+        settings = replace(settings, steps=run.steps)
+    clock = _Clock()
+    model = train(cells.take(np.flatnonzero(learn)), settings, seed=run.seed, device=run.device)
+    assignment = assign(model, cells.values, device=run.device)
+    return Clustering(0, assignment.cluster, *clock.read())
+
+
+def _flowsom(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) -> Iterator[Clustering]:
+    """FlowSOM (Van Gassen et al. 2015): a 10 × 10 self-organising map, its nodes merged into K by hierarchical
+    clustering.
+
+    With one seed the map is the same whatever K is, so it is trained once; each result's seconds are those of the
+    map and of its own merging. The estimator is called directly: the package's ``FlowSOM(…, cluster_kwargs={"seed":
+    …})`` drops the seed without a word.
+    """
+    models: Any = _from_extra("flowsom.models")
+    data = values.astype(np.float64)
+    clock = _Clock()
+    grid = models.SOMEstimator(xdim=10, ydim=10, rlen=10, seed=run.seed)
+    grid.fit(data[learn])
+    node = np.asarray(grid.labels_ if learn.all() else grid.predict(data)).astype(np.int64)
+    map_wall, map_cpu = clock.read()
+    for number in run.numbers:
+        clock = _Clock()
+        merged = np.asarray(models.ConsensusCluster(n_clusters=number).fit_predict(grid.codes))
+        labels = merged[node].astype(np.int32) + 1
+        wall, cpu = clock.read()
+        yield Clustering(number, labels, map_wall + wall, map_cpu + cpu)
+
+
+def _kmeans(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) -> Iterator[Clustering]:
+    """Lloyd's k-means from k-means++ starts, the best of ten."""
+    from sklearn.cluster import KMeans
+
+    for number in run.numbers:
+        clock = _Clock()
+        model = KMeans(n_clusters=number, n_init=10, random_state=run.seed).fit(values[learn])
+        yield Clustering(number, model.predict(values).astype(np.int32) + 1, *clock.read())
+
+
+def _gmm(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) -> Iterator[Clustering]:
+    """A mixture of Gaussians with full covariances, started from k-means."""
+    from sklearn.mixture import GaussianMixture
+
+    for number in run.numbers:
+        clock = _Clock()
+        data = values.astype(np.float64)
+        # 10⁻³: a marker that is 0 in a whole population would make its covariance singular.
+        model = GaussianMixture(number, covariance_type="full", reg_covar=1e-3, random_state=run.seed).fit(data[learn])
+        yield Clustering(number, model.predict(data).astype(np.int32) + 1, *clock.read())
+
+
+def _phenograph(run: Run, values: NDArray[np.float32]) -> Clustering:
+    """PhenoGraph (Levine et al. 2015) with its defaults: 30 neighbours, Jaccard graph, Louvain.
+
+    Its Louvain program takes no seed: with other seeds it is simply run again. Cells it calls outliers become 0. It
+    writes files into the working folder, which is the job's own.
+    """
+    phenograph: Any = _from_extra("phenograph")
+    clock = _Clock()
+    communities, _, _ = phenograph.cluster(values, k=30, n_jobs=run.threads)
+    return Clustering(0, np.asarray(communities).astype(np.int32) + 1, *clock.read())
+
+
+def _umap_hdbscan(run: Run, values: NDArray[np.float32]) -> Clustering:
+    """UMAP to two dimensions with the settings its documentation advises for clustering (30 neighbours, min_dist 0),
+    then HDBSCAN with clusters of at least 50 cells or one in a thousand. Cells it calls noise become 0.
+    """
+    import umap
+    from sklearn.cluster import HDBSCAN
+
+    clock = _Clock()
+    # A graph in pieces is expected here; with a seed umap-learn uses one thread and says so.
+    plane = umap.UMAP(n_neighbors=30, min_dist=0.0, n_components=2, random_state=run.seed, n_jobs=1).fit_transform(
+        values
+    )
+    smallest = max(50, len(values) // 1000)
+    labels = HDBSCAN(min_cluster_size=smallest, min_samples=10, copy=True).fit_predict(plane)
+    return Clustering(0, np.maximum(labels, -1).astype(np.int32) + 1, *clock.read())
+
+
+def _from_extra(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UsageError(
+            f"{module.partition('.')[0]} cannot be imported ({error}). Install it: pip install 'cytovae[baselines]'"
+        ) from error

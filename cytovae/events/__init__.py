@@ -1,0 +1,1 @@
+"""Events and markers: files of any format, channel names, panels, compensation, transforms."""

@@ -1,0 +1,1 @@
+"""The neural network, its losses and its training loop: tensors only."""

@@ -1,0 +1,194 @@
+"""`cytovae report` through the real app: what it writes, what it refuses, and the page in a browser."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from helpers.command import Command
+from helpers.study import MARKERS, write_study
+
+from cytovae.cells import Assignment
+from cytovae.errors import ModelError, OutputError, UsageError
+from cytovae.fcs.file import open_fcs
+from cytovae.inference.assigner import Assigner
+
+pytest.importorskip("matplotlib", reason="the report's extra is not installed")
+pytest.importorskip("jinja2", reason="the report's extra is not installed")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def model(study: list[Path]) -> Path:
+    return study[0].parent / "model"
+
+
+COMMAND = Command(("report",), ("--device", "cpu", "--threads", "1"))
+run = COMMAND.run
+done = COMMAND.done
+refused = COMMAND.refused
+
+
+def test_a_page_and_figures_are_written(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    page, figures = tmp_path / "report.html", tmp_path / "figures"
+    result = done(model, *study, "--gates", "beside", "-o", page, "--figures", figures)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["figures", "report.html"]
+    assert f"wrote {page}" in result.stderr
+    assert result.stdout == ""
+    stems = sorted(path.stem for path in figures.glob("*.png"))
+    assert stems == sorted(path.stem for path in figures.glob("*.svg"))
+    assert {"heatmap", "merge_tree", "umap_clusters", "umap_populations", "confusion", "abundance"} <= set(stems)
+    for path in figures.glob("*.svg"):
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
+def test_without_files_it_reports_on_those_learned_from(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    done(model, *study, "-o", tmp_path / "named.html", "--quiet")
+    done(model, "-o", tmp_path / "unnamed.html", "--quiet")
+    assert (tmp_path / "named.html").read_bytes() == (tmp_path / "unnamed.html").read_bytes()
+
+
+def test_without_files_that_are_gone_it_asks_for_them(tmp_path: Path) -> None:
+    paths = write_study(tmp_path, (40, 30))
+    paths[1].unlink()
+    message = refused(UsageError, tmp_path / "model", "-o", tmp_path / "report.html")
+    assert paths[1].name in message
+    assert "name the files" in message
+
+
+def test_it_can_be_cut_elsewhere(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    done(model, study[1], "--clusters", 2, "-o", tmp_path / "report.html", "--quiet")
+    assert ", 2 clusters" not in (text := (tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert text.count('class="swatch"') == 2 * 2  # in the table of clusters and that of abundances
+    with_five = refused(UsageError, model, study[1], "--clusters", 50, "-o", tmp_path / "other.html")
+    assert "50 clusters" in with_five
+
+
+def test_nothing_is_replaced_without_force(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    page = tmp_path / "report.html"
+    page.write_text("mine")
+    assert "--force" in refused(OutputError, model, study[1], "-o", page)
+    assert page.read_text() == "mine"
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    (figures / "heatmap.png").write_text("mine")
+    (figures / "other.txt").write_text("mine")
+    assert "--force" in refused(OutputError, model, study[1], "-o", tmp_path / "new.html", "--figures", figures)
+    assert not (tmp_path / "new.html").exists()
+    done(model, study[1], "-o", page, "--figures", figures, "--force", "--quiet")
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert (figures / "heatmap.png").read_bytes().startswith(b"\x89PNG")
+    assert (figures / "other.txt").read_text() == "mine"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["figures", "report.html"]
+
+
+def test_bad_places_are_refused(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    assert "over an input" in refused(UsageError, model, *study, "-o", study[0], "--force")
+    assert "over an input" in refused(UsageError, model, *study, "-o", model / "report.html")
+    assert "no folder" in refused(OutputError, model, *study, "-o", tmp_path / "none" / "report.html")
+    assert "not a folder" in refused(OutputError, model, *study, "-o", tmp_path / "r.html", "--figures", study[0])
+    refused(ModelError, tmp_path / "none", *study, "-o", tmp_path / "report.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_extra_it_says_what_to_install(
+    tmp_path: Path, model: Path, study: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("cytovae.report")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert "pip install 'cytovae[report]'" in refused(UsageError, model, *study, "-o", tmp_path / "report.html")
+
+
+# --- in a browser ---
+
+
+def browser() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    pytest.skip("no Chromium here (chromium, chromium-browser, google-chrome)")
+
+
+def opened(page: Path, profile: Path) -> subprocess.CompletedProcess[str]:
+    """The page as a browser has it once its script ran, and what was said on its console."""
+    flags = [
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+        *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"),
+        *("--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom"),
+    ]
+    return subprocess.run(
+        [browser(), *flags, page.as_uri()], capture_output=True, text=True, check=True, timeout=60, encoding="utf-8"
+    )
+
+
+def test_a_browser_shows_it_without_a_complaint(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    page = tmp_path / "report.html"
+    done(model, *study, "--gates", "beside", "-o", page, "--quiet")
+    shown = opened(page, tmp_path / "profile")
+    complaints = [line for line in shown.stderr.splitlines() if "CONSOLE" in line]
+    assert not complaints
+    assert f">{len(MARKERS)} of {len(MARKERS)}</output>" in shown.stdout  # the script has counted the markers
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; · channel Xx1Di" in shown.stdout
+    assert "<script>alert" not in shown.stdout
+
+
+def test_a_browser_that_complains_is_heard(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    page = tmp_path / "report.html"
+    done(model, study[1], "-o", page, "--quiet")
+    foreign = page.read_text(encoding="utf-8").replace("<h2>Summary</h2>", "<script>alert(1)</script>")
+    page.write_text(foreign, encoding="utf-8")
+    shown = opened(page, tmp_path / "profile")
+    assert any("CONSOLE" in line and "Content Security Policy" in line for line in shown.stderr.splitlines())
+
+
+def test_the_search_box_narrows_the_markers(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    page = tmp_path / "report.html"
+    done(model, study[1], "-o", page, "--quiet")
+    typed = page.read_text(encoding="utf-8").replace('<input id="find"', '<input id="find" value="hla"')
+    page.write_text(typed, encoding="utf-8")
+    shown = opened(page, tmp_path / "profile")
+    assert f">1 of {len(MARKERS)}</output>" in shown.stdout
+    assert shown.stdout.count("hidden=") == len(MARKERS) - 1
+
+
+# --- names, samples, novelty ---
+
+
+def test_names_samples_and_novelty_are_shown(
+    tmp_path: Path, model: Path, study: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Assigner.assign
+
+    def with_novelty(self: Assigner, values: np.ndarray) -> Assignment:
+        # Cells without CD3 are strange here.
+        return replace(plain(self, values), novelty=np.where(values[:, 0] < 2, 0.95, 0.1).astype(np.float32))
+
+    monkeypatch.setattr(Assigner, "assign", with_novelty)
+    (tmp_path / "names.csv").write_text("cluster,name\n1,<b>T</b> cell\n2,<b>T</b> cell\n")
+    rows = [f"{path.name},sample {number},batch {number}" for number, path in enumerate(study)]
+    (tmp_path / "samples.csv").write_text("\n".join(["file,sample,batch", *rows]))
+    page, figures = tmp_path / "report.html", tmp_path / "figures"
+    tables = ("--names", tmp_path / "names.csv", "--samples", tmp_path / "samples.csv")
+    done(model, *study, *tables, "--gates", "beside", "-o", page, "--figures", figures, "--quiet")
+    text = page.read_text(encoding="utf-8")
+    raw = np.concatenate([open_fcs(path).read([0]) for path in study])[:, 0]
+    strange = int((np.arcsinh(raw / 5) < 2).sum())
+    assert f"{strange:,} cells ({100 * strange / len(raw):.2f} %) have a novelty of 0.9 or more" in text
+    assert "1 &lt;b&gt;T&lt;/b&gt; cell" in text
+    assert "<b>T</b>" not in text
+    assert text.count("</span>1 &lt;b&gt;T") >= 2  # in the table of clusters and that of abundances
+    assert text.count("batch 1") == 2  # in the summary and the table of abundances
+    assert {"novelty", "umap_novelty"} <= {path.stem for path in figures.glob("*.svg")}
+    plain_page = tmp_path / "plain.html"
+    monkeypatch.setattr(Assigner, "assign", plain)
+    done(model, *study, "-o", plain_page, "--quiet")
+    assert "novelty" not in plain_page.read_text(encoding="utf-8").partition("</style>")[2]

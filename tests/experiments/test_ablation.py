@@ -1,0 +1,80 @@
+"""The ablations at a small size, and the separation of populations in a code."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cytovae.benchmark.datasets import DataSet, GatedCells, load, subsample
+from cytovae.cli.main import app
+from cytovae.experiments import ablation
+from cytovae.experiments.ablation import NO_NETWORK, NO_SIMILARITY, SEPARATION, VARIANTS, WHOLE, Design, pieces
+from cytovae.settings import Settings
+from cytovae.study.train_model import learn
+
+SAMPLE = Path(__file__).parents[2] / "sample_data" / "donor1_baseline.fcs"
+SET = DataSet("sample", (str(SAMPLE),))
+SMALL = Design(2_000, 150)
+
+
+def small(*names: str) -> Design:
+    return replace(SMALL, variants=tuple(variant for variant in VARIANTS if variant.name in names))
+
+
+@pytest.fixture(scope="module")
+def cells() -> GatedCells:
+    return subsample(load(SET), SMALL.cells)
+
+
+def test_every_variant_but_the_first_changes_something() -> None:
+    settings = [variant.settings(Design()) for variant in VARIANTS if variant.network]
+    assert settings[0] == Settings()
+    assert len(set(settings)) == len(settings)
+    wide = next(each for each in settings if each.decoder == "single" and each.expert_width > 16)
+    assert wide.expert_width == Settings().experts * Settings().expert_width
+
+
+def test_shared_maps_give_the_very_model_that_learning_gives(cells: GatedCells) -> None:
+    settings = VARIANTS[0].settings(SMALL)
+    maps = ablation._Maps(cells, 1, "cpu")
+    ours = ablation._trained(cells, settings, maps, 1, "cpu")
+    theirs = learn(cells.cells, settings, seed=1)
+    state = theirs.network.state_dict()
+    for name, tensor in ours.network.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), state[name].numpy())
+    np.testing.assert_array_equal(ours.expert_clusters, theirs.expert_clusters)
+
+
+def test_the_command_leaves_a_line_for_every_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = (WHOLE, NO_SIMILARITY, "one decoder, as wide as an expert", NO_NETWORK)
+    monkeypatch.setattr(ablation, "QUICK", small(*names))
+    monkeypatch.setattr(ablation, "data_sets", lambda _folder: (SET,))
+    output = tmp_path / "out"
+    done = CliRunner().invoke(
+        app,
+        ["benchmark", "paper", "ablation", "--data", str(tmp_path), "--quick", "--seeds", "1", "-o", str(output)],
+    )
+    assert done.exit_code == 0, done.output
+    for name in names:
+        assert f"| {name} |" in done.stdout
+    assert {path.name for path in output.iterdir()} == {
+        "results.parquet", "table.md", "a4_sample.png", "run.json", "ablation.pieces",
+    }  # fmt: skip
+    record = json.loads((output / "run.json").read_text())
+    assert (record["experiment"], record["seeds"]) == ("ablation", [0])
+
+
+def test_without_the_similarity_matrix_nothing_is_found() -> None:
+    """Nothing else tells the clustering network which cells belong together."""
+    (piece,) = pieces([SET], small(WHOLE, NO_SIMILARITY, NO_NETWORK), 1, "cpu")
+    lines = piece.do().measurements
+    scores = {line.method: line.value for line in lines if line.measure == "F_weighted"}
+    assert scores[WHOLE] > scores[NO_SIMILARITY] + 0.2
+    # The network learns the populations that it is given; of 2,000 cells it may differ in few.
+    assert abs(scores[WHOLE] - scores[NO_NETWORK]) < 0.05
+    told = {(line.method, line.measure): line.value for line in lines if line.part == SEPARATION}
+    assert told[WHOLE, "pairs told apart by the test"] == 1.0
+    assert 0 < told[WHOLE, "MMD² between populations, lowest"] <= told[WHOLE, "MMD² between populations, mean"] < 2

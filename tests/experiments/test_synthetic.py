@@ -1,0 +1,106 @@
+"""Figure A1 at a small size: how mixtures are drawn, and the command from beginning to end."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from cytovae.cli.main import app
+from cytovae.experiments import synthetic
+from cytovae.experiments.experiment import Outcome
+from cytovae.metrics import score
+
+
+def test_mixtures_are_as_they_are_said_to_be() -> None:
+    cells, truth = synthetic.draw(4, 8_000, 20, seed=3)
+    assert np.bincount(truth.population).tolist() == [2_000] * 4
+    own = cells.values[truth.population == 2].astype(float)
+    # Eigenvalues of 2,000 points' covariance in 20 dimensions lie within about 20 % of the true ones, 0.5 … 1.5.
+    eigenvalues = np.linalg.eigvalsh(np.cov(own.T))
+    assert 0.4 < eigenvalues.min() < 0.75
+    assert 1.2 < eigenvalues.max() < 1.8
+    assert np.abs(np.corrcoef(own.T) - np.eye(20)).max() > 0.1  # directions are random
+    means = np.stack([cells.values[truth.population == index].mean(0) for index in range(4)])
+    assert 0.7 < means.std() < 1.3
+    again, _ = synthetic.draw(4, 8_000, 20, seed=3)
+    assert np.array_equal(cells.values, again.values)
+    assert not np.array_equal(cells.values, synthetic.draw(4, 8_000, 20, seed=4)[0].values)
+
+
+def test_gaussian_mixtures_find_what_is_far_apart() -> None:
+    cells, truth = synthetic.draw(3, 900, 100, seed=0)
+    for kind in ("full", "diag"):
+        assert score(synthetic._gaussian_mixture(cells.values, 3, kind, 0), truth).f_weighted == 1.0
+
+
+def test_pieces_differ_in_all_that_decides() -> None:
+    planned = synthetic.pieces(synthetic.QUICK, 2, "cpu")
+    assert len({piece.key for piece in planned}) == len(planned) == 2 * (3 * 4 + 2)
+    larger = synthetic.pieces(synthetic.Design((2, 10, 40), points=4_000, steps=500), 2, "cpu")
+    assert not {piece.key for piece in planned} & {piece.key for piece in larger}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("synthetic") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "QUICK", synthetic.Design((2, 6), points=900, steps=250))
+        done = CliRunner().invoke(
+            app, ["benchmark", "paper", "synthetic", "--quick", "-o", str(output), "--device", "cpu"]
+        )
+    assert done.exit_code == 0, done.output
+    assert "## A1a" in done.stdout
+    return output
+
+
+def test_the_command_leaves_its_folder(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {
+        "results.parquet", "table.md", "a1a.png", "a1b.png", "run.json", "synthetic.pieces",
+    }  # fmt: skip
+    assert json.loads((folder / "run.json").read_text())["quick"] is True
+    lines = pq.read_table(folder / "results.parquet").to_pylist()
+    known = [line for line in lines if line["part"] == "A1a" and line["measure"] == "F_weighted"]
+    assert {(line["method"], line["setting"]) for line in known} == {
+        (method, setting)
+        for method in (synthetic.PAPER, synthetic.DEFAULT, synthetic.FULL, synthetic.DIAGONAL)
+        for setting in ("2", "6")
+    }
+
+
+def test_both_settings_find_components_that_are_far_apart(folder: Path) -> None:
+    """Six components 14 apart, each point 10 from its own: nothing is to be mistaken, with numbers known or not."""
+    lines = pq.read_table(folder / "results.parquet").to_pylist()
+    for method in (synthetic.PAPER, synthetic.DEFAULT):
+        found = {
+            (line["part"], line["measure"], line["setting"]): line["value"]
+            for line in lines
+            if line["method"] == method
+        }
+        for setting in ("2", "6"):
+            assert found["A1a", "F_weighted", setting] > 0.99
+        if method == synthetic.DEFAULT:  # a radius of 2 in UMAP's coordinates parts large components
+            assert (found["A1b", "clusters", "2"], found["A1b", "clusters", "6"]) == (2, 6)
+
+
+def test_the_same_command_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "QUICK", synthetic.Design((2, 6), points=900, steps=250))
+
+    def never(*_: object) -> Outcome:
+        raise AssertionError("it was done before")
+
+    monkeypatch.setattr(synthetic, "_measure", never)
+    again = CliRunner().invoke(
+        app, ["benchmark", "paper", "synthetic", "--quick", "-o", str(folder), "--device", "cpu"]
+    )
+    assert again.exit_code == 0, again.output
+
+
+def test_numbers_of_components_are_checked(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["benchmark", "paper", "synthetic", "--components", "1,x", "-o", str(tmp_path / "out")]
+    )
+    assert done.exit_code != 0
+    assert "from 2 on" in str(done.exception)

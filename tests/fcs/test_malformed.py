@@ -1,0 +1,437 @@
+"""Damaged and hostile FCS files: one FcsError each, or the true values; never other values, never another exception.
+
+``CYTOVAE_MUTATIONS=20000 pytest tests/test_fcs_malformed.py -k mutation`` is the soak; 300 per layout is the default.
+
+The law for a changed byte of HEADER or TEXT: the result is an FcsError, or the values of the file before the change, or
+the changed file is itself a sound FCS file with other values, which are then ours too. "Sound" is decided by the
+strict reader below, which shares no code with the package and tolerates nothing. That last case cannot be told from
+damage by anyone: $DATATYPE F of 32 bits turned into I or back, $PnR of an integer channel (its mask) and $PnE (its
+logarithm) turned into other legal values.
+"""
+
+import os
+import random
+import struct
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cytovae.errors import FcsError, InputError
+from cytovae.fcs.file import open_fcs
+
+MUTATIONS = int(os.environ.get("CYTOVAE_MUTATIONS", "300"))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A small file, written byte by byte."""
+
+    version: str = "FCS3.0"
+    datatype: str = "F"
+    byteord: str = "4,3,2,1"
+    bits: tuple[int, ...] = (32, 32, 32)
+    ranges: tuple[str, ...] = ("1024", "1024", "262144")
+    amplification: tuple[str, ...] = ("0,0", "0,0", "0,0")
+    n_events: int = 5
+    delimiter: str = "/"
+    text_places: bool = True
+    tail: bytes = b""
+    header_places: bool = True
+
+    def data(self) -> bytes:
+        order = ">" if self.byteord[0] != "1" else "<"
+        values = random.Random(len(self.bits) * self.n_events)
+        out = b""
+        for _ in range(self.n_events):
+            for bits, limit in zip(self.bits, self.ranges, strict=True):
+                if self.datatype == "I":
+                    value = values.randrange(min(1 << bits, int(limit)))
+                    out += value.to_bytes(bits // 8, "big" if order == ">" else "little")
+                else:
+                    out += struct.pack(order + {"F": "f", "D": "d"}[self.datatype], values.uniform(-10, 1000))
+        return out
+
+    def keywords(self) -> dict[str, str]:
+        words = {"$BEGINDATA": "", "$ENDDATA": ""} if self.text_places else {}
+        words |= {"$BEGINSTEXT": "0", "$ENDSTEXT": "0", "$NEXTDATA": "0", "$MODE": "L"}
+        words |= {"$BYTEORD": self.byteord, "$DATATYPE": self.datatype, "$CYT": "made by hand"}
+        words |= {"$PAR": str(len(self.bits)), "$TOT": str(self.n_events)}
+        for number, bits in enumerate(self.bits, start=1):
+            words[f"$P{number}B"] = str(bits)
+            words[f"$P{number}E"] = self.amplification[number - 1]
+            words[f"$P{number}N"] = f"CH{number}-A"
+            words[f"$P{number}R"] = self.ranges[number - 1]
+            words[f"$P{number}S"] = f"CD{number}"
+        return words
+
+    def build(self, changed: dict[str, str | None] | None = None, header: dict[int, int] | None = None) -> bytes:
+        """The file, with keywords replaced (None: left out) and HEADER's six numbers replaced by position."""
+        data, words = self.data(), self.keywords() | (changed or {})
+        text_first, gap = 64, 6
+        first = last = 0
+        for _ in range(3):  # the offsets have a fixed width, so this settles
+            if self.text_places and not {"$BEGINDATA", "$ENDDATA"} & set(changed or {}):
+                words |= {"$BEGINDATA": f"{first:06d}", "$ENDDATA": f"{last:06d}"}
+            d = self.delimiter
+            text = (d + "".join(f"{k}{d}{v}{d}" for k, v in words.items() if v is not None)).encode()
+            first = text_first + len(text) + gap
+            last = first + len(data) - 1
+        numbers = [text_first, text_first + len(text) - 1, first, last, 0, 0]
+        if not self.header_places:
+            numbers[2:4] = [0, 0]
+        numbers = [(header or {}).get(position, number) for position, number in enumerate(numbers)]
+        head = (self.version + " " * 4 + "".join(f"{number:>8}" for number in numbers)).encode()
+        return head.ljust(text_first) + text + b" " * gap + data + self.tail
+
+
+LAYOUTS = {
+    "float, 3.0": Recipe(),
+    "double, 3.1": Recipe("FCS3.1", "D", "1,2,3,4", (64, 64), ("1024", "1024"), ("0,0", "0,0"), delimiter="|"),
+    "16 bits, 2.0": Recipe(
+        "FCS2.0", "I", "2,1", (16, 16, 16), ("1024", "1024", "65536"), ("0,0", "4,1", "0,0"), text_places=False
+    ),
+    "24 bits, 3.0": Recipe("FCS3.0", "I", "1,2,3,4", (24, 24), ("16777216", "4096"), ("0,0", "0,0"), delimiter="\\"),
+    "32 bits, 3.1": Recipe("FCS3.1", "I", "4,3,2,1", (32, 32), ("4294967296", "262144"), ("0,0", "5,0"), delimiter="!"),
+    "mixed widths, 3.2": Recipe(
+        "FCS3.2", "I", "1,2,3,4", (8, 16, 24, 64), ("256", "1000", "16777216", "1048576"), ("0,0",) * 4,
+        header_places=False, delimiter="\x0c",
+    ),
+}  # fmt: skip
+
+
+class NotSound(Exception):
+    """The strict reader refuses."""
+
+
+def strict_values(raw: bytes) -> NDArray[np.float64]:
+    """Values of a file that follows the standard to the letter, or NotSound."""
+    try:
+        return _strict(raw)
+    except (ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError, struct.error) as error:
+        raise NotSound(repr(error)) from error
+
+
+def _demand(condition: bool, what: str) -> None:
+    if not condition:
+        raise NotSound(what)
+
+
+def _digits(value: str) -> int:
+    _demand(value.strip().isdecimal() and value.isascii(), value)
+    return int(value)
+
+
+def _strict(raw: bytes) -> NDArray[np.float64]:
+    _demand(raw[:6] in (b"FCS2.0", b"FCS3.0", b"FCS3.1", b"FCS3.2"), "version")
+    places = [_digits(raw[at : at + 8].decode("ascii")) for at in range(10, 58, 8)]
+    _demand(58 <= places[0] < places[1] < len(raw), "TEXT")
+    text = raw[places[0] : places[1] + 1].decode("utf-8")
+    _demand(text[0] == text[-1] and text[0] * 2 not in text, "delimiter")
+    parts = text[1:-1].split(text[0])
+    _demand(len(parts) % 2 == 0 and all(parts), "pairs")
+    names = [name.upper() for name in parts[::2]]
+    _demand(len(set(names)) == len(names), "twice")
+    words = dict(zip(names, parts[1::2], strict=True))
+    said = [(places[2], places[3])] if places[2] else []
+    if "$BEGINDATA" in words or "$ENDDATA" in words:
+        said.append((_digits(words["$BEGINDATA"]), _digits(words["$ENDDATA"])))
+    _demand(len(set(said)) == 1, "places")
+    first, last = said[0]
+    n_channels, n_events = _digits(words["$PAR"]), _digits(words["$TOT"])
+    bits = [_digits(words[f"$P{n}B"]) for n in range(1, n_channels + 1)]
+    _demand(last - first + 1 == n_events * sum(bits) // 8 and first > places[1] and last < len(raw), "size")
+    _demand(words.get("$MODE", "L").upper() == "L", "mode")
+    orders: dict[str, Literal["little", "big"]] = {"1,2,3,4": "little", "1,2": "little", "4,3,2,1": "big", "2,1": "big"}
+    order = orders[words["$BYTEORD"]]
+    at, rows = first, []
+    for _ in range(n_events):
+        row = []
+        for number, width in enumerate(bits, start=1):
+            chunk = raw[at : at + width // 8]
+            at += width // 8
+            kind = words["$DATATYPE"].upper()
+            if kind == "I":
+                limit = _digits(words[f"$P{number}R"])
+                value = int.from_bytes(chunk, order) & ((1 << (limit - 1).bit_length()) - 1)
+                decades, zero = (float(part) for part in words.get(f"$P{number}E", "0,0").split(","))
+                row.append(10 ** (decades * value / limit) * (zero or 1) if decades else float(value))
+            else:
+                letter = {("F", 32): "f", ("D", 64): "d"}[kind, width]
+                row.append(struct.unpack((">" if order == "big" else "<") + letter, chunk)[0])
+        rows.append(row)
+    return np.array(rows, float).reshape(n_events, n_channels)
+
+
+def _same(values: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
+    return values.shape == expected.shape and np.allclose(values, expected, rtol=1e-12, atol=0, equal_nan=True)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "small.fcs"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sound_layouts_are_read_as_the_strict_reader_does(layout: str, path: Path) -> None:
+    raw = LAYOUTS[layout].build()
+    path.write_bytes(raw)
+    file = open_fcs(path)
+    assert _same(file.read(), strict_values(raw))
+    assert [channel.name for channel in file.channels] == [f"CH{n + 1}-A" for n in range(len(file.channels))]
+    assert not [note for note in file.notes if not note.startswith("log $PnE")]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_file_cut_at_any_byte_is_refused(layout: str, path: Path) -> None:
+    raw = LAYOUTS[layout].build()
+    for length in range(len(raw)):
+        path.write_bytes(raw[:length])
+        with pytest.raises(FcsError) as caught:
+            open_fcs(path)
+        assert caught.value.file == str(path)
+        assert caught.value.field
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_mutation_never_gives_wrong_values(layout: str, path: Path) -> None:
+    chance = random.Random(layout)
+    # A checksum may follow DATA, or nothing.
+    for tail in (b"", b"00000000"):
+        sound = replace(LAYOUTS[layout], tail=tail).build()
+        truth = strict_values(sound)
+        n_bytes = len(sound) - len(tail) - len(LAYOUTS[layout].data())
+        for _ in range(MUTATIONS // 2):
+            at = chance.randrange(n_bytes)
+            typed = (
+                chance.random() < 0.6
+            )  # half of all bytes would be refused at once; those that read well are the risk
+            byte = chance.choice(b"0123456789 /|$,.-+IFDALPNBRSE") if typed else chance.randrange(256)
+            raw = sound[:at] + bytes([byte]) + sound[at + 1 :]
+            path.write_bytes(raw)
+            try:
+                values = open_fcs(path).read()
+            except FcsError:
+                continue
+            if not _same(values, truth):
+                try:
+                    expected = strict_values(raw)
+                except NotSound as why:
+                    pytest.fail(f"byte {at} {sound[at : at + 1]!r} → {bytes([byte])!r} ({why}): {values} for {truth}")
+                assert _same(values, expected), f"byte {at} {sound[at : at + 1]!r} → {bytes([byte])!r}"
+
+
+FLOAT, INTEGER = LAYOUTS["float, 3.0"], LAYOUTS["32 bits, 3.1"]
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "HEADER version"),
+    "gzip": (b"\x1f\x8b" + bytes(100), "HEADER version"),
+    "zip": (b"PK\x03\x04" + bytes(100), "HEADER version"),
+    "version 1.0": (replace(FLOAT, version="FCS1.0").build(), "HEADER version"),
+    "version 4.0": (replace(FLOAT, version="FCS4.0").build(), "HEADER version"),
+    "only the magic": (b"FCS3.0", "HEADER"),
+    "TEXT inside HEADER": (FLOAT.build(header={0: 10}), "HEADER TEXT begin"),
+    "TEXT beyond the file": (FLOAT.build(header={1: 99_999}), "HEADER TEXT end"),
+    "TEXT backwards": (FLOAT.build(header={1: 60}), "HEADER TEXT end"),
+    "a huge $TOT": (FLOAT.build({"$TOT": str(10**10)}), "DATA"),
+    "a $TOT of 300 digits": (FLOAT.build({"$TOT": "9" * 300}), "$TOT"),
+    "a negative $TOT": (FLOAT.build({"$TOT": "-5"}), "$TOT"),
+    "a broken $TOT": (FLOAT.build({"$TOT": "5.5"}), "$TOT"),
+    "a wrong $TOT": (FLOAT.build({"$TOT": "4"}), "DATA"),
+    "$TOT of none": (FLOAT.build({"$TOT": "0"}), "DATA"),
+    "no $TOT": (FLOAT.build({"$TOT": None}), "$TOT"),
+    "a huge $PAR": (FLOAT.build({"$PAR": str(10**10)}), "$P4B"),
+    "$PAR 0": (FLOAT.build({"$PAR": "0"}), "$PAR"),
+    "a negative $PAR": (FLOAT.build({"$PAR": "-3"}), "$PAR"),
+    "a $PAR too small": (FLOAT.build({"$PAR": "2"}), "$PAR"),
+    "no $PAR": (FLOAT.build({"$PAR": None}), "$PAR"),
+    "no name": (FLOAT.build({"$P2N": None}), "$P2N"),
+    "no width": (FLOAT.build({"$P2B": None}), "$P2B"),
+    "no range": (FLOAT.build({"$P3R": None}), "$P3R"),
+    "no type": (FLOAT.build({"$DATATYPE": None}), "$DATATYPE"),
+    "no byte order": (FLOAT.build({"$BYTEORD": None}), "$BYTEORD"),
+    "a broken range": (FLOAT.build({"$P3R": "wide"}), "$P3R"),
+    "ASCII": (FLOAT.build({"$DATATYPE": "A"}), "$DATATYPE"),
+    "histogram": (FLOAT.build({"$MODE": "C"}), "$MODE"),
+    "mixed byte order": (FLOAT.build({"$BYTEORD": "3,4,1,2"}), "$BYTEORD"),
+    "float of 16 bits": (FLOAT.build({"$P1B": "16"}), "$P1B"),
+    "integer of 12 bits among others": (INTEGER.build({"$P1B": "12"}), "$P1B"),
+    "ASCII in one channel": (FLOAT.build({"$P2DATATYPE": "A"}), "$P2DATATYPE"),
+    "broken $PnE": (INTEGER.build({"$P1E": "four"}), "$P1E"),
+    "$PnE beyond float64": (INTEGER.build({"$P1E": "400,1"}), "$P1E"),
+    "one $PnE lost": (INTEGER.build({"$P2E": None}), "$P2E"),
+    "a keyword twice": (FLOAT.build().replace(b"$CYT/made by hand", b"$TOT/7000000000000"), "$TOT"),
+    "no place for DATA": (replace(FLOAT, header_places=False).build({"$BEGINDATA": None, "$ENDDATA": None}), "DATA"),
+    "two places, neither fits": (FLOAT.build({"$BEGINDATA": "100", "$ENDDATA": "200"}, header={3: 900}), "DATA"),
+    "DATA two bytes too long": (FLOAT.build({"$BEGINDATA": None, "$ENDDATA": None}, header={2: 500, 3: 561}), "DATA"),
+    "a 10 MB TEXT of delimiters": (
+        b"FCS3.0    " + b"".join(b"%8d" % n for n in (58, 10_000_057, 0, 0, 0, 0)) + b"/" * 10_000_000, "TEXT"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_each_defect_is_one_error_that_names_file_and_field(case: str, path: Path) -> None:
+    raw, field = REFUSED[case]
+    path.write_bytes(raw)
+    open_fcs_peak = _peak(lambda: _refused(path, field))
+    assert open_fcs_peak < 2 * len(raw) + 1_000_000  # whatever the file claims to hold
+
+
+def _refused(path: Path, field: str) -> None:
+    with pytest.raises(FcsError) as caught:
+        open_fcs(path)
+    assert (caught.value.file, caught.value.field) == (str(path), field)
+    assert caught.value.found
+    assert caught.value.expected
+
+
+def _peak(call: Callable[[], object]) -> int:
+    """Most bytes allocated at once during a call."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_two_places_that_contradict_each_other_can_be_settled_by_the_user_or_by_size(path: Path) -> None:
+    truth = strict_values(FLOAT.build())
+    path.write_bytes(FLOAT.build(header={2: 300, 3: 400}))
+    file = open_fcs(path)
+    assert _same(file.read(), truth)
+    assert any("HEADER puts DATA at" in note for note in file.notes)
+    assert _same(open_fcs(path, offsets="text").read(), truth)
+    with pytest.raises(FcsError, match="HEADER bytes 300-400"):
+        open_fcs(path, offsets="header")
+
+
+@pytest.mark.parametrize("says", [0, 99_999_999])
+def test_header_may_leave_the_place_to_text(says: int, path: Path) -> None:
+    path.write_bytes(FLOAT.build(header={2: says, 3: says}))
+    assert _same(open_fcs(path).read(), strict_values(FLOAT.build()))
+    assert not open_fcs(path).notes
+
+
+def test_an_end_one_byte_late_is_tolerated_and_a_begin_one_byte_early_is_not(path: Path) -> None:
+    recipe = replace(FLOAT, text_places=False, tail=b"00000000")
+    sound = recipe.build()
+    first, last = int(sound[26:34]), int(sound[34:42])
+    path.write_bytes(recipe.build(header={3: last + 1}))
+    file = open_fcs(path)
+    assert _same(file.read(), strict_values(sound))
+    assert any("one byte late" in note for note in file.notes)
+    path.write_bytes(recipe.build(header={2: first - 1}))
+    _refused(path, "DATA")
+
+
+HOW_TOLD: dict[str, tuple[dict[str, str | None], str]] = {
+    "padded and lower-case names": ({"$TOT": None, "  $tot  ": "5", "$P1N": None, "   $P1n": "CH1-A"}, "fcsparser"),
+    "an empty value": ({"$CYT": ""}, "fcsparser"),
+    "no $NEXTDATA": ({"$NEXTDATA": None}, "fcsparser"),
+    "no $MODE": ({"$MODE": None}, ""),
+    "$NEXTDATA into nowhere": ({"$NEXTDATA": "70"}, "points at no data set"),
+    "$NEXTDATA beyond the file": ({"$NEXTDATA": "99999999999999"}, "points at no data set"),
+    "$NEXTDATA below zero": ({"$NEXTDATA": "-64"}, "points at no data set"),
+    "a log scale on floats": ({"$P2E": "4,1"}, "means nothing on float data"),
+    "a gain": ({"$P2G": "2.5"}, "not divided"),
+    "a name twice": ({"$P2N": "CH1-A"}, "same $PnN"),
+    "a blank name": ({"$P2N": " "}, "is blank"),
+    "supplemental TEXT nowhere": ({"$BEGINSTEXT": "10", "$ENDSTEXT": "20"}, "supplemental TEXT"),
+    "a word for a gain": ({"$P2G": "high"}, ""),
+    "an odd word at the end": ({"last": "word/odd"}, "belongs to no keyword"),
+}
+
+
+@pytest.mark.parametrize("case", HOW_TOLD)
+def test_what_can_be_settled_is_read_and_told(case: str, path: Path) -> None:
+    changed, note = HOW_TOLD[case]
+    path.write_bytes(FLOAT.build(changed))
+    file = open_fcs(path)
+    assert _same(file.read(), strict_values(FLOAT.build()))
+    assert [text for text in file.notes if note in text] if note else not file.notes
+
+
+def test_bytes_that_are_not_utf8_are_kept_as_latin1(path: Path) -> None:
+    path.write_bytes(FLOAT.build().replace(b"CD2", b"\xb5g2"))
+    file = open_fcs(path)
+    assert file.channels[1].label == "µg2"
+    assert any("Latin-1" in note for note in file.notes)
+
+
+def test_a_chain_of_data_sets_is_followed_forwards_only(path: Path) -> None:
+    size = len(FLOAT.build({"$NEXTDATA": "00000000"}))
+    other = replace(FLOAT, n_events=2)
+    path.write_bytes(FLOAT.build({"$NEXTDATA": f"{size:08d}"}) + other.build({"$NEXTDATA": "-0000001"}))
+    first, second = open_fcs(path), open_fcs(path, data_set=1)
+    assert any("2 data sets" in note for note in first.notes)
+    assert _same(first.read(), strict_values(FLOAT.build()))
+    assert _same(second.read(), strict_values(other.build()))
+    with pytest.raises(FcsError, match="data set"):
+        open_fcs(path, data_set=2)
+    with pytest.raises(FcsError, match="data set"):
+        open_fcs(path, data_set=-1)
+
+
+@pytest.mark.parametrize("back", [0, 1])
+def test_a_chain_of_data_sets_that_loops_ends(back: int, path: Path) -> None:
+    """The second data set points at itself or at the first: counted from the file's beginning, as some writers do."""
+    first = FLOAT.build({"$NEXTDATA": "00000000"})
+    size = len(first)
+    pointing = f"{back * size:08d}" if back else f"{2**32 - size:010d}"
+    path.write_bytes(FLOAT.build({"$NEXTDATA": f"{size:08d}"}) + FLOAT.build({"$NEXTDATA": pointing}))
+    file = open_fcs(path)
+    assert any("2 data sets" in note for note in file.notes)
+    assert _same(file.read(), strict_values(first))
+    assert _same(open_fcs(path, data_set=1).read(), strict_values(first))
+
+
+def test_a_hundred_thousand_keywords_are_read(path: Path) -> None:
+    path.write_bytes(FLOAT.build({f"WORD{number}": "x" for number in range(100_000)}, header=None))
+    file = open_fcs(path)
+    assert len(file.keywords) > 100_000
+    assert _same(file.read(), strict_values(FLOAT.build()))
+
+
+def test_supplemental_text_is_merged_and_does_not_overrule(path: Path) -> None:
+    raw = FLOAT.build({"$BEGINSTEXT": "0000", "$ENDSTEXT": "0000"})
+    more = b"/$TOT/9/NOTE/more/"
+    begin = f"$BEGINSTEXT/{len(raw):04d}/$ENDSTEXT/{len(raw) + len(more) - 1:04d}".encode()
+    path.write_bytes(raw.replace(b"$BEGINSTEXT/0000/$ENDSTEXT/0000", begin) + more)
+    file = open_fcs(path)
+    assert (file.n_events, file.keywords["NOTE"]) == (5, "more")
+    assert any("supplemental TEXT was read" in note for note in file.notes)
+
+
+def test_what_is_not_a_file_is_an_input_error_with_its_path(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent.fcs", tmp_path, tmp_path / "x" / "y.fcs", tmp_path / ("n" * 300)):
+        with pytest.raises(InputError) as caught:
+            open_fcs(path)
+        assert caught.value.file == str(path)
+    with pytest.raises(InputError):
+        open_fcs("nul\x00.fcs")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="regular"):
+        open_fcs(tmp_path / "pipe")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_one_may_not_read_is_an_input_error(path: Path) -> None:
+    path.write_bytes(FLOAT.build())
+    path.chmod(0)
+    with pytest.raises(InputError, match="ermission"):
+        open_fcs(path)
+
+
+def test_a_file_that_shrinks_after_it_was_opened_is_refused(path: Path) -> None:
+    raw = FLOAT.build()
+    path.write_bytes(raw)
+    file = open_fcs(path)
+    path.write_bytes(raw[:-8])
+    with pytest.raises(FcsError, match="shorter"):
+        file.read()

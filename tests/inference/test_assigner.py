@@ -1,0 +1,217 @@
+"""Clusters and probabilities against sums worked in plain numpy, and what must not change them."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from cytovae.errors import UsageError
+from cytovae.inference import assigner as assignment
+from cytovae.inference.assigner import Assigner, assign
+from cytovae.inference.trained_model import TrainedModel
+from cytovae.network.model import MoeSimVae
+from cytovae.network.scaling import Scaling
+from cytovae.network.training_loop import build_network
+from cytovae.populations.merge_tree import MergeTree
+from cytovae.settings import Settings
+
+MARKERS = ("CD3", "CD4", "CD8", "CD19", "CD45")
+SETTINGS = Settings(experts=9, code=4, encoder_depth=1, encoder_width=16, clustering_width=16, expert_width=4)
+LOW, HIGH = np.array([0, -1, 0, 0.5, 2], np.float32), np.array([5, 4, 6, 3, 8], np.float32)
+
+
+def cells(n: int, seed: int = 0) -> NDArray[np.float32]:
+    """Values within and a little beyond the range of the scaling."""
+    rng = np.random.default_rng(seed)
+    return (LOW - 0.5 + rng.uniform(0, 1, (n, len(MARKERS))) * (HIGH - LOW + 1)).astype(np.float32)
+
+
+def settled(scaled: NDArray[np.float32]) -> MoeSimVae:
+    """A network that nobody trained, but whose cells go to several experts."""
+    network = build_network(len(MARKERS), SETTINGS, 0)
+    x = torch.from_numpy(scaled)
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(1)
+        for parameter in network.clustering.parameters():
+            parameter.normal_(0, 1.0 if parameter.ndim == 2 else 0.01, generator=generator)
+        for _ in range(50):
+            network(x)
+    return network.eval()
+
+
+def chain(size: NDArray[np.int64]) -> MergeTree:
+    """A tree that joins the expert with the fewest cells to the next larger one, over and over."""
+    order = np.argsort(size, kind="stable").astype(np.int32)
+    return MergeTree(
+        kept=order[1:],
+        absorbed=order[:-1],
+        valley=np.ones(8, np.float32),
+        n_same=4,
+        cells=size,
+        agreement=np.ones(1, np.float32),
+    )
+
+
+@cache
+def the_model() -> TrainedModel:
+    """Nine experts cut into five clusters; each has cells."""
+    scaling = Scaling(LOW, HIGH)
+    scaled = scaling.scale(cells(3000))
+    network = settled(scaled)
+    with torch.inference_mode():
+        expert = network.assign(torch.from_numpy(scaled)).argmax(1).numpy()
+    assert len(np.unique(expert)) >= 5
+    return TrainedModel(network, SETTINGS, MARKERS, scaling, chain(np.bincount(expert, minlength=9)), 5)
+
+
+def expert_probabilities(model: TrainedModel, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    with torch.inference_mode():
+        p: NDArray[np.float64] = model.network.assign(torch.from_numpy(model.scaling.scale(values))).double().numpy()
+    return p
+
+
+# --- what is assigned -------------------------------------------------------------------------------------------------
+
+
+def test_a_clusters_probability_is_the_sum_of_its_experts() -> None:
+    model, values = the_model(), cells(400, seed=1)
+    experts = expert_probabilities(model, values)
+    expected = np.zeros((400, 5))
+    for expert, cluster in enumerate(model.expert_clusters):
+        expected[:, cluster - 1] += experts[:, expert]
+    found = assign(model, values)
+    assert found.probabilities.dtype == np.float32
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+
+
+def test_probabilities_sum_to_one_and_the_cluster_is_the_largest() -> None:
+    found = assign(the_model(), cells(2000, seed=2))
+    np.testing.assert_allclose(found.probabilities.sum(1), 1, atol=1e-5)
+    assert (found.probabilities >= 0).all()
+    assert found.cluster.dtype == np.int32
+    assert (found.cluster == found.probabilities.argmax(1) + 1).all()
+    assert len(np.unique(found.cluster)) > 2  # else there was nothing to choose
+
+
+def test_a_coarser_cut_adds_probabilities_up() -> None:
+    model, values = the_model(), cells(300, seed=3)
+    fine, coarse = model.with_clusters(5), model.with_clusters(3)
+    expected = np.zeros((300, 3))
+    parents = dict(zip(fine.expert_clusters, coarse.expert_clusters, strict=True))
+    for cluster, parent in parents.items():
+        expected[:, parent - 1] += assign(fine, values).probabilities[:, cluster - 1]
+    np.testing.assert_allclose(assign(coarse, values).probabilities, expected, atol=1e-6)
+
+
+def test_one_cluster_takes_every_cell() -> None:
+    found = assign(the_model().with_clusters(1), cells(50))
+    assert (found.cluster == 1).all()
+    np.testing.assert_allclose(found.probabilities, 1, atol=1e-6)
+
+
+# --- what must not matter ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100, 101])
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    values = cells(100, seed=4)
+    whole = assign(the_model(), values)
+    monkeypatch.setattr(assignment, "CHUNK", chunk)
+    found = assign(the_model(), values)
+    np.testing.assert_allclose(found.probabilities, whole.probabilities, atol=1e-6)
+    assert (found.cluster == whole.cluster).all()
+
+
+def test_the_same_cells_get_the_same_answer_bit_for_bit() -> None:
+    values = cells(500, seed=5)
+    first, second = assign(the_model(), values), assign(the_model(), values)
+    assert (first.probabilities == second.probabilities).all()
+
+
+def test_a_cell_is_assigned_by_itself_alone() -> None:
+    values = cells(200, seed=6)
+    order = np.random.default_rng(0).permutation(200)
+    found, moved = assign(the_model(), values), assign(the_model(), values[order])
+    np.testing.assert_allclose(moved.probabilities, found.probabilities[order], atol=1e-6)
+
+
+def test_values_beyond_the_range_of_training_count_as_its_ends() -> None:
+    values = np.stack([LOW, LOW - 100, HIGH, HIGH + 1e6]).astype(np.float32)
+    p = assign(the_model(), values).probabilities
+    np.testing.assert_allclose(p[1], p[0], atol=1e-6)
+    np.testing.assert_allclose(p[3], p[2], atol=1e-6)
+
+
+def test_the_layout_of_the_values_in_memory_does_not_matter() -> None:
+    values = cells(64, seed=7)
+    before = values.copy()
+    expected = assign(the_model(), values)
+    wide = np.repeat(values, 2, axis=1)
+    for other in (np.asfortranarray(values), wide[:, ::2]):
+        np.testing.assert_allclose(assign(the_model(), other).probabilities, expected.probabilities, atol=1e-6)
+    assert (values == before).all()
+
+
+def test_read_only_values_are_fine() -> None:
+    """What pandas and memory maps hand out."""
+    values = cells(64, seed=8)
+    expected = assign(the_model(), values)
+    values.setflags(write=False)
+    assert (assign(the_model(), values).cluster == expected.cluster).all()
+
+
+# --- edges ------------------------------------------------------------------------------------------------------------
+
+
+def test_no_cells_are_no_assignments() -> None:
+    found = assign(the_model(), np.zeros((0, 5), np.float32))
+    assert found.cluster.shape == (0,)
+    assert found.probabilities.shape == (0, 5)
+    assert found.cluster.dtype == np.int32
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 6), (5,)])
+def test_values_of_other_markers_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match="5 markers"):
+        assign(the_model(), np.zeros(shape, np.float32))
+
+
+def test_an_assigner_serves_chunk_after_chunk() -> None:
+    values = cells(90, seed=9)
+    assigner = Assigner(the_model())
+    parts = [assigner.assign(values[start : start + 40]) for start in (0, 40, 80)]
+    np.testing.assert_allclose(
+        np.concatenate([part.probabilities for part in parts]), assign(the_model(), values).probabilities, atol=1e-6
+    )
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
+
+
+def test_cells_of_a_cluster_are_those_of_its_experts() -> None:
+    model = the_model()
+    for cluster in range(1, 6):
+        assert model.cluster_cells[cluster - 1] == model.tree.cells[model.expert_clusters == cluster].sum()
+    assert model.cluster_cells.sum() == 3000
+    assert (np.diff(model.cluster_cells) <= 0).all()
+
+
+@pytest.mark.parametrize("n_clusters", [0, 10])
+def test_a_model_is_not_cut_where_it_cannot_be(n_clusters: int) -> None:
+    with pytest.raises(UsageError, match=f"{n_clusters} clusters"):
+        the_model().with_clusters(n_clusters)
+
+
+def test_cutting_a_model_leaves_the_first_as_it_was() -> None:
+    model = the_model()
+    other = model.with_clusters(2)
+    assert (model.n_clusters, other.n_clusters) == (5, 2)
+    assert other.network is model.network
+
+
+def test_a_scaling_of_other_markers_is_refused() -> None:
+    model = the_model()
+    with pytest.raises(UsageError, match="5 markers does not fit 4"):
+        TrainedModel(model.network, SETTINGS, MARKERS[:4], model.scaling, model.tree, 5)

@@ -1,0 +1,334 @@
+"""The state of unfinished training: that it is gone on with to the same bytes, and never taken for something else."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from cytovae.cells import CellTable
+from cytovae.errors import ModelError, NumericalError, OutputError, UsageError
+from cytovae.inference.trained_model import Learning
+from cytovae.model_folder.checkpoint import Checkpoint
+from cytovae.model_folder.training_key import TrainingKey, training_key
+from cytovae.settings import Settings
+from cytovae.study.train_model import learn_with_history
+
+SMALL = Settings(
+    experts=8, code=3, encoder_depth=1, encoder_width=12, clustering_width=12, expert_width=4, batch=32, steps=120,
+    umap_epochs=20, landmarks=150,
+)  # fmt: skip
+ROOT = Path(__file__).parents[2]
+
+
+def table(seed: int = 0) -> CellTable:
+    rng = np.random.default_rng(seed)
+    values = np.abs(rng.normal(size=(200, 5)) + 3 * rng.integers(0, 3, (200, 1))).astype(np.float32)
+    return CellTable(values, tuple("abcde"), ("x.fcs",), np.zeros(200, np.int32), np.arange(200))
+
+
+class Stop(Exception):
+    """Something from outside, at a moment of the test's choice."""
+
+
+def learn(kept: Checkpoint | None, settings: Settings, stop_at: tuple[str, int] | None = None) -> Learning:
+    def progress(stage: str, done: int, _total: int) -> None:
+        if stop_at is not None and (stage, done) == stop_at:
+            raise Stop
+
+    return learn_with_history(table(), settings, seed=5, progress=progress, kept=kept)
+
+
+def key(settings: Settings = SMALL, **changed: Any) -> TrainingKey:
+    return training_key(table(), settings, **({"seed": 5, "device": "cpu"} | changed))
+
+
+def broken_off(model: Path, settings: Settings = SMALL, stop_at: tuple[str, int] = ("training", 75)) -> Path:
+    """The state that is left when training is stopped there."""
+
+    def train() -> None:
+        with Checkpoint(model) as kept:
+            kept.begin(key(settings))
+            learn(kept, settings, stop_at)
+
+    with pytest.raises(Stop):
+        train()
+    return model.parent / f".{model.name}.state"
+
+
+def everything(learning: Learning) -> dict[str, NDArray[Any]]:
+    state = {name: tensor.numpy() for name, tensor in learning.model.network.state_dict().items()}
+    tree = {name: np.asarray(value) for name, value in vars(learning.model.tree).items()}
+    history = np.array([list(vars(record).values()) for record in learning.history])
+    return state | tree | {"rows": learning.landmarks, "umap": learning.coordinates, "history": history}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SMALL,
+        replace(SMALL, schedule="constant", resolution="experts"),
+        replace(SMALL, posterior_noise=True, kl_weight=0.01, similarity="radius"),
+        replace(SMALL, depict_from=0.0, dropout=0.5, landmarks=0),
+    ],
+)
+@pytest.mark.parametrize("stop_at", [("umap", 0), ("training", 25), ("training", 75), ("training", 120)])
+def test_going_on_ends_in_the_same_bytes(settings: Settings, stop_at: tuple[str, int], tmp_path: Path) -> None:
+    broken_off(tmp_path / "m", settings, stop_at)
+    with Checkpoint(tmp_path / "m", resume=True) as kept:
+        kept.begin(key(settings))
+        again = everything(learn(kept, settings))
+    straight = everything(learn(None, settings))
+    assert again.keys() == straight.keys()
+    for name, value in straight.items():
+        assert again[name].dtype == value.dtype
+        assert again[name].tobytes() == value.tobytes(), name
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken_off(tmp_path / "m", stop_at=("training", 75))
+
+    def not_again(*_arguments: object) -> None:
+        raise AssertionError("done a second time")
+
+    for name in ("choose_landmarks", "nearest_neighbors", "umap_projection"):
+        monkeypatch.setattr(f"cytovae.study.train_model.{name}", not_again)
+    with Checkpoint(tmp_path / "m", resume=True) as kept:
+        kept.begin(key())
+        learning = learn(kept, SMALL)
+    assert [record.step for record in learning.history] == [25, 50, 75, 100, 120]
+    # The seconds of what another process did are counted, too.
+    assert learning.seconds["umap"] > 0.001
+
+
+def test_between_saves_the_state_is_written_when_training_is_broken_off(tmp_path: Path) -> None:
+    """A minute has not passed: only the interruption itself writes the loop's state, of the last record."""
+    state = broken_off(tmp_path / "m")
+    assert sorted(path.stem for path in state.glob("*.safetensors")) == ["landmarks", "neighbours", "training", "umap"]
+
+
+def test_state_is_written_as_often_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    replace_file = Checkpoint._replace
+
+    def noted(self: Checkpoint, name: str, content: bytes) -> None:
+        written.append(name)
+        replace_file(self, name, content)
+
+    monkeypatch.setattr(Checkpoint, "_replace", noted)
+    for every, expected in ((0.0, 5), (60.0, 1)):  # records at 25, 50, 75, 100, 120; the last is always written
+        written.clear()
+        with Checkpoint(tmp_path / "m", every=every) as kept:
+            kept.begin(key())
+            learn(kept, SMALL)
+        assert written.count("training.safetensors") == expected
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (key(seed=6), r"seed 5 \(now 6\)"),
+        (key(replace(SMALL, batch=64)), r"batch 32 \(now 64\)"),
+        (key(device="cuda"), r"device cpu \(now cuda\)"),
+        (key(labels=np.zeros(200, np.int64)), "other labels"),
+        (training_key(table(1), SMALL, seed=5, device="cpu"), "other cells"),
+    ],
+)
+def test_the_state_of_other_training_is_refused(other: TrainingKey, said: str, tmp_path: Path) -> None:
+    state = broken_off(tmp_path / "m")
+    before = {path.name: path.read_bytes() for path in state.iterdir()}
+
+    def begin() -> None:
+        with Checkpoint(tmp_path / "m", resume=True) as kept:
+            kept.begin(other)
+
+    with pytest.raises(UsageError, match=said):
+        begin()
+    assert before == {path.name: path.read_bytes() for path in state.iterdir()}
+
+
+def test_what_was_done_is_not_thrown_away_unasked(tmp_path: Path) -> None:
+    state = broken_off(tmp_path / "m")
+
+    def begin() -> None:
+        with Checkpoint(tmp_path / "m") as kept:
+            kept.begin(key())
+
+    with pytest.raises(OutputError, match="--resume") as caught:
+        begin()
+    assert str(state) in str(caught.value)
+    with Checkpoint(tmp_path / "m", force=True) as kept:
+        kept.begin(key(seed=6))  # anything may begin anew
+        assert not kept.resumed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_to_resume_begins_at_the_start(tmp_path: Path) -> None:
+    with Checkpoint(tmp_path / "m", resume=True) as kept:
+        kept.begin(key())
+        assert not kept.resumed
+
+
+@pytest.mark.parametrize("ended", [UsageError("no"), KeyboardInterrupt()])
+def test_before_anything_is_done_nothing_is_left(ended: BaseException, tmp_path: Path) -> None:
+    def begin() -> None:
+        with Checkpoint(tmp_path / "m") as kept:
+            kept.begin(key())
+            raise ended
+
+    with pytest.raises(type(ended)):
+        begin()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_training_that_diverged_is_not_gone_on_with(tmp_path: Path) -> None:
+    def diverge() -> None:
+        with Checkpoint(tmp_path / "m", every=0.0) as kept:
+            kept.begin(key())
+            learn(kept, SMALL)
+            raise NumericalError("the loss is nan")
+
+    with pytest.raises(NumericalError):
+        diverge()
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- damage ---
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("pickle-was-run",)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 16
+    path.write_bytes(content)
+
+
+def pickled(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Bomb()))
+
+
+def torch_saved(path: Path) -> None:
+    torch.save({"network": torch.zeros(2)}, path)
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [cut, flip, pickled, torch_saved, emptied])
+@pytest.mark.parametrize("name", ["umap.safetensors", "training.safetensors", "state.json"])
+def test_damaged_state_is_refused(damage: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    state = broken_off(tmp_path / "m")
+    damage(state / name)
+
+    def resume() -> None:
+        with Checkpoint(tmp_path / "m", resume=True) as kept:
+            kept.begin(key())
+            learn(kept, SMALL)
+
+    # A bit that changed in what was asked for may also make it other training.
+    with pytest.raises((ModelError, UsageError), match="--force"):
+        resume()
+    assert not (tmp_path / "pickle-was-run").exists()
+
+
+def test_state_of_another_version_is_refused(tmp_path: Path) -> None:
+    state = broken_off(tmp_path / "m")
+    content = json.loads((state / "state.json").read_text())
+    (state / "state.json").write_text(json.dumps(content | {"state_version": 2}))
+
+    def resume() -> None:
+        with Checkpoint(tmp_path / "m", resume=True) as kept:
+            kept.begin(key())
+
+    with pytest.raises(ModelError, match="version is 2, expected 1"):
+        resume()
+
+
+def test_a_disk_that_is_full_does_not_end_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    with Checkpoint(tmp_path / "m", every=0.0, warn=said.append) as kept:
+        kept.begin(key())
+
+        def full(_self: Checkpoint, _name: str, _content: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(Checkpoint, "_replace", full)
+        learning = learn(kept, SMALL)
+    assert len(learning.history) == 5
+    assert all("No space left on device" in text and ".m.state" in text for text in said)
+    assert len(said) == 3 + 5
+
+
+# --- one process at a time ---
+
+
+@pytest.fixture
+def other_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the state folder of ``m`` until it is killed."""
+    program = (
+        "import sys, pathlib; from cytovae.model_folder.checkpoint import Checkpoint\n"
+        f"with Checkpoint(pathlib.Path({str(tmp_path / 'm')!r})): print('held', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_model_is_written_by_one_process_at_a_time(other_process: subprocess.Popen[str], tmp_path: Path) -> None:
+    for options in ({}, {"force": True}, {"resume": True}):
+        with pytest.raises(OutputError, match="another process") as caught, Checkpoint(tmp_path / "m", **options):
+            pass
+        assert str(tmp_path / "m") in str(caught.value)
+    other_process.kill()
+    other_process.wait()
+    with Checkpoint(tmp_path / "m") as kept:  # a lock ends with its process
+        kept.begin(key())
+
+
+def test_what_a_killed_process_had_in_hand_is_put_right(tmp_path: Path) -> None:
+    # It was replacing a model: the earlier one is aside, the new one not yet in its place.
+    (tmp_path / ".m.0123abcd.replaced").mkdir()
+    (tmp_path / ".m.0123abcd.replaced" / "run.json").write_text("earlier")
+    (tmp_path / ".m.89abcdef.partial").mkdir()
+    (tmp_path / ".m.notours1.partial").mkdir()
+    (tmp_path / ".mm.89abcdef.partial").mkdir()
+    with Checkpoint(tmp_path / "m", force=True):
+        assert (tmp_path / "m" / "run.json").read_text() == "earlier"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".m.notours1.partial", ".mm.89abcdef.partial", "m"]
+
+
+def test_a_place_where_no_state_can_be_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / ".m.state").write_text("mine")
+    with pytest.raises(OutputError, match=r"\.m\.state is not a folder"), Checkpoint(tmp_path / "m", force=True):
+        pass
+    with pytest.raises(OutputError, match=r"\.m\.state cannot be written"), Checkpoint(tmp_path / "no" / "m"):
+        pass
+    assert (tmp_path / ".m.state").read_text() == "mine"

@@ -1,0 +1,297 @@
+"""The training loop: what it learns, what it reports, what it draws, and what it leaves alone."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cytovae.errors import NumericalError
+from cytovae.network.model import MoeSimVae
+from cytovae.network.training_loop import ProgressRecord, build_network, train
+from cytovae.populations.similarity import Similarity
+from cytovae.settings import Settings, preset
+
+SMALL = Settings(
+    experts=6,
+    code=3,
+    encoder_depth=1,
+    encoder_width=16,
+    clustering_width=16,
+    expert_width=4,
+    batch=64,
+    steps=120,
+)
+MARKERS = 5
+
+
+def populations(n: int = 300, seed: int = 0) -> tuple[Tensor, NDArray[np.int64]]:
+    """Three populations in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    label = np.arange(n) % 3
+    centres = rng.uniform(0.15, 0.85, (3, MARKERS))
+    x = np.clip(centres[label] + rng.normal(0, 0.04, (n, MARKERS)), 0, 1)
+    return torch.from_numpy(x.astype(np.float32)), label
+
+
+def by_label(label: NDArray[np.int64]) -> Similarity:
+    return Similarity("partition", torch.zeros(len(label), 2), torch.from_numpy(label), 2.0, 10, False)
+
+
+@dataclass(frozen=True, eq=False)
+class Recording(Similarity):
+    """A similarity that keeps the rows of every batch."""
+
+    rows: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def block(self, rows: Tensor) -> Tensor:
+        self.rows.append(rows.numpy().copy())
+        return super().block(rows)
+
+
+def recording(label: NDArray[np.int64]) -> Recording:
+    return Recording("partition", torch.zeros(len(label), 2), torch.from_numpy(label), 2.0, 10, False)
+
+
+def trained(
+    settings: Settings = SMALL, seed: int = 0, weight: NDArray[np.float64] | None = None
+) -> tuple[MoeSimVae, list[ProgressRecord]]:
+    x, label = populations()
+    network = build_network(MARKERS, settings, seed)
+    return network, list(train(network, x, by_label(label), weight, settings, seed))
+
+
+def same_weights(a: MoeSimVae, b: MoeSimVae) -> bool:
+    return all(
+        torch.equal(left, right) for left, right in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_losses_fall_and_the_populations_are_told_apart() -> None:
+    network, records = trained(replace(SMALL, steps=300, noisy_share=0.0))
+    assert records[-1].similarity < 0.2 * records[0].similarity
+    assert records[-1].reconstruction < records[0].reconstruction
+    assert records[-1].total < records[0].total
+    x, label = populations()
+    with torch.inference_mode():
+        expert = network.assign(x).argmax(1).numpy()
+    # Each population goes to one expert, or to experts of its own; none to another's.
+    assert all(len(np.unique(label[expert == k])) == 1 for k in np.unique(expert))
+
+
+def test_similar_cells_get_the_same_expert_and_no_others() -> None:
+    network, _ = trained(replace(SMALL, steps=300))
+    x, label = populations()
+    with torch.inference_mode():
+        p = network.assign(x)
+    together = (p @ p.T).numpy()
+    same = label[:, None] == label[None]
+    assert together[same].mean() > 0.9
+    assert together[~same].mean() < 0.1
+
+
+def test_the_network_is_left_in_evaluation_mode() -> None:
+    network, _ = trained(replace(SMALL, steps=5))
+    assert not any(module.training for module in network.modules())
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(60, [25, 50, 60]), (50, [25, 50]), (3, [3]), (0, [])])
+def test_records_come_every_25_steps_and_at_the_last(steps: int, expected: list[int]) -> None:
+    _, records = trained(replace(SMALL, steps=steps))
+    assert [record.step for record in records] == expected
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 19, 20])
+def test_few_steps_are_steps_too(steps: int) -> None:
+    network, records = trained(replace(SMALL, steps=steps))
+    assert [record.step for record in records] == [steps]
+    assert not same_weights(network, build_network(MARKERS, SMALL, 0))
+
+
+def test_no_steps_leave_the_network_as_it_was_drawn() -> None:
+    network, _ = trained(replace(SMALL, steps=0))
+    assert same_weights(network, build_network(MARKERS, SMALL, 0))
+
+
+def test_the_total_is_the_weighted_sum_of_the_losses() -> None:
+    settings = replace(
+        SMALL, reconstruction_weight=0.5, similarity_weight=2.0, depict_weight=0.3, kl_weight=0.7, depict_from=0.0
+    )
+    _, records = trained(settings)
+    for record in records:
+        expected = 0.5 * record.reconstruction + 0.7 * record.kl + 2.0 * record.similarity + 0.3 * record.depict
+        assert record.total == pytest.approx(expected, rel=1e-5)
+        assert record.kl > 0
+        assert record.depict > 0
+
+
+def test_depict_starts_at_its_share_of_the_steps() -> None:
+    _, records = trained(replace(SMALL, steps=100, depict_weight=0.1, depict_from=0.5))
+    assert [record.depict > 0 for record in records] == [False, False, True, True]  # 25, 50, 75, 100
+
+
+def test_terms_without_weight_are_not_computed() -> None:
+    _, records = trained(replace(SMALL, depict_weight=0.0, kl_weight=0.0))
+    assert {(record.depict, record.kl) for record in records} == {(0.0, 0.0)}
+
+
+# --- determinism ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_a_seed_means_the_same_weights_bit_for_bit(noise: bool) -> None:
+    settings = replace(SMALL, posterior_noise=noise, kl_weight=0.1 if noise else 0.0, depict_from=0.0)
+    first, records = trained(settings, seed=3)
+    torch.rand(5)  # whatever happens in between
+    second, again = trained(settings, seed=3)
+    assert same_weights(first, second)
+    assert records == again
+    assert not same_weights(first, trained(settings, seed=4)[0])
+
+
+def test_posterior_noise_changes_what_is_learned() -> None:
+    plain, _ = trained(replace(SMALL, steps=12))
+    noisy, _ = trained(replace(SMALL, steps=12, posterior_noise=True))
+    assert not same_weights(plain, noisy)
+
+
+def test_the_global_generators_are_left_alone() -> None:
+    before, numpy_before = torch.get_rng_state(), str(np.random.get_state())  # noqa: NPY002
+    trained(replace(SMALL, depict_from=0.0))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert str(np.random.get_state()) == numpy_before  # noqa: NPY002
+
+
+def test_the_global_generator_is_left_alone_when_training_is_broken_off() -> None:
+    x, label = populations()
+    before = torch.get_rng_state()
+    network = build_network(MARKERS, SMALL, 0)
+    records = train(network, x, by_label(label), None, SMALL, 0)
+    assert next(records).step == 25
+    del records
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_caller_and_the_loop_do_not_disturb_each_other() -> None:
+    """A caller that draws numbers between two records gets its own, and training stays the same."""
+    settings = replace(SMALL, depict_from=0.0)
+    expected, _ = trained(settings)
+    x, label = populations()
+    network = build_network(MARKERS, settings, 0)
+    before = torch.get_rng_state()
+    undisturbed = torch.rand(4)
+    torch.set_rng_state(before)
+    drawn_between = []
+    for _ in train(network, x, by_label(label), None, settings, 0):
+        drawn_between.append(torch.rand(1))
+    assert torch.equal(torch.cat(drawn_between)[:4], undisturbed)
+    assert same_weights(network, expected)
+
+
+# --- divergence -------------------------------------------------------------------------------------------------------
+
+
+def test_markers_that_are_not_numbers_are_a_numerical_failure() -> None:
+    x, label = populations()
+    x[7, 2] = torch.nan
+    network = build_network(MARKERS, SMALL, 0)
+    before = torch.get_rng_state()
+    with pytest.raises(NumericalError, match=r"the loss at step 25 is nan; .*smaller learning rate"):
+        list(train(network, x, by_label(label), None, SMALL, 0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def drawn(weight: NDArray[np.float64] | None, n: int, settings: Settings, seed: int = 0) -> list[NDArray[np.int64]]:
+    x, label = populations(n)
+    similarity = recording(label)
+    list(train(build_network(MARKERS, settings, seed), x, similarity, weight, settings, seed))
+    assert len(similarity.rows) == settings.steps
+    return similarity.rows
+
+
+def test_without_weights_every_cell_is_drawn_once_an_epoch() -> None:
+    rows = drawn(None, 192, replace(SMALL, batch=64, steps=12))
+    for epoch in range(4):
+        assert sorted(np.concatenate(rows[3 * epoch : 3 * epoch + 3])) == list(range(192))
+    assert not np.array_equal(rows[0], rows[3])  # in another order each time
+
+
+def test_a_batch_has_no_more_cells_than_there_are() -> None:
+    assert [sorted(row) for row in drawn(None, 40, replace(SMALL, batch=512, steps=2))] == [list(range(40))] * 2
+
+
+def test_cells_are_drawn_in_proportion_to_their_weight() -> None:
+    n, steps, batch = 60, 400, 128
+    weight = np.arange(n, dtype=np.float64)  # the first is never drawn
+    count = np.bincount(np.concatenate(drawn(weight, n, replace(SMALL, batch=batch, steps=steps), seed=5)), minlength=n)
+    draws = steps * min(batch, n)
+    share = weight / weight.sum()
+    assert count.sum() == draws
+    assert count[0] == 0
+    # Five standard deviations of a binomial count; 60 counts stay within with probability 0.99997.
+    assert (np.abs(count - draws * share) <= 5 * np.sqrt(draws * share * (1 - share))).all()
+
+
+def test_a_cell_without_weight_is_never_seen() -> None:
+    x, label = populations()
+    x[[7, 299]] = torch.nan
+    weight = np.ones(300)
+    weight[[7, 299]] = 0
+    records = list(train(build_network(MARKERS, SMALL, 0), x, by_label(label), weight, SMALL, 0))
+    assert np.isfinite(records[-1].total)
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_network_is_drawn_from_its_seed_alone() -> None:
+    before = torch.get_rng_state()
+    first = build_network(MARKERS, SMALL, 1)
+    torch.manual_seed(99)
+    assert same_weights(first, build_network(MARKERS, SMALL, 1))
+    assert not same_weights(first, build_network(MARKERS, SMALL, 2))
+    torch.set_rng_state(before)
+
+
+@pytest.mark.parametrize("name", ["paper-weber", "paper-bodenmiller"])
+def test_the_paper_presets_train(name: str) -> None:
+    """Their similarity goes down with a constant learning rate, too."""
+    settings = replace(preset(name), steps=150)
+    network, records = trained(settings)
+    assert records[-1].step == 150
+    assert records[-1].similarity < records[0].similarity
+    assert network.decoder.bias_out.shape == (settings.experts, MARKERS)
+
+
+# --- populations ------------------------------------------------------------------------------------------------------
+
+
+def test_experts_learn_to_tell_populations_apart() -> None:
+    """A single part holds all cells, so that its term of eq. 7 asks for one expert: what is learned of the populations
+    is learned from their own term.
+    """
+    x, label = populations(600)
+    part = torch.zeros(600, dtype=torch.int64)
+    told = Similarity("partition", torch.zeros(600, 2), part, 2.0, 10, False, torch.from_numpy(label))
+    purity = {}
+    for weight in (0.0, 10.0):
+        settings = replace(SMALL, population_weight=weight, populations_from=0.0, steps=400)
+        network = build_network(MARKERS, settings, 0)
+        list(train(network, x, told, None, settings, 0))
+        with torch.inference_mode():
+            expert = network.assign(x).argmax(1).numpy()
+        counts = np.bincount(expert * 3 + label, minlength=18).reshape(6, 3)
+        purity[weight] = counts.max(1).sum() / 600
+    assert purity[10.0] > 0.95
+    assert purity[0.0] < 0.5

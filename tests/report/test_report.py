@@ -1,0 +1,289 @@
+"""The report's numbers against pandas and hand-worked cases; its pictures and page read back by other means."""
+
+import base64
+import io
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cytovae.annotations.gates import read_gates_of_files
+from cytovae.cells import GateLabels
+from cytovae.errors import InputError, ModelError, UsageError
+from cytovae.events.transform import arcsinh
+from cytovae.fcs.file import open_fcs
+from cytovae.fcs.write import write_fcs
+from cytovae.inference.assigner import Assigner, assign
+from cytovae.model_folder.layout import InputRecord
+from cytovae.model_folder.load import load_model
+from cytovae.populations.merge_tree import MergeTree
+from cytovae.populations.valleys import LEVELS
+
+pytest.importorskip("matplotlib", reason="the report's extra is not installed")
+pytest.importorskip("jinja2", reason="the report's extra is not installed")
+
+from helpers.study import MARKERS, N_CLUSTERS, write_study
+from PIL import Image
+
+from cytovae.model_folder.record import matched_inputs, read_record
+from cytovae.report.collect import collect
+from cytovae.report.content import ReportContent, cluster_rows
+from cytovae.report.dendrogram import branches, clusters_at_levels, cut_height
+from cytovae.report.drawing import PALETTE, file_stem, shown
+from cytovae.report.page import render_page
+from cytovae.report.pictures import Pictures, draw_all
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def content(study: list[Path]) -> ReportContent:
+    return report_on(study)
+
+
+@pytest.fixture(scope="module")
+def pictures(content: ReportContent) -> Pictures:
+    return draw_all(content, svg=True)
+
+
+@pytest.fixture(scope="module")
+def page(content: ReportContent, pictures: Pictures) -> str:
+    return render_page(content, pictures, "<b>model</b>")
+
+
+def report_on(paths: list[Path], *, gated: bool = True, **options: Any) -> ReportContent:
+    folder = paths[0].parent / "model"
+    files = [open_fcs(path) for path in paths]
+    saved = load_model(folder)
+    gates = read_gates_of_files(files, None) if gated else None
+    return collect(saved, read_record(folder), files, Assigner(saved.model), gates=gates, **options)
+
+
+def all_cells(study: list[Path]) -> pd.DataFrame:
+    """Every cell with its values, its cluster and its gate, put together without the report."""
+    values = np.concatenate([arcsinh(open_fcs(path).read(), 5.0) for path in study])
+    found = assign(load_model(study[0].parent / "model").model, values)
+    gates = pd.concat([pd.read_csv(path.with_suffix(".gates.csv"), skip_blank_lines=False) for path in study])
+    table = pd.DataFrame(values, columns=list(MARKERS))
+    table["file"] = np.repeat([path.name for path in study], [open_fcs(path).n_events for path in study])
+    table["cluster"], table["probability"] = found.cluster, found.probabilities.max(axis=1)
+    table["population"] = gates["population"].to_numpy()
+    return table
+
+
+# --- the numbers ---
+
+
+def test_counts_are_those_of_a_cross_table(study: list[Path], content: ReportContent) -> None:
+    table = all_cells(study)
+    counted = pd.crosstab(table["file"], table["cluster"]).reindex(columns=range(1, N_CLUSTERS + 1), fill_value=0)
+    assert (table["cluster"].nunique()) > 1
+    for sample in content.samples:
+        assert sample.counts.tolist() == counted.loc[sample.name].tolist()
+        assert sample.learned_from
+
+
+def test_medians_are_those_of_a_group_by(study: list[Path], content: ReportContent) -> None:
+    expected = all_cells(study).groupby("cluster")[list(MARKERS)].median()
+    for cluster, row in expected.iterrows():
+        np.testing.assert_allclose(content.medians[int(str(cluster)) - 1], row, rtol=1e-6)
+    absent = [index for index in range(N_CLUSTERS) if index + 1 not in expected.index]
+    assert np.isnan(content.medians[absent]).all()
+
+
+def test_the_table_of_clusters_counts_low_probabilities(study: list[Path], content: ReportContent) -> None:
+    table = all_cells(study)
+    for row in cluster_rows(content):
+        own = table[table["cluster"] == row.cluster]
+        assert (row.cells, row.n_doubtful) == (len(own), (own["probability"] < 0.5).sum())
+        assert row.n_unsure == (own["probability"] < 0.9).sum()
+        if len(own):
+            assert row.mean_probability == pytest.approx(own["probability"].mean(), rel=1e-5)
+            gated = own["population"].dropna()
+            assert row.purity == pytest.approx(gated.value_counts(normalize=True).max()) or gated.empty
+
+
+def test_landmarks_keep_their_coordinates(content: ReportContent) -> None:
+    assert content.landmarks is not None
+    np.testing.assert_array_equal(content.landmarks.coordinates, content.landmarks.cells.values[:, [0, 3]])
+    assert np.bincount(content.landmarks.source).tolist() == [150, 100]
+
+
+def test_one_of_two_files_shows_its_own_landmarks(study: list[Path]) -> None:
+    one = report_on(study[1:])
+    assert one.landmarks is not None
+    assert len(one.landmarks.cells) == 100
+    np.testing.assert_array_equal(one.landmarks.coordinates, one.landmarks.cells.values[:, [0, 3]])
+
+
+def test_a_sample_of_cells_leaves_counts_whole(study: list[Path], content: ReportContent) -> None:
+    fewer = report_on(study, max_cells=100)
+    assert len(fewer.cells) == 100
+    np.testing.assert_array_equal(fewer.counts, content.counts)
+
+
+def test_a_new_file_has_no_landmarks(tmp_path: Path, study: list[Path]) -> None:
+    other = tmp_path / study[0].name
+    file = open_fcs(study[0])
+    write_fcs(other, file.read()[:50], file.channels)
+    folder = study[0].parent / "model"
+    saved = load_model(folder)
+    new = collect(saved, read_record(folder), [open_fcs(other)], Assigner(saved.model))
+    assert new.landmarks is None
+    assert not new.samples[0].learned_from
+    drawn = draw_all(new)
+    assert drawn.map_clusters is None
+    assert "there is no UMAP" in render_page(new, drawn, "model")
+
+
+def test_no_events_are_refused(tmp_path: Path, study: list[Path]) -> None:
+    empty = tmp_path / "empty.fcs"
+    file = open_fcs(study[0])
+    write_fcs(empty, file.read()[:0], file.channels)
+    folder = study[0].parent / "model"
+    saved = load_model(folder)
+    with pytest.raises(InputError, match="no events"):
+        collect(saved, read_record(folder), [open_fcs(empty)], Assigner(saved.model))
+    gates = GateLabels(np.zeros(3, np.int32), ("T",))
+    with pytest.raises(UsageError, match="do not fit"):
+        collect(saved, read_record(folder), [file], Assigner(saved.model), gates=gates)
+
+
+# --- the model's record ---
+
+
+def test_a_file_is_known_again_wherever_it_lies(tmp_path: Path, study: list[Path]) -> None:
+    moved = tmp_path / study[0].name
+    moved.write_bytes(study[0].read_bytes())
+    inputs = read_record(study[0].parent / "model").inputs
+    assert matched_inputs([open_fcs(moved), open_fcs(study[1])], inputs) == (0, 1)
+
+
+def test_files_of_one_name_are_told_apart_by_their_path(study: list[Path]) -> None:
+    file = open_fcs(study[0])
+    size = study[0].stat().st_size
+    elsewhere = InputRecord(f"/elsewhere/{study[0].name}", "", size, file.n_events, 0)
+    here = InputRecord(str(study[0]), "", size, file.n_events, 0)
+    assert matched_inputs([file], [elsewhere, here]) == (1,)
+    assert matched_inputs([file], [elsewhere, elsewhere]) == (None,)
+
+
+@pytest.mark.parametrize("name", ["run.json", "history.parquet", "landmarks.parquet"])
+def test_a_damaged_record_is_named(tmp_path: Path, study: list[Path], name: str) -> None:
+    for file in (study[0].parent / "model").iterdir():
+        (tmp_path / file.name).write_bytes(b"{}" if file.name == name else file.read_bytes())
+    with pytest.raises(ModelError, match=name):
+        read_record(tmp_path)
+
+
+# --- the tree ---
+
+
+def small_tree() -> MergeTree:
+    """Expert 4 has no cells; 0 and 1 meet at 0.9, 2 and 3 at 0.8, all at 0.3."""
+    return MergeTree(
+        kept=np.array([0, 0, 2, 0], np.int32),
+        absorbed=np.array([4, 1, 3, 2], np.int32),
+        valley=np.array([1.0, 0.9, 0.8, 0.3], np.float32),
+        n_same=3,
+        cells=np.array([10, 40, 30, 25, 0], np.int64),
+        agreement=np.full(len(LEVELS), np.nan, np.float32),
+    )
+
+
+def test_the_tree_is_placed_as_by_hand() -> None:
+    (root,) = branches(small_tree())
+    assert root.leaves == (2, 3, 1, 0)  # 55 cells left of 50, and the larger expert left in each
+    assert (root.x, root.height) == (pytest.approx(1.5), pytest.approx(0.7))
+    left, right = root.parts
+    assert (left.x, left.height) == (pytest.approx(0.5), pytest.approx(0.2))
+    assert (right.x, right.height) == (pytest.approx(2.5), pytest.approx(0.1))
+    assert [leaf.x for part in root.parts for leaf in part.parts] == [0, 1, 2, 3]
+
+
+def test_the_cut_is_between_two_merges() -> None:
+    assert cut_height(small_tree(), 2) == pytest.approx((0.2 + 0.7) / 2)
+    assert cut_height(small_tree(), 3) == pytest.approx((0.1 + 0.2) / 2)
+    assert cut_height(small_tree(), 1) == pytest.approx((0.7 + 1) / 2)
+
+
+def test_clusters_at_each_level() -> None:
+    expected = [4 if level > 0.9 else 3 if level > 0.8 else 2 if level > 0.3 else 1 for level in LEVELS]
+    assert clusters_at_levels(small_tree()).tolist() == expected
+
+
+# --- pictures and page ---
+
+
+def test_names_become_file_names_and_labels() -> None:
+    assert file_stem("../CD3/ε") == "CD3"
+    assert file_stem("...") == "unnamed"
+    assert shown("a\x00b\n") == "a\ufffdb\ufffd"
+    assert shown("x" * 50) == "x" * 39 + "…"
+
+
+def test_forty_colours_are_different() -> None:
+    assert len(set(PALETTE)) == len(PALETTE) == 40
+
+
+def test_pictures_open_elsewhere(pictures: Pictures) -> None:
+    names = [picture.name for picture in pictures.drawn]
+    assert len(set(names)) == len(names) == 10 + len(MARKERS)
+    for picture in pictures.drawn:
+        with Image.open(io.BytesIO(picture.png)) as image:
+            image.load()
+            assert image.width == pytest.approx(picture.width * 150 / 96, abs=2)
+        assert picture.svg is not None
+        assert ElementTree.fromstring(picture.svg).tag.endswith("svg")
+
+
+class Reader(HTMLParser):
+    """All that a browser would run or fetch, and the text it would show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.handlers: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_the_page_fetches_nothing_and_runs_only_its_own_script(page: str, pictures: Pictures) -> None:
+    reader = Reader()
+    reader.feed(page)
+    assert reader.tags.count("script") == 1
+    assert not {"b>", "i", "iframe", "object", "form"} & set(reader.tags)
+    assert all(address.startswith(("data:", "#")) for address in reader.addresses)
+    assert not reader.handlers
+    assert "http://" not in page
+    assert "https://" not in page
+    images = [address for address in reader.addresses if address.startswith("data:image/png;base64,")]
+    assert [base64.b64decode(image.split(",")[1]) for image in images].count(pictures.heatmap.png) == 1
+    assert len(images) == len(pictures.drawn)
+
+
+def test_names_are_shown_as_text(page: str) -> None:
+    reader = Reader()
+    reader.feed(page)
+    text = "".join(reader.text)
+    for name in (*MARKERS, "sample & 0.fcs", "<b>B</b>", "<i>x</i>", "<b>model</b>"):
+        assert name in text, name
+
+
+def test_the_same_report_is_the_same_bytes(content: ReportContent, page: str) -> None:
+    assert render_page(content, draw_all(content, svg=True), "<b>model</b>") == page

@@ -179,8 +179,9 @@ def weber_cli(
 
     Example: cytovae benchmark paper weber --data weber_fcs --seeds 5 -o weber
     """
+    from cytovae.atomic import write_whole
     from cytovae.benchmark.job import Protocol
-    from cytovae.benchmark.runner import plan, read_rows, write_whole
+    from cytovae.benchmark.runner import plan, read_rows
     from cytovae.experiments.cytometry import weber_sets, weber_tables
 
     protocol = Protocol(max_events)
@@ -224,7 +225,8 @@ def bodenmiller_cli(
 
     Example: cytovae benchmark paper bodenmiller --data bodenmiller2012 -o bodenmiller
     """
-    from cytovae.benchmark.runner import plan, read_rows, write_whole
+    from cytovae.atomic import write_whole
+    from cytovae.benchmark.runner import plan, read_rows
     from cytovae.experiments.cytometry import ALL_CELLS, HELD_OUT, bodenmiller_table, bodenmiller_wells
 
     wells = bodenmiller_wells(data)

@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all: the hidden names used on the way, and when content is on the disk."""
+"""Files and folders that appear whole or not at all."""
 
 import contextlib
 import os
@@ -9,44 +9,187 @@ from pathlib import Path
 
 from cytovae.errors import OutputError
 
-_LONGEST_NAME = 255  # bytes, on every file system in use
+_LONGEST_NAME = 255  # bytes, on every common file system
+_HEX_DIGITS = frozenset("0123456789abcdef")
 
 
-def hidden_name(path: Path, ending: str) -> Path:
-    """A new name in the folder of ``path`` for what is not yet (or no longer) ``path``: ``.NAME.8 hex digits.ENDING``.
+# --- checks before any work -------------------------------------------------------------------------------------------
 
-    Of a long NAME the beginning is taken, so that the whole still can be a name.
+
+def check_target(path: Path, *, force: bool = False) -> None:
+    """Check that a file can be written at ``path``.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    force
+        Accept an existing plain file, which is then replaced.
+
+    Raises
+    ------
+    OutputError
+        If something is in the way, or the parent folder is missing or not writable.
     """
-    return beside(path, f"{secrets.token_hex(4)}.{ending}")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; add a slash at its end to write one output per file there")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is not a plain file and is not replaced; use -o - for standard output")
+    if path.exists() and not force:
+        raise already_exists(path)
+    check_parent(path, path.resolve().parent)
 
 
-def hidden_names(path: Path, ending: str) -> Iterator[Path]:
-    """What is there under names that :func:`hidden_name` gave, also in processes that are gone."""
-    pattern = beside(path, f"{'?' * 8}.{ending}").name
-    begin, end = pattern.split("?" * 8)
-    for entry in path.parent.iterdir():
-        middle = entry.name.removeprefix(begin).removesuffix(end)
-        if entry.name == f"{begin}{middle}{end}" and len(middle) == 8 and not set(middle) - set("0123456789abcdef"):
-            yield entry
+def check_parent(path: Path, parent: Path) -> None:
+    """Raise :class:`OutputError` unless ``parent``, the folder that will hold ``path``, is a writable folder."""
+    if not parent.is_dir():
+        raise OutputError(f"{path} cannot be written: there is no folder {parent}")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path} cannot be written: no permission to write in {parent}")
 
 
-def beside(path: Path, ending: str) -> Path:
-    """``.NAME.ENDING`` in the folder of ``path``, always the same."""
-    tail = f".{ending}"
-    name = os.fsencode(path.name)[: _LONGEST_NAME - len(tail) - 1].decode("utf-8", "ignore")  # no half characters
-    return path.with_name(f".{os.fsdecode(name.encode())}{tail}")
+def already_exists(path: Path | str) -> OutputError:
+    """The error for an output that exists and may not be replaced."""
+    return OutputError(f"{path} exists already; use --force to replace it, or another name")
 
 
-def readable(path: Path | str) -> str:
-    """A path as text that can be written anywhere; bytes of it that are no text are spelled with a backslash."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+@contextlib.contextmanager
+def output_errors(path: Path | str) -> Iterator[None]:
+    """Convert every :class:`OSError` of the block into an :class:`OutputError` that names ``path``."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise already_exists(path) from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, force: bool = False, ending: str = "partial") -> Iterator[Path]:
+    """Write a file under a hidden name; it becomes ``path`` when the block ends without an error.
+
+    If ``path`` is a symbolic link, the link stays and its target is replaced.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    force
+        Replace an existing plain file.
+    ending
+        The suffix of the hidden name, for writers that choose the format by suffix.
+
+    Yields
+    ------
+    Path
+        The hidden name to write to, in the folder of ``path``. After an error nothing is left there.
+
+    Raises
+    ------
+    OutputError
+        If ``path`` exists (see :func:`check_target`), or if the file cannot be written.
+    """
+    check_target(path, force=force)
+    final = path.resolve()
+    partial = hidden_name(final, ending)
+    try:
+        with output_errors(path):
+            yield partial
+            check_target(final, force=force)  # it may have appeared in the meantime
+            put_in_place(partial, final, force=force)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, replacing an earlier one. Raises :class:`OutputError`."""
+    with whole_file(path, force=True) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Fill a hidden folder with files; it becomes ``path`` when the block ends without an error.
+
+    An existing folder at ``path`` is replaced then, and only then. :func:`finish_rename` cleans up after a process
+    that was killed in between.
+
+    Yields
+    ------
+    Path
+        The new hidden folder, beside ``path``.
+
+    Raises
+    ------
+    OutputError
+        If the folder or a file in it cannot be written.
+    """
+    final = path.absolute()
+    partial = hidden_name(final, "partial")
+    try:
+        with output_errors(path):
+            partial.mkdir()
+            yield partial
+            for entry in (*partial.iterdir(), partial):
+                flush_to_disk(entry)
+            _swap_in(partial, final)
+            flush_to_disk(final.parent)
+    except BaseException:  # a signal, too
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def finish_rename(final: Path) -> None:
+    """Clean up after a process that was killed while :func:`whole_folder` wrote ``final``.
+
+    A folder that was set aside returns if nothing replaced it. Partial folders are removed. Call this only while
+    holding the lock of the folder.
+    """
+    for replaced in hidden_names(final, "replaced"):
+        if final.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            replaced.rename(final)
+    for partial in hidden_names(final, "partial"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def put_in_place(partial: Path, final: Path, *, force: bool) -> None:
+    """Flush a finished file to the disk and rename it to ``final``.
+
+    Raises
+    ------
+    FileExistsError
+        If ``final`` exists and ``force`` is not set, even if another process has created it just now.
+    OSError
+        If the file cannot be flushed or renamed.
+    """
+    flush_to_disk(partial)
+    if force:
+        partial.replace(final)
+    else:
+        try:
+            final.hardlink_to(partial)  # a rename would replace a file that another process has just written
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            if os.path.lexists(final):
+                raise FileExistsError(f"{final} exists already") from None
+            partial.rename(final)
+        else:
+            partial.unlink()
+    flush_to_disk(final.parent)
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk: before that a rename may outlive its content.
+    """Wait until a file's content, or a folder's entries, are on the disk. A rename may otherwise outlive the content.
 
-    Raises :class:`OSError` where a file cannot be written. Folders that cannot be flushed (some network disks) are let
-    be.
+    Raises :class:`OSError` if a file cannot be flushed. Folders that cannot be flushed (some network disks) are
+    skipped.
     """
     is_folder = path.is_dir()
     if is_folder and os.name == "nt":
@@ -61,98 +204,47 @@ def flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def put_in_place(partial: Path, final: Path, *, force: bool) -> None:
-    """Give a file that is whole its name, once it is on the disk; without ``force`` only where nothing has that name.
-
-    Raises :class:`FileExistsError` where something has it, whoever came first, and :class:`OSError` where it cannot be.
-    """
-    flush_to_disk(partial)
-    if force:
-        partial.replace(final)
-    else:
-        try:
-            final.hardlink_to(partial)  # unlike a rename it never replaces what another process has just written
-        except FileExistsError:
-            raise
-        except OSError:  # a disk without links
-            if os.path.lexists(final):
-                raise FileExistsError(f"{final} exists already") from None
-            partial.rename(final)
-        else:
-            partial.unlink()
-    flush_to_disk(final.parent)
-
-
-@contextlib.contextmanager
-def removed_on_failure(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def swap_in(partial: Path, final: Path) -> None:
-    """Rename ``partial`` to ``final``; what was there is set aside first and removed last."""
+def _swap_in(partial: Path, final: Path) -> None:
+    """Rename the folder ``partial`` to ``final``. An earlier folder is set aside first and removed last."""
     if not final.exists():
         partial.rename(final)
         return
-    aside = hidden_name(final, "replaced")
-    final.rename(aside)
+    replaced = hidden_name(final, "replaced")
+    final.rename(replaced)
     try:
         partial.rename(final)
     except BaseException:
-        aside.rename(final)
+        replaced.rename(final)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
-def finish_rename(final: Path) -> None:
-    """Put right what a process that was killed while it replaced the model left: the model it set aside goes back to
-    its place if nothing took it, and what else it had in hand is removed. Only who holds the lock may.
-    """
-    for aside in hidden_names(final, "replaced"):
-        if final.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            aside.rename(final)
-    for partial in hidden_names(final, "partial"):
-        shutil.rmtree(partial, ignore_errors=True)
+# --- names ------------------------------------------------------------------------------------------------------------
 
 
-def check_target(path: Path, *, force: bool = False) -> None:
-    """Raise :class:`OutputError` unless a table can be written at ``path``: nothing is there (with ``force``: a plain
-    file is allowed), and the folder it goes to can be written to.
-    """
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; end it with a slash to get one output for each file there")
-    if path.exists() and not path.is_file():
-        raise OutputError(f"{path} is not a plain file and is not replaced; use -o - for standard output")
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists already; use --force to replace it, or another name")
-    folder = path.resolve().parent
-    if not folder.is_dir():
-        raise OutputError(f"{path} cannot be written: there is no folder {folder}")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{path} cannot be written: no permission to write in {folder}")
+def hidden_name(path: Path, ending: str) -> Path:
+    """A new hidden name in the folder of ``path``: ``.NAME.8 hex digits.ENDING``. A long NAME is shortened."""
+    return fixed_hidden_name(path, f"{secrets.token_hex(4)}.{ending}")
 
 
-@contextlib.contextmanager
-def whole_file(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """Another name in the folder of ``path`` to write to; it becomes ``path`` when the block ends without an error.
+def hidden_names(path: Path, ending: str) -> Iterator[Path]:
+    """The existing files and folders with a name from :func:`hidden_name`, from any process."""
+    pattern = fixed_hidden_name(path, f"{'?' * 8}.{ending}").name
+    begin, end = pattern.split("?" * 8)
+    for entry in path.parent.iterdir():
+        middle = entry.name.removeprefix(begin).removesuffix(end)
+        if entry.name == f"{begin}{middle}{end}" and len(middle) == 8 and _HEX_DIGITS.issuperset(middle):
+            yield entry
 
-    Raises :class:`OutputError` where there is something already, or where it cannot be written.
-    """
-    check_target(path, force=force)
-    final = path.resolve()  # a link stays, what it points to is replaced
-    partial = hidden_name(final, "partial")
-    try:
-        yield partial
-        check_target(final, force=force)  # it may have appeared in the meantime
-        put_in_place(partial, final, force=force)
-    except FileExistsError as error:
-        raise OutputError(f"{path} exists already; use --force to replace it, or another name") from error
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+
+def fixed_hidden_name(path: Path, ending: str) -> Path:
+    """The hidden name ``.NAME.ENDING`` in the folder of ``path``, always the same. A long NAME is shortened."""
+    tail = f".{ending}"
+    # Decoding with "ignore" drops a character that the cut has split.
+    name = os.fsencode(path.name)[: _LONGEST_NAME - len(tail) - 1].decode("utf-8", "ignore")
+    return path.with_name(f".{os.fsdecode(name.encode())}{tail}")
+
+
+def readable(path: Path | str) -> str:
+    """``path`` as valid Unicode; bytes that are not UTF-8 become backslash escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

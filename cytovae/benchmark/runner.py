@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
-from cytovae.atomic import whole_file
+from cytovae.atomic import write_whole
 from cytovae.benchmark.datasets import DataSet, fingerprint
 from cytovae.benchmark.job import Job, Protocol, Row, failed_rows, row_from
 from cytovae.benchmark.methods import METHODS, NEEDS_NUMBER, NUMBERS_OF_CLUSTERS, Run
@@ -183,12 +183,6 @@ def _reason(code: int, talk: Path) -> str:
     kind, colon, sentence = last.partition(": ")
     # Our own errors say it all; of others the kind is worth knowing.
     return (sentence if colon and kind.startswith("cytovae.errors.") else last)[:500]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all. Raises :class:`OutputError`."""
-    with whole_file(path, force=True) as partial:
-        partial.write_text(text, "utf-8")
 
 
 def read_rows(folder: Path) -> tuple[Row, ...]:

@@ -15,10 +15,10 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cytovae.atomic import whole_file
+from cytovae.atomic import whole_file, write_whole
 from cytovae.benchmark.job import METRICS, Row
 from cytovae.benchmark.methods import METHODS, NEEDS_NUMBER
-from cytovae.benchmark.runner import read_rows, write_whole
+from cytovae.benchmark.runner import read_rows
 
 TITLES = {
     "f_weighted": "F_weighted", "f_weighted_clusters": "F_weighted_clusters", "f1_mean": "F1_mean", "ari": "ARI",

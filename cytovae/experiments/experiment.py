@@ -22,10 +22,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cytovae import __version__
-from cytovae.atomic import hidden_name
-from cytovae.benchmark.runner import write_whole
+from cytovae.atomic import whole_file, write_whole
 from cytovae.benchmark.tables import Spread, spread
-from cytovae.environment import machine, versions
+from cytovae.environment import loaded_versions, machine
 from cytovae.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -213,7 +212,7 @@ def _keep(path: Path, outcome: Outcome, seconds: float) -> None:
         _replace(path.with_suffix(".npz"), lambda temporary: np.savez_compressed(temporary, **arrays))  # type: ignore[arg-type]
     content = {
         "seconds": seconds,
-        "versions": versions(),
+        "versions": loaded_versions(),
         "machine": machine(),
         "arrays": sorted(arrays),
         "measurements": [asdict(line) for line in outcome.measurements],
@@ -242,12 +241,6 @@ def _draw(figure: "Figure", path: Path) -> None:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a hidden name of the same ending, then give it its own. Raises :class:`OutputError`."""
-    temporary = hidden_name(path, path.suffix.removeprefix("."))
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a file whole or not at all. Raises :class:`OutputError`."""
+    with whole_file(path, force=True, ending=path.suffix.removeprefix(".")) as partial:
+        write(partial)

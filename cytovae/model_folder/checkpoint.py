@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from cytovae.atomic import beside, finish_rename, flush_to_disk, hidden_name
+from cytovae.atomic import finish_rename, fixed_hidden_name, hidden_name, put_in_place
 from cytovae.errors import ModelError, NumericalError, OutputError, UsageError
 from cytovae.model_folder.training_key import TrainingKey
 from cytovae.network.training_loop import LoopState, ProgressRecord
@@ -65,7 +65,7 @@ class Checkpoint:
         warn: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.model = model
-        self.folder = beside(model.absolute(), "state")
+        self.folder = fixed_hidden_name(model.absolute(), "state")
         self.earlier: dict[str, float] = {}  # seconds that stages took in processes before this one
         self.resumed = False
         self._resume, self._force, self._every, self._warn = resume, force, every, warn
@@ -214,9 +214,7 @@ class Checkpoint:
         partial = hidden_name(path, "partial")
         try:
             partial.write_bytes(content)
-            flush_to_disk(partial)
-            partial.replace(path)
-            flush_to_disk(self.folder)
+            put_in_place(partial, path, force=True)
         finally:
             partial.unlink(missing_ok=True)
 

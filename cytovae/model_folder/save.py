@@ -1,11 +1,8 @@
 """A trained model to its folder."""
 
 import json
-import os
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, fields
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +12,9 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 from safetensors.numpy import save
 
-from cytovae import __version__
-from cytovae.atomic import flush_to_disk, hidden_name, readable, removed_on_failure, swap_in
+from cytovae.atomic import already_exists, check_parent, readable, whole_folder
 from cytovae.cells import CellTable, check_assignment
+from cytovae.environment import versions_of
 from cytovae.errors import NumericalError, OutputError
 from cytovae.events.compensation import Compensation
 from cytovae.inference.assigner import Assigner, latent_codes
@@ -55,7 +52,6 @@ def check_model_target(path: Path, *, force: bool = False) -> None:
 
     Nothing or an empty folder may be there; with ``force`` also an earlier model, but no folder with other files.
     """
-    parent = path.absolute().parent
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise OutputError(f"{path} is not a folder; name another place for the model")
     present = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
@@ -63,11 +59,8 @@ def check_model_target(path: Path, *, force: bool = False) -> None:
     if foreign:
         raise OutputError(f"{path} holds files that are no part of a model, such as {foreign[0]}; name another folder")
     if present and not force:
-        raise OutputError(f"{path} exists already; use --force to replace it, or another name")
-    if not parent.is_dir():
-        raise OutputError(f"{path} cannot be written: there is no folder {parent}")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{path} cannot be written: no permission to write in {parent}")
+        raise already_exists(path)
+    check_parent(path, path.absolute().parent)
 
 
 def save_model(
@@ -84,23 +77,13 @@ def save_model(
             raise NumericalError(f"training left values in {name} that are not finite; try a smaller learning rate")
     _check_learning(saved, learning, cells)
     check_model_target(path, force=force)
-    final = path.absolute()
-    partial = hidden_name(final, "partial")
-    try:
-        with removed_on_failure(partial):
-            partial.mkdir()
-            (partial / WEIGHTS).write_bytes(save(arrays))
-            _write_json(partial / DESCRIPTION, _description(saved))
-            _write_history(partial / HISTORY, learning)
-            _write_landmarks(partial / LANDMARKS, learning, cells)
-            _write_json(partial / RUN, _run(run, partial))
-            load_model(partial)
-            for entry in (*(partial / name for name in FILES), partial):
-                flush_to_disk(entry)
-            swap_in(partial, final)
-            flush_to_disk(final.parent)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    with whole_folder(path) as partial:
+        (partial / WEIGHTS).write_bytes(save(arrays))
+        _write_json(partial / DESCRIPTION, _description(saved))
+        _write_history(partial / HISTORY, learning)
+        _write_landmarks(partial / LANDMARKS, learning, cells)
+        _write_json(partial / RUN, _run(run, partial))
+        load_model(partial)
 
 
 def _check_learning(saved: SavedModel, learning: "Learning", cells: CellTable) -> None:
@@ -150,10 +133,9 @@ def _described(compensation: Compensation) -> dict[str, object]:
 
 
 def _run(run: RunRecord, folder: Path) -> dict[str, object]:
-    versions = {name: metadata.version(name) for name in ("numpy", "pyarrow", "torch", "umap-learn", "safetensors")}
     return {
         "schema_version": SCHEMA_VERSION,
-        "versions": {"cytovae": __version__, "python": platform.python_version(), **versions},
+        "versions": versions_of(("cytovae", "python", "numpy", "pyarrow", "torch", "umap-learn", "safetensors")),
         **asdict(run),
         "argv": [readable(word) for word in run.argv],
         "sha256": {name: sha256_of(folder / name) for name in (WEIGHTS, DESCRIPTION)},

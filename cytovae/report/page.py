@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import shlex
 import shutil
 from dataclasses import fields
@@ -12,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from cytovae import __version__
-from cytovae.atomic import flush_to_disk, hidden_name, put_in_place
+from cytovae.atomic import check_parent, flush_to_disk, hidden_name, output_errors, whole_file
 from cytovae.errors import OutputError
 from cytovae.report.content import DOUBTFUL, ODD, STRANGE, SURE, ReportContent, cluster_rows
 from cytovae.report.drawing import Picture, colour_of
@@ -73,17 +72,8 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
 
 def write_page(page: str, path: Path, *, force: bool = False) -> None:
     """Write the page whole or not at all. Raises :class:`OutputError` where it exists without ``force``."""
-    partial = hidden_name(path, "partial")
-    try:
-        try:
-            partial.write_text(page, encoding="utf-8")
-            put_in_place(partial, path, force=force)
-        except FileExistsError as error:  # it was not there before the work
-            raise OutputError(f"{path} exists already; use --force to replace it, or another name") from error
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    with whole_file(path, force=force) as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def check_figures(folder: Path, *, force: bool = False) -> None:
@@ -94,11 +84,7 @@ def check_figures(folder: Path, *, force: bool = False) -> None:
         raise OutputError(f"{folder} is not a folder; name another place for the figures")
     if folder.is_dir() and any(folder.iterdir()) and not force:
         raise OutputError(f"{folder} holds files already; use --force to replace pictures there, or another name")
-    parent = folder.absolute().parent
-    if not parent.is_dir():
-        raise OutputError(f"{folder} cannot be written: there is no folder {parent}")
-    if not os.access(folder if folder.is_dir() else parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder} cannot be written: no permission to write there")
+    check_parent(folder, folder if folder.is_dir() else folder.absolute().parent)
 
 
 def write_figures(pictures: Pictures, folder: Path, *, force: bool = False) -> int:
@@ -112,7 +98,7 @@ def write_figures(pictures: Pictures, folder: Path, *, force: bool = False) -> i
     files = {f"{picture.name}.png": picture.png for picture in pictures.drawn}
     files |= {f"{picture.name}.svg": picture.svg for picture in pictures.drawn if picture.svg is not None}
     try:
-        try:
+        with output_errors(folder):
             partial.mkdir()
             for name, drawn in files.items():
                 (partial / name).write_bytes(drawn)
@@ -122,10 +108,8 @@ def write_figures(pictures: Pictures, folder: Path, *, force: bool = False) -> i
                     (partial / name).replace(folder / name)
             else:
                 partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return len(files)
 
 

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cytovae.benchmark.job import Row
-from cytovae.benchmark.runner import read_rows, write_whole
+from cytovae.atomic import write_whole
+from cytovae.benchmark.runner import read_rows
 from cytovae.benchmark.tables import draw_scores, markdown_tables, oracle, spread, write_tables
 from cytovae.errors import InputError, OutputError
 from cytovae.experiments.cytometry import (

@@ -5,8 +5,6 @@ i each detector sees (FCS 3.1, $SPILLOVER; Bagwell & Adams 1993); so t = r Sâ»Â
 one for all.
 """
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +14,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cytovae.delimited import is_number, read_text, split_lines
 from cytovae.errors import InputError, UsageError
 from cytovae.events.channel_names import find_channels, nearest_names
 from cytovae.events.event_file import EventFile
 from cytovae.fcs.channels import Channel
-from cytovae.fcs.file import piece_starts
+from cytovae.fcs.selection import chunk_starts
 
 KEYWORDS = ("SPILLOVER", "SPILL", "COMP")  # where files carry a matrix, the standard's keyword first
 
@@ -115,25 +114,17 @@ def read_matrix(path: Path) -> Spillover:
     A first column of names, as FlowJo writes it, may stand before the numbers; its lines may have any order. Comma,
     semicolon or tab separate the cells. Raises :class:`InputError` naming what is wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, "matrix", str(error), "a readable text file in UTF-8") from error
-    first_line = text.partition("\n")[0]
-    lines = [
-        [cell.strip() for cell in cells]
-        for cells in csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first_line.count))
-        if any(cell.strip() for cell in cells)
-    ]
+    raw = split_lines(read_text(path, "matrix"), path)
+    lines = [cells for _, line in raw if any(cells := [cell.strip() for cell in line])]
     if len(lines) < 2:
         raise InputError(path, "matrix", f"{len(lines)} lines", "names of channels, then a line for each")
-    named = len(lines[1]) and not _is_number(lines[1][0])
+    named = len(lines[1]) and not is_number(lines[1][0])
     header = lines[0][1:] if named and len(lines[0]) == len(lines[1]) else lines[0]
     names = tuple(_channel_name(name) for name in header)
     rows, row_names = [], []
     for number, cells in enumerate(lines[1:], start=2):
         numbers = cells[1:] if named else cells
-        if len(numbers) != len(names) or not all(_is_number(cell) for cell in numbers):
+        if len(numbers) != len(names) or not all(is_number(cell) for cell in numbers):
             raise InputError(path, f"line {number}", ", ".join(cells)[:80], f"{len(names)} numbers")
         rows.append([float(cell) for cell in numbers])
         row_names.append(_channel_name(cells[0]) if named else "")
@@ -233,21 +224,13 @@ class CompensatedFile:
 
     def chunks(self, columns: Sequence[int] | None, n_events: int) -> Iterator[NDArray[Any]]:
         """The same values in consecutive pieces of at most ``n_events`` rows; none where there are no events."""
-        for start in piece_starts(self.n_events, n_events):
+        for start in chunk_starts(self.n_events, n_events):
             yield self.read(columns, start, start + n_events)
 
 
 def _channel_name(text: str) -> str:
     """The channel of a name in a matrix: FlowJo writes ``Comp-FITC-A :: CD3`` or ``FITC-A :: CD3``."""
     return text.partition(" :: ")[0].strip().removeprefix("Comp-")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def has_spillover(file: EventFile) -> bool:

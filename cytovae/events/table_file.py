@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.delimited import is_number
+from cytovae.delimited import delimiter_of, is_number
 from cytovae.errors import InputError, UsageError
 from cytovae.fcs.channels import Channel
-from cytovae.fcs.file import piece_starts
+from cytovae.fcs.selection import chunk_starts
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 
@@ -59,7 +59,7 @@ class TableFile:
 
     def chunks(self, columns: Sequence[int] | None, n_events: int) -> Iterator[NDArray[Any]]:
         """The same values in consecutive pieces of at most ``n_events`` rows; none where there are no events."""
-        for start in piece_starts(self.n_events, n_events):
+        for start in chunk_starts(self.n_events, n_events):
             yield self.read(columns, start, start + n_events)
 
 
@@ -148,10 +148,9 @@ def _parsed(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.fl
             first_line = file.readline(1 << 20)
         if not first_line.strip():
             raise InputError(path, "header", "an empty line", "the names of the channels")
-        delimiter = max(",;\t", key=first_line.count)
         table = csv.read_csv(
             path,
-            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=False),
+            parse_options=csv.ParseOptions(delimiter=delimiter_of(first_line), newlines_in_values=False),
             convert_options=csv.ConvertOptions(null_values=["", "NA", "NaN", "nan", "N/A", "null", "NULL"]),
         )
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:

@@ -14,25 +14,41 @@ _BLOCK_BYTES = 1 << 20
 def decode(
     rows: NDArray[np.uint8], layout: Layout, columns: Sequence[int], apply_log: bool
 ) -> NDArray[np.float32 | np.float64]:
-    """Values of ``columns``, shape (n_rows, n_columns), of raw rows uint8 (n_rows, row_bytes)."""
+    """Decode the selected columns, about a megabyte of rows at a time.
+
+    Parameters
+    ----------
+    rows
+        Raw bytes of shape (n_rows, row_bytes).
+    layout
+        The layout of a row.
+    columns
+        Indices of the columns to decode, in the order of the result.
+    apply_log
+        Whether to convert logarithmic integers to the linear scale (FCS 3.1, $PnE).
+
+    Returns
+    -------
+    Values of shape (n_rows, n_columns) with ``layout.dtype``.
+    """
     out: NDArray[Any] = np.empty((len(rows), len(columns)), layout.dtype)
-    wanted = [layout.columns[index] for index in columns]
+    selected = [layout.columns[index] for index in columns]
     stored = {(column.kind, column.width) for column in layout.columns}
     uniform = len(stored) == 1 and ("I", 3) not in stored
-    whole = list(columns) == list(range(len(layout.columns)))
+    all_columns = list(columns) == list(range(len(layout.columns)))
     step = max(1, _BLOCK_BYTES // layout.row_bytes)
     for start in range(0, len(rows), step):
         block, target = rows[start : start + step], out[start : start + step]
         if uniform:
-            values = block.view(_dtype(wanted[0], layout.order)) if wanted else block[:, :0]
-            values = values if whole else values[:, list(columns)]
-            masks = _masks(wanted)
+            values = block.view(_dtype(selected[0], layout.order)) if selected else block[:, :0]
+            values = values if all_columns else values[:, list(columns)]
+            masks = _masks(selected)
             target[...] = values if masks is None else values.astype(masks.dtype) & masks
         else:
-            for position, column in enumerate(wanted):
-                target[:, position] = _column(block, column, layout.order)
+            for position, column in enumerate(selected):
+                target[:, position] = _column_values(block, column, layout.order)
         if apply_log:
-            for position, column in enumerate(wanted):
+            for position, column in enumerate(selected):
                 if column.decades:
                     target[:, position] *= column.decades / column.range
                     np.power(10.0, target[:, position], out=target[:, position])
@@ -44,15 +60,16 @@ def _dtype(column: Column, order: str) -> np.dtype[Any]:
     return np.dtype(f"{order}{'u' if column.kind == 'I' else 'f'}{column.width}")
 
 
-def _masks(wanted: Sequence[Column]) -> NDArray[np.unsignedinteger[Any]] | None:
-    if all(column.mask is None for column in wanted):
+def _masks(columns: Sequence[Column]) -> NDArray[np.unsignedinteger[Any]] | None:
+    if all(column.mask is None for column in columns):
         return None
-    full = (1 << 8 * wanted[0].width) - 1
-    return np.array([full if c.mask is None else c.mask for c in wanted], _dtype(wanted[0], "="))
+    all_bits = (1 << 8 * columns[0].width) - 1
+    masks = [all_bits if column.mask is None else column.mask for column in columns]
+    return np.array(masks, _dtype(columns[0], "="))
 
 
-def _column(block: NDArray[np.uint8], column: Column, order: str) -> NDArray[Any]:
-    raw = block[:, column.first : column.first + column.width]
+def _column_values(block: NDArray[np.uint8], column: Column, order: str) -> NDArray[Any]:
+    raw = block[:, column.offset : column.offset + column.width]
     if column.width == 3:
         low, middle, high = (raw[:, byte].astype(np.uint32) for byte in ((0, 1, 2) if order == "<" else (2, 1, 0)))
         values = low | middle << 8 | high << 16

@@ -3,82 +3,108 @@
 from typing import Literal
 
 from cytovae.errors import FcsError
-from cytovae.fcs.text import HEADER_BYTES, FcsText, Segment, quoted, whole_number
+from cytovae.fcs.keywords import quoted, whole_number
+from cytovae.fcs.text import HEADER_BYTES, FcsText, Segment
 
-# Bytes left after DATA if its end were exclusive while in truth it is inclusive: none, a checksum, one with CR LF.
+# The bytes after an inclusive end of DATA that is read as an exclusive one: none, a checksum, a checksum and CR LF.
 _TAILS_OF_AN_INCLUSIVE_END = (1, 9, 11)
 
 
-def place_data(
+def locate_data(
     text: FcsText, row_bytes: int, offsets: Literal["auto", "header", "text"], notes: list[str]
 ) -> tuple[int, int]:
-    """Number of events, and the byte of the file where DATA begins.
+    """Find DATA.
 
-    HEADER and TEXT may each name a place. A place fits if it lies inside the file, outside HEADER and TEXT, and holds
-    exactly $TOT rows, or one byte more (an end given exclusively, which is common). An exact fit goes before one that
-    is a byte late. Where both fit exactly but differ, the one that begins right after TEXT is taken: TEXT was rewritten
-    and only one of the two with it. Anything else is an error that names both.
+    HEADER and TEXT may each name a segment. A segment fits if it lies inside the file, does not overlap HEADER or TEXT,
+    and holds exactly $TOT rows or one byte more (many writers give an exclusive end). An exact fit is preferred. If
+    two different segments fit exactly, the one that begins directly after TEXT is used: TEXT was rewritten, and only
+    one of the two was updated.
+
+    Nothing is allocated by the size that a file claims.
+
+    Parameters
+    ----------
+    text
+        The keywords and the segment that HEADER names.
+    row_bytes
+        The bytes per event.
+    offsets
+        Which segments to consider: both, or only that of HEADER or of TEXT.
+    notes
+        Receives a sentence for each oddity.
+
+    Returns
+    -------
+    n_events, first_byte
+        The number of events, and the byte of the file where DATA begins.
+
+    Raises
+    ------
+    FcsError
+        If no segment fits, or two do and neither follows TEXT.
     """
     n_events = whole_number(text.keywords["$TOT"])
     if n_events is None:
         raise FcsError(text.path, "$TOT", quoted(text.keywords["$TOT"]), "the number of events")
     needed = n_events * row_bytes
-    places = {"HEADER": text.header_data, "TEXT": _text_place(text, notes)}
-    if offsets != "auto":
-        places = {name: place for name, place in places.items() if name.lower() == offsets}
-    given = {name: place for name, place in places.items() if place is not None}
-    if not needed and all(len(place) <= 1 for place in given.values()):
+    candidates = {"HEADER": text.header_data, "TEXT": _text_segment(text, notes)}
+    segments = {
+        name: segment
+        for name, segment in candidates.items()
+        if segment is not None and offsets in ("auto", name.lower())
+    }
+    if not needed and all(len(segment) <= 1 for segment in segments.values()):
         return 0, 0
-    agreed = len(given) == 2 and len(set(given.values())) == 1
-    fits = {name: _surplus(text, place, needed, agreed) for name, place in given.items()}
-    best = min((surplus for surplus in fits.values() if surplus is not None), default=None)
-    if best is None:
-        raise _no_place(text, given, n_events, row_bytes)
-    chosen = [name for name, surplus in fits.items() if surplus == best]
-    if len({given[name].first for name in chosen}) > 1:
-        behind_text = [name for name in chosen if given[name].first == text.text.last + 1]
-        if len(behind_text) != 1:
-            raise _no_place(text, given, n_events, row_bytes)
-        chosen = behind_text
-    place = given[chosen[0]]
-    if best:
-        notes.append(f"DATA's end ({chosen[0]}, byte {place.last}) is one byte late; $TOT says where it really ends.")
-    for name, other in given.items():
-        if other.first != place.first or (other.last != place.last and not best):
+    agree = len(segments) == 2 and len(set(segments.values())) == 1
+    surpluses = {name: _surplus(text, segment, needed, agree) for name, segment in segments.items()}
+    least = min((surplus for surplus in surpluses.values() if surplus is not None), default=None)
+    if least is None:
+        raise _no_segment_fits(text, segments, n_events, row_bytes)
+    best = [name for name, surplus in surpluses.items() if surplus == least]
+    if len({segments[name].first for name in best}) > 1:
+        best = [name for name in best if segments[name].first == text.text.last + 1]
+        if len(best) != 1:
+            raise _no_segment_fits(text, segments, n_events, row_bytes)
+    source = best[0]
+    chosen = segments[source]
+    if least:
+        notes.append(f"{source} ends DATA one byte late, at byte {chosen.last}; the end was computed from $TOT.")
+    for name, other in segments.items():
+        if other.first != chosen.first or (other.last != chosen.last and not least):
             notes.append(
-                f"{name} puts DATA at {other}, {chosen[0]} at {place}; the latter was used: it fits $TOT and TEXT."
+                f"{name} puts DATA at {other}, {source} at {chosen}; {source} was used, because it fits $TOT and TEXT."
             )
-    return n_events, text.origin + place.first
+    return n_events, text.origin + chosen.first
 
 
-def _text_place(text: FcsText, notes: list[str]) -> Segment | None:
+def _text_segment(text: FcsText, notes: list[str]) -> Segment | None:
     values = [text.keywords.get(name, "0") for name in ("$BEGINDATA", "$ENDDATA")]
     first, last = (whole_number(value) for value in values)
     if first is None or last is None:
-        notes.append(f"$BEGINDATA {quoted(values[0])} and $ENDDATA {quoted(values[1])} are no byte offsets.")
+        notes.append(f"$BEGINDATA {quoted(values[0])} and $ENDDATA {quoted(values[1])} are not byte offsets.")
         return None
     return Segment(first, last) if first and last else None
 
 
-def _surplus(text: FcsText, place: Segment, needed: int, agreed: bool) -> int | None:
-    """0 if DATA fits the place exactly, 1 if the place is a byte too long at its end, None if it does not fit."""
-    data = Segment(place.first, place.first + needed - 1)
-    surplus = len(place) - needed
-    if surplus not in (0, 1) or place.first < HEADER_BYTES or data.last >= text.size or data.overlaps(text.text):
+def _surplus(text: FcsText, segment: Segment, needed: int, agree: bool) -> int | None:
+    """0 if DATA fits the segment exactly, 1 if the segment ends one byte late, None if DATA does not fit."""
+    data = Segment(segment.first, segment.first + needed - 1)
+    surplus = len(segment) - needed
+    if surplus not in (0, 1) or segment.first < HEADER_BYTES or data.last >= text.size or data.overlaps(text.text):
         return None
-    # A begin that is a byte early looks the same as an end that is a byte late. Two places that agree settle it;
-    # otherwise what follows DATA must not fit an inclusive end.
-    if surplus and not agreed and text.size - place.last in _TAILS_OF_AN_INCLUSIVE_END:
+    # A begin that is one byte early looks the same as an end that is one byte late. It is the end if HEADER and TEXT
+    # agree, or if the bytes after DATA do not fit an inclusive end.
+    if surplus and not agree and text.size - segment.last in _TAILS_OF_AN_INCLUSIVE_END:
         return None
     return surplus
 
 
-def _no_place(text: FcsText, given: dict[str, Segment], n_events: int, row_bytes: int) -> FcsError:
-    places = "; ".join(f"{name} {place} ({len(place)} bytes)" for name, place in given.items()) or "no place for DATA"
+def _no_segment_fits(text: FcsText, segments: dict[str, Segment], n_events: int, row_bytes: int) -> FcsError:
+    found = "; ".join(f"{name} {segment} ({len(segment)} bytes)" for name, segment in segments.items())
     return FcsError(
         text.path,
         "DATA",
-        f"{places}, in {text.size} bytes",
+        f"{found or 'no offsets of DATA'}, in {text.size} bytes",
         f"{n_events * row_bytes} bytes inside the file ($TOT {n_events} × {row_bytes} per event)",
-        "The file was cut short or is damaged. Where HEADER and TEXT differ and one is known to be right, choose it.",
+        "The file is truncated or damaged. If HEADER and TEXT differ and one is known to be right, choose that one.",
     )

@@ -1,12 +1,13 @@
-"""Damaged and hostile FCS files: one FcsError each, or the true values; never other values, never another exception.
+"""Damaged and hostile FCS files: they raise one FcsError or give the true values, never other values.
 
-``CYTOVAE_MUTATIONS=20000 pytest tests/test_fcs_malformed.py -k mutation`` is the soak; 300 per layout is the default.
+``CYTOVAE_MUTATIONS=20000 pytest tests/fcs/test_malformed.py -k mutation`` tries more mutations; the default is 300 per
+layout.
 
-The law for a changed byte of HEADER or TEXT: the result is an FcsError, or the values of the file before the change, or
-the changed file is itself a sound FCS file with other values, which are then ours too. "Sound" is decided by the
-strict reader below, which shares no code with the package and tolerates nothing. That last case cannot be told from
-damage by anyone: $DATATYPE F of 32 bits turned into I or back, $PnR of an integer channel (its mask) and $PnE (its
-logarithm) turned into other legal values.
+If one byte of HEADER or TEXT changes, exactly one of these happens: an FcsError; the values of the unchanged file; or
+the changed file is itself a valid FCS file with other values, and those are read. The strict reader below, which shares
+no code with the package and tolerates nothing, decides what is valid. No reader can detect the last case. It arises if
+$DATATYPE changes between F and I (32 bits), or if $PnR (the mask) or $PnE (the logarithm) of an integer channel changes
+to another legal value.
 """
 
 import os
@@ -30,7 +31,7 @@ MUTATIONS = int(os.environ.get("CYTOVAE_MUTATIONS", "300"))
 
 @dataclass(frozen=True)
 class Recipe:
-    """A small file, written byte by byte."""
+    """A small file, built byte by byte."""
 
     version: str = "FCS3.0"
     datatype: str = "F"
@@ -40,9 +41,9 @@ class Recipe:
     amplification: tuple[str, ...] = ("0,0", "0,0", "0,0")
     n_events: int = 5
     delimiter: str = "/"
-    text_places: bool = True
+    text_offsets: bool = True
     tail: bytes = b""
-    header_places: bool = True
+    header_offsets: bool = True
 
     def data(self) -> bytes:
         order = ">" if self.byteord[0] != "1" else "<"
@@ -58,9 +59,9 @@ class Recipe:
         return out
 
     def keywords(self) -> dict[str, str]:
-        words = {"$BEGINDATA": "", "$ENDDATA": ""} if self.text_places else {}
+        words = {"$BEGINDATA": "", "$ENDDATA": ""} if self.text_offsets else {}
         words |= {"$BEGINSTEXT": "0", "$ENDSTEXT": "0", "$NEXTDATA": "0", "$MODE": "L"}
-        words |= {"$BYTEORD": self.byteord, "$DATATYPE": self.datatype, "$CYT": "made by hand"}
+        words |= {"$BYTEORD": self.byteord, "$DATATYPE": self.datatype, "$CYT": "built by hand"}
         words |= {"$PAR": str(len(self.bits)), "$TOT": str(self.n_events)}
         for number, bits in enumerate(self.bits, start=1):
             words[f"$P{number}B"] = str(bits)
@@ -71,19 +72,19 @@ class Recipe:
         return words
 
     def build(self, changed: dict[str, str | None] | None = None, header: dict[int, int] | None = None) -> bytes:
-        """The file, with keywords replaced (None: left out) and HEADER's six numbers replaced by position."""
+        """The bytes of the file. ``changed`` replaces keywords (None removes one), ``header`` the six numbers of HEADER."""
         data, words = self.data(), self.keywords() | (changed or {})
         text_first, gap = 64, 6
         first = last = 0
-        for _ in range(3):  # the offsets have a fixed width, so this settles
-            if self.text_places and not {"$BEGINDATA", "$ENDDATA"} & set(changed or {}):
+        for _ in range(3):  # offsets have a fixed width, so this converges
+            if self.text_offsets and not {"$BEGINDATA", "$ENDDATA"} & set(changed or {}):
                 words |= {"$BEGINDATA": f"{first:06d}", "$ENDDATA": f"{last:06d}"}
             d = self.delimiter
             text = (d + "".join(f"{k}{d}{v}{d}" for k, v in words.items() if v is not None)).encode()
             first = text_first + len(text) + gap
             last = first + len(data) - 1
         numbers = [text_first, text_first + len(text) - 1, first, last, 0, 0]
-        if not self.header_places:
+        if not self.header_offsets:
             numbers[2:4] = [0, 0]
         numbers = [(header or {}).get(position, number) for position, number in enumerate(numbers)]
         head = (self.version + " " * 4 + "".join(f"{number:>8}" for number in numbers)).encode()
@@ -94,23 +95,23 @@ LAYOUTS = {
     "float, 3.0": Recipe(),
     "double, 3.1": Recipe("FCS3.1", "D", "1,2,3,4", (64, 64), ("1024", "1024"), ("0,0", "0,0"), delimiter="|"),
     "16 bits, 2.0": Recipe(
-        "FCS2.0", "I", "2,1", (16, 16, 16), ("1024", "1024", "65536"), ("0,0", "4,1", "0,0"), text_places=False
+        "FCS2.0", "I", "2,1", (16, 16, 16), ("1024", "1024", "65536"), ("0,0", "4,1", "0,0"), text_offsets=False
     ),
     "24 bits, 3.0": Recipe("FCS3.0", "I", "1,2,3,4", (24, 24), ("16777216", "4096"), ("0,0", "0,0"), delimiter="\\"),
     "32 bits, 3.1": Recipe("FCS3.1", "I", "4,3,2,1", (32, 32), ("4294967296", "262144"), ("0,0", "5,0"), delimiter="!"),
     "mixed widths, 3.2": Recipe(
         "FCS3.2", "I", "1,2,3,4", (8, 16, 24, 64), ("256", "1000", "16777216", "1048576"), ("0,0",) * 4,
-        header_places=False, delimiter="\x0c",
+        header_offsets=False, delimiter="\x0c",
     ),
 }  # fmt: skip
 
 
 class NotSound(Exception):
-    """The strict reader refuses."""
+    """The strict reader rejects the file."""
 
 
 def strict_values(raw: bytes) -> NDArray[np.float64]:
-    """Values of a file that follows the standard to the letter, or NotSound."""
+    """The values of a file that follows the standard exactly. Raises NotSound for any other file."""
     try:
         return _strict(raw)
     except (ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError, struct.error) as error:
@@ -138,11 +139,11 @@ def _strict(raw: bytes) -> NDArray[np.float64]:
     names = [name.upper() for name in parts[::2]]
     _demand(len(set(names)) == len(names), "twice")
     words = dict(zip(names, parts[1::2], strict=True))
-    said = [(places[2], places[3])] if places[2] else []
+    segments = [(places[2], places[3])] if places[2] else []
     if "$BEGINDATA" in words or "$ENDDATA" in words:
-        said.append((_digits(words["$BEGINDATA"]), _digits(words["$ENDDATA"])))
-    _demand(len(set(said)) == 1, "places")
-    first, last = said[0]
+        segments.append((_digits(words["$BEGINDATA"]), _digits(words["$ENDDATA"])))
+    _demand(len(set(segments)) == 1, "places")
+    first, last = segments[0]
     n_channels, n_events = _digits(words["$PAR"]), _digits(words["$TOT"])
     bits = [_digits(words[f"$P{n}B"]) for n in range(1, n_channels + 1)]
     _demand(last - first + 1 == n_events * sum(bits) // 8 and first > places[1] and last < len(raw), "size")
@@ -178,7 +179,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_sound_layouts_are_read_as_the_strict_reader_does(layout: str, path: Path) -> None:
+def test_valid_layouts_equal_the_strict_reader(layout: str, path: Path) -> None:
     raw = LAYOUTS[layout].build()
     path.write_bytes(raw)
     file = open_fcs(path)
@@ -188,7 +189,7 @@ def test_sound_layouts_are_read_as_the_strict_reader_does(layout: str, path: Pat
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_file_cut_at_any_byte_is_refused(layout: str, path: Path) -> None:
+def test_a_file_truncated_at_any_byte_is_rejected(layout: str, path: Path) -> None:
     raw = LAYOUTS[layout].build()
     for length in range(len(raw)):
         path.write_bytes(raw[:length])
@@ -201,17 +202,15 @@ def test_a_file_cut_at_any_byte_is_refused(layout: str, path: Path) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_mutation_never_gives_wrong_values(layout: str, path: Path) -> None:
     chance = random.Random(layout)
-    # A checksum may follow DATA, or nothing.
+    # DATA may be followed by a checksum.
     for tail in (b"", b"00000000"):
         sound = replace(LAYOUTS[layout], tail=tail).build()
         truth = strict_values(sound)
         n_bytes = len(sound) - len(tail) - len(LAYOUTS[layout].data())
         for _ in range(MUTATIONS // 2):
             at = chance.randrange(n_bytes)
-            typed = (
-                chance.random() < 0.6
-            )  # half of all bytes would be refused at once; those that read well are the risk
-            byte = chance.choice(b"0123456789 /|$,.-+IFDALPNBRSE") if typed else chance.randrange(256)
+            plausible = chance.random() < 0.6  # random bytes are mostly rejected at once; plausible ones are the risk
+            byte = chance.choice(b"0123456789 /|$,.-+IFDALPNBRSE") if plausible else chance.randrange(256)
             raw = sound[:at] + bytes([byte]) + sound[at + 1 :]
             path.write_bytes(raw)
             try:
@@ -264,9 +263,9 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "broken $PnE": (INTEGER.build({"$P1E": "four"}), "$P1E"),
     "$PnE beyond float64": (INTEGER.build({"$P1E": "400,1"}), "$P1E"),
     "one $PnE lost": (INTEGER.build({"$P2E": None}), "$P2E"),
-    "a keyword twice": (FLOAT.build().replace(b"$CYT/made by hand", b"$TOT/7000000000000"), "$TOT"),
-    "no place for DATA": (replace(FLOAT, header_places=False).build({"$BEGINDATA": None, "$ENDDATA": None}), "DATA"),
-    "two places, neither fits": (FLOAT.build({"$BEGINDATA": "100", "$ENDDATA": "200"}, header={3: 900}), "DATA"),
+    "a keyword twice": (FLOAT.build().replace(b"$CYT/built by hand", b"$TOT/7000000000000"), "$TOT"),
+    "no offsets of DATA": (replace(FLOAT, header_offsets=False).build({"$BEGINDATA": None, "$ENDDATA": None}), "DATA"),
+    "two segments, neither fits": (FLOAT.build({"$BEGINDATA": "100", "$ENDDATA": "200"}, header={3: 900}), "DATA"),
     "DATA two bytes too long": (FLOAT.build({"$BEGINDATA": None, "$ENDDATA": None}, header={2: 500, 3: 561}), "DATA"),
     "a 10 MB TEXT of delimiters": (
         b"FCS3.0    " + b"".join(b"%8d" % n for n in (58, 10_000_057, 0, 0, 0, 0)) + b"/" * 10_000_000, "TEXT"
@@ -275,14 +274,14 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_each_defect_is_one_error_that_names_file_and_field(case: str, path: Path) -> None:
+def test_each_defect_raises_an_error_that_names_file_and_field(case: str, path: Path) -> None:
     raw, field = REFUSED[case]
     path.write_bytes(raw)
-    open_fcs_peak = _peak(lambda: _refused(path, field))
-    assert open_fcs_peak < 2 * len(raw) + 1_000_000  # whatever the file claims to hold
+    peak = _peak(lambda: _check_rejected(path, field))
+    assert peak < 2 * len(raw) + 1_000_000  # regardless of the size that the file claims
 
 
-def _refused(path: Path, field: str) -> None:
+def _check_rejected(path: Path, field: str) -> None:
     with pytest.raises(FcsError) as caught:
         open_fcs(path)
     assert (caught.value.file, caught.value.field) == (str(path), field)
@@ -291,7 +290,7 @@ def _refused(path: Path, field: str) -> None:
 
 
 def _peak(call: Callable[[], object]) -> int:
-    """Most bytes allocated at once during a call."""
+    """The peak of allocated bytes during a call."""
     tracemalloc.start()
     try:
         call()
@@ -300,7 +299,7 @@ def _peak(call: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def test_two_places_that_contradict_each_other_can_be_settled_by_the_user_or_by_size(path: Path) -> None:
+def test_conflicting_offsets_are_resolved_by_size_or_by_the_caller(path: Path) -> None:
     truth = strict_values(FLOAT.build())
     path.write_bytes(FLOAT.build(header={2: 300, 3: 400}))
     file = open_fcs(path)
@@ -311,15 +310,15 @@ def test_two_places_that_contradict_each_other_can_be_settled_by_the_user_or_by_
         open_fcs(path, offsets="header")
 
 
-@pytest.mark.parametrize("says", [0, 99_999_999])
-def test_header_may_leave_the_place_to_text(says: int, path: Path) -> None:
-    path.write_bytes(FLOAT.build(header={2: says, 3: says}))
+@pytest.mark.parametrize("offset", [0, 99_999_999])
+def test_header_may_refer_to_the_offsets_in_text(offset: int, path: Path) -> None:
+    path.write_bytes(FLOAT.build(header={2: offset, 3: offset}))
     assert _same(open_fcs(path).read(), strict_values(FLOAT.build()))
     assert not open_fcs(path).notes
 
 
 def test_an_end_one_byte_late_is_tolerated_and_a_begin_one_byte_early_is_not(path: Path) -> None:
-    recipe = replace(FLOAT, text_places=False, tail=b"00000000")
+    recipe = replace(FLOAT, text_offsets=False, tail=b"00000000")
     sound = recipe.build()
     first, last = int(sound[26:34]), int(sound[34:42])
     path.write_bytes(recipe.build(header={3: last + 1}))
@@ -327,44 +326,44 @@ def test_an_end_one_byte_late_is_tolerated_and_a_begin_one_byte_early_is_not(pat
     assert _same(file.read(), strict_values(sound))
     assert any("one byte late" in note for note in file.notes)
     path.write_bytes(recipe.build(header={2: first - 1}))
-    _refused(path, "DATA")
+    _check_rejected(path, "DATA")
 
 
-HOW_TOLD: dict[str, tuple[dict[str, str | None], str]] = {
+TOLERATED: dict[str, tuple[dict[str, str | None], str]] = {
     "padded and lower-case names": ({"$TOT": None, "  $tot  ": "5", "$P1N": None, "   $P1n": "CH1-A"}, "fcsparser"),
     "an empty value": ({"$CYT": ""}, "fcsparser"),
     "no $NEXTDATA": ({"$NEXTDATA": None}, "fcsparser"),
     "no $MODE": ({"$MODE": None}, ""),
-    "$NEXTDATA into nowhere": ({"$NEXTDATA": "70"}, "points at no data set"),
-    "$NEXTDATA beyond the file": ({"$NEXTDATA": "99999999999999"}, "points at no data set"),
-    "$NEXTDATA below zero": ({"$NEXTDATA": "-64"}, "points at no data set"),
-    "a log scale on floats": ({"$P2E": "4,1"}, "means nothing on float data"),
+    "$NEXTDATA inside the data set": ({"$NEXTDATA": "70"}, "points to no data set"),
+    "$NEXTDATA beyond the file": ({"$NEXTDATA": "99999999999999"}, "points to no data set"),
+    "$NEXTDATA below zero": ({"$NEXTDATA": "-64"}, "points to no data set"),
+    "a log scale on floats": ({"$P2E": "4,1"}, "has no meaning for float data"),
     "a gain": ({"$P2G": "2.5"}, "not divided"),
     "a name twice": ({"$P2N": "CH1-A"}, "same $PnN"),
     "a blank name": ({"$P2N": " "}, "is blank"),
-    "supplemental TEXT nowhere": ({"$BEGINSTEXT": "10", "$ENDSTEXT": "20"}, "supplemental TEXT"),
-    "a word for a gain": ({"$P2G": "high"}, ""),
-    "an odd word at the end": ({"last": "word/odd"}, "belongs to no keyword"),
+    "bad offsets of supplemental TEXT": ({"$BEGINSTEXT": "10", "$ENDSTEXT": "20"}, "supplemental TEXT"),
+    "a gain that is not a number": ({"$P2G": "high"}, ""),
+    "an unpaired name at the end": ({"last": "word/odd"}, "belongs to no keyword"),
 }
 
 
-@pytest.mark.parametrize("case", HOW_TOLD)
-def test_what_can_be_settled_is_read_and_told(case: str, path: Path) -> None:
-    changed, note = HOW_TOLD[case]
+@pytest.mark.parametrize("case", TOLERATED)
+def test_tolerated_oddities_are_noted(case: str, path: Path) -> None:
+    changed, note = TOLERATED[case]
     path.write_bytes(FLOAT.build(changed))
     file = open_fcs(path)
     assert _same(file.read(), strict_values(FLOAT.build()))
     assert [text for text in file.notes if note in text] if note else not file.notes
 
 
-def test_bytes_that_are_not_utf8_are_kept_as_latin1(path: Path) -> None:
+def test_text_that_is_not_utf8_is_read_as_latin1(path: Path) -> None:
     path.write_bytes(FLOAT.build().replace(b"CD2", b"\xb5g2"))
     file = open_fcs(path)
     assert file.channels[1].label == "µg2"
     assert any("Latin-1" in note for note in file.notes)
 
 
-def test_a_chain_of_data_sets_is_followed_forwards_only(path: Path) -> None:
+def test_a_chain_of_data_sets_is_only_followed_forwards(path: Path) -> None:
     size = len(FLOAT.build({"$NEXTDATA": "00000000"}))
     other = replace(FLOAT, n_events=2)
     path.write_bytes(FLOAT.build({"$NEXTDATA": f"{size:08d}"}) + other.build({"$NEXTDATA": "-0000001"}))
@@ -380,7 +379,7 @@ def test_a_chain_of_data_sets_is_followed_forwards_only(path: Path) -> None:
 
 @pytest.mark.parametrize("back", [0, 1])
 def test_a_chain_of_data_sets_that_loops_ends(back: int, path: Path) -> None:
-    """The second data set points at itself or at the first: counted from the file's beginning, as some writers do."""
+    """The second data set points to itself or to the first, with offsets from the beginning of the file."""
     first = FLOAT.build({"$NEXTDATA": "00000000"})
     size = len(first)
     pointing = f"{back * size:08d}" if back else f"{2**32 - size:010d}"
@@ -398,7 +397,7 @@ def test_a_hundred_thousand_keywords_are_read(path: Path) -> None:
     assert _same(file.read(), strict_values(FLOAT.build()))
 
 
-def test_supplemental_text_is_merged_and_does_not_overrule(path: Path) -> None:
+def test_supplemental_text_does_not_override_primary_text(path: Path) -> None:
     raw = FLOAT.build({"$BEGINSTEXT": "0000", "$ENDSTEXT": "0000"})
     more = b"/$TOT/9/NOTE/more/"
     begin = f"$BEGINSTEXT/{len(raw):04d}/$ENDSTEXT/{len(raw) + len(more) - 1:04d}".encode()
@@ -408,7 +407,7 @@ def test_supplemental_text_is_merged_and_does_not_overrule(path: Path) -> None:
     assert any("supplemental TEXT was read" in note for note in file.notes)
 
 
-def test_what_is_not_a_file_is_an_input_error_with_its_path(tmp_path: Path) -> None:
+def test_a_path_without_a_regular_file_raises_an_input_error(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.fcs", tmp_path, tmp_path / "x" / "y.fcs", tmp_path / ("n" * 300)):
         with pytest.raises(InputError) as caught:
             open_fcs(path)
@@ -420,15 +419,15 @@ def test_what_is_not_a_file_is_an_input_error_with_its_path(tmp_path: Path) -> N
         open_fcs(tmp_path / "pipe")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_one_may_not_read_is_an_input_error(path: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can read all files")
+def test_a_file_without_read_permission_raises_an_input_error(path: Path) -> None:
     path.write_bytes(FLOAT.build())
     path.chmod(0)
     with pytest.raises(InputError, match="ermission"):
         open_fcs(path)
 
 
-def test_a_file_that_shrinks_after_it_was_opened_is_refused(path: Path) -> None:
+def test_a_file_that_shrinks_after_opening_is_rejected(path: Path) -> None:
     raw = FLOAT.build()
     path.write_bytes(raw)
     file = open_fcs(path)

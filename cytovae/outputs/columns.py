@@ -1,12 +1,23 @@
-"""What a row of a table of assignments holds, by format: Arrow schemas and batches. No files.
+"""Names, types and order of the columns in every output; no other module of this wing spells them. Opens no files.
 
-Parquet and CSV have the columns ``file`` (string), those of a sample sheet if there is one (string), ``event`` (int64,
-0-based row in the file), ``cluster`` (int32, from 1), ``population`` (string, only where clusters have names),
-``probability`` (float32, of that cluster), ``novelty`` (float32, where it is known), ``umap_1`` and ``umap_2``
-(float32, where they were asked for) and ``p_1 … p_K`` (float32, rows sum to 1). The two that FlowJo imports beside a
-sample have one row for each event and nothing else: "clr" (classification results) a column of probabilities for each
-class, under the class's name, and "flowjo-csv" one column with the number of the class. Rows are in the order of the
-events in all of them.
+``parquet`` and ``csv`` have one row per event, in the order of the events:
+
+=================== ======= ============================================================
+column              type    content
+=================== ======= ============================================================
+file                string  name of the file
+(sample sheet)      string  the columns of the sample sheet, if there is one
+event               int64   row in the file, from 0
+cluster             int32   cluster, from 1
+population          string  name of the cluster, if clusters have names
+probability         float32 probability of that cluster
+novelty             float32 novelty, if the model measures it
+umap_1, umap_2      float32 UMAP coordinates, if requested
+p_1, …, p_K         float32 probability of each cluster; rows sum to 1
+=================== ======= ============================================================
+
+The two tables that FlowJo imports beside a sample have one row per event and no other columns: ``clr``
+(classification results) one column of probabilities per class, ``flowjo-csv`` one column with the number of the class.
 """
 
 from collections.abc import Sequence
@@ -23,29 +34,36 @@ from cytovae.errors import UsageError
 
 TableFormat = Literal["parquet", "csv", "clr", "flowjo-csv"]
 
+# Tables of cells, and the observations of AnnData.
+FILE, EVENT, CLUSTER, POPULATION = "file", "event", "cluster", "population"
+PROBABILITY, NOVELTY, UMAP = "probability", "novelty", ("umap_1", "umap_2")
 
-CLUSTER_CHANNEL = "cytovae_cluster"  # FlowJo shows it among the channels of the sample
-
-
-PROBABILITY_CHANNEL = "cytovae_probability"
-
-
-NOVELTY_CHANNEL = "cytovae_novelty"
-
-
+# Channels and keywords of FCS files.
+CLUSTER_CHANNEL, PROBABILITY_CHANNEL, NOVELTY_CHANNEL = "cytovae_cluster", "cytovae_probability", "cytovae_novelty"
 UMAP_CHANNELS = ("cytovae_umap_1", "cytovae_umap_2")
 
+# The rest of an AnnData file.
+OBSM_PROBABILITIES, OBSM_CODES, OBSM_UMAP = "p", "z", "X_umap"
+VAR_CHANNEL, VAR_COFACTOR = "channel", "cofactor"
+UNS = "cytovae"
 
-UMAP_COLUMNS = ("umap_1", "umap_2")
-
-
-TRANSPOSED = 1_024  # rows of a block
+_TRANSPOSED_ROWS = 1_024  # rows per block, so that a block fits the processor's cache
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What is told of cells beside file, event, cluster and probabilities: names of ``populations`` (none or one for
-    each cluster), the ``samples`` they come from, whether ``novelty`` is known and whether ``umap`` was asked for.
+    """The optional columns of an output.
+
+    Attributes
+    ----------
+    populations : tuple of str
+        Names of the clusters, one each; empty if they have none.
+    samples : SampleSheet
+        What is known of each file.
+    novelty : bool
+        Whether there is novelty.
+    umap : bool
+        Whether there are UMAP coordinates.
     """
 
     populations: tuple[str, ...] = ()
@@ -54,30 +72,64 @@ class Extras:
     umap: bool = False
 
 
-PLAIN = Extras()
+NO_EXTRAS = Extras()
 
 
 def class_names(n_clusters: int, populations: Sequence[str] = ()) -> tuple[str, ...]:
-    """The names of the clusters: ``populations`` where there are any, else cluster_1, cluster_2, …."""
+    """Names of the classes for FlowJo: ``populations``, or cluster_1, cluster_2, … if there are none."""
     return tuple(populations) or tuple(f"cluster_{cluster}" for cluster in range(1, n_clusters + 1))
 
 
-def table_schema(kind: TableFormat, n_clusters: int, extras: Extras = PLAIN) -> pa.Schema:
-    """Columns and types of a table of ``n_clusters`` clusters."""
+def channel_names(extras: Extras) -> tuple[str, ...]:
+    """Names of the channels that a copy of an FCS file gets, in order."""
+    return (
+        *(CLUSTER_CHANNEL, PROBABILITY_CHANNEL),
+        *([NOVELTY_CHANNEL] if extras.novelty else []),
+        *(UMAP_CHANNELS if extras.umap else []),
+    )
+
+
+def fcs_keywords(extras: Extras, sample: Sequence[str]) -> dict[str, str]:
+    """Keywords that a copy of an FCS file gets: names of clusters, and ``sample``, its row of the sample sheet."""
+    clusters = {f"CYTOVAE_CLUSTER_{number}": name for number, name in enumerate(extras.populations, start=1)}
+    columns = [f"CYTOVAE_{column.upper()}" for column in extras.samples.columns]
+    return clusters | dict(zip(columns, sample, strict=False))
+
+
+def free_name(name: str, taken: Sequence[str]) -> str:
+    """``name``, with _2, _3, … appended if it is among ``taken`` (upper and lower case are the same)."""
+    return f"{name}{free_ending([name], taken)}"
+
+
+def free_ending(names: Sequence[str], taken: Sequence[str]) -> str:
+    """The first of "", "_2", "_3", … that keeps all ``names`` apart from those in ``taken``."""
+    known = {other.casefold() for other in taken}
+    number, ending = 1, ""
+    while known & {f"{name}{ending}".casefold() for name in names}:
+        number += 1
+        ending = f"_{number}"
+    return ending
+
+
+# --- tables of cells --------------------------------------------------------------------------------------------------
+
+
+def table_schema(kind: TableFormat, n_clusters: int, extras: Extras = NO_EXTRAS) -> pa.Schema:
+    """Columns and types of a table of cells in ``n_clusters`` clusters."""
     if kind == "clr":
         return pa.schema([(name, pa.float32()) for name in class_names(n_clusters, extras.populations)])
     if kind == "flowjo-csv":
         return pa.schema([(CLUSTER_CHANNEL, pa.int32())])
     return pa.schema(
         [
-            ("file", pa.string()),
+            (FILE, pa.string()),
             *((column, pa.string()) for column in extras.samples.columns),
-            ("event", pa.int64()),
-            ("cluster", pa.int32()),
-            *([("population", pa.string())] if extras.populations else []),
-            ("probability", pa.float32()),
-            *([("novelty", pa.float32())] if extras.novelty else []),
-            *((column, pa.float32()) for column in UMAP_COLUMNS if extras.umap),
+            (EVENT, pa.int64()),
+            (CLUSTER, pa.int32()),
+            *([(POPULATION, pa.string())] if extras.populations else []),
+            (PROBABILITY, pa.float32()),
+            *([(NOVELTY, pa.float32())] if extras.novelty else []),
+            *((column, pa.float32()) for column in UMAP if extras.umap),
             *((f"p_{cluster}", pa.float32()) for cluster in range(1, n_clusters + 1)),
         ]
     )
@@ -89,21 +141,24 @@ def table_rows(
     file: str,
     first_event: int,
     assignment: Assignment,
-    extras: Extras = PLAIN,
+    extras: Extras = NO_EXTRAS,
 ) -> pa.RecordBatch:
-    """The rows of the cells ``first_event``, ``first_event`` + 1, … of ``file``, with the columns of ``schema``.
+    """The rows of consecutive events of ``file``, from ``first_event`` on, with the columns of ``schema``.
 
-    Raises :class:`UsageError` where novelty or UMAP coordinates have columns but are not there.
+    Raises
+    ------
+    UsageError
+        If ``extras`` ask for novelty or UMAP coordinates that the assignment lacks.
     """
     cluster = pa.array(assignment.cluster.astype(np.int32, copy=False))
     if kind == "flowjo-csv":
         return pa.record_batch([cluster], schema=schema)
-    probabilities = [pa.array(column) for column in _columns(assignment.probabilities)]
+    probabilities = [pa.array(column) for column in _contiguous_columns(assignment.probabilities)]
     if kind == "clr":
         return pa.record_batch(probabilities, schema=schema)
     n_cells = len(assignment)
     populations = extras.populations
-    novelty, coordinates = measured(assignment, extras)
+    novelty, umap = optional_values(assignment, extras)
     columns = [
         pa.repeat(file, n_cells),
         *(pa.repeat(text, n_cells) for text in extras.samples.of(file)),
@@ -111,38 +166,75 @@ def table_rows(
         cluster,
         *([pa.array(populations, pa.string()).take(pa.array(assignment.cluster - 1))] if populations else []),
         pa.array(probability_of(assignment)),
-        *(pa.array(np.ascontiguousarray(column)) for column in (*novelty.T, *coordinates.T)),
+        *(pa.array(np.ascontiguousarray(column)) for column in (*novelty.T, *umap.T)),
         *probabilities,
     ]
     return pa.record_batch(columns, schema=schema)
 
 
-def _columns(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The columns of ``values`` (n, k), each contiguous: (k, n). In blocks that fit a cache, which takes a
-    quarter of the time.
-    """
-    columns = np.empty(values.shape[::-1], dtype=np.float32)
-    for start in range(0, len(values), TRANSPOSED):
-        columns[:, start : start + TRANSPOSED] = values[start : start + TRANSPOSED].T
-    return columns
+def optional_values(assignment: Assignment, extras: Extras) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Novelty (n_cells, 1) and UMAP coordinates (n_cells, 2); without columns if ``extras`` do not ask for them.
 
-
-def measured(assignment: Assignment, extras: Extras) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Novelty float32 (n_cells, 1) and UMAP coordinates float32 (n_cells, 2), without columns where not wanted.
-
-    Raises :class:`UsageError` where they are wanted but the assignment lacks them, or they do not fit its cells.
+    Raises :class:`UsageError` if they are asked for but missing, or have another number of cells.
     """
     n_cells = len(assignment)
-    found = []
+    arrays = []
     for wanted, values, width, what in (
         (extras.novelty, assignment.novelty, 1, "novelty"),
         (extras.umap, assignment.coordinates, 2, "UMAP coordinates"),
     ):
         if not wanted:
-            found.append(np.empty((n_cells, 0), dtype=np.float32))
+            arrays.append(np.empty((n_cells, 0), dtype=np.float32))
             continue
         if values is None or values.size != n_cells * width:
             shape = None if values is None else values.shape
             raise UsageError(f"{what} of shape {shape} do not fit {n_cells} cells")
-        found.append(np.asarray(values, dtype=np.float32).reshape(n_cells, width))
-    return found[0], found[1]
+        arrays.append(np.asarray(values, dtype=np.float32).reshape(n_cells, width))
+    return arrays[0], arrays[1]
+
+
+def _contiguous_columns(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``values`` (n, k) transposed to (k, n), in blocks, which takes a quarter of the time."""
+    columns = np.empty(values.shape[::-1], dtype=np.float32)
+    for start in range(0, len(values), _TRANSPOSED_ROWS):
+        columns[:, start : start + _TRANSPOSED_ROWS] = values[start : start + _TRANSPOSED_ROWS].T
+    return columns
+
+
+# --- other tables -----------------------------------------------------------------------------------------------------
+
+
+def abundance_schema(extras: Extras) -> pa.Schema:
+    """Columns and types of ``abundance.csv``: a row for each file and cluster."""
+    return pa.schema(
+        [
+            (FILE, pa.string()),
+            *((column, pa.string()) for column in extras.samples.columns),
+            (CLUSTER, pa.int64()),
+            *([(POPULATION, pa.string())] if extras.populations else []),
+            ("cells", pa.int64()),
+            ("fraction", pa.float64()),
+        ]
+    )
+
+
+def medians_schema(extras: Extras, value_type: pa.DataType) -> pa.Schema:
+    """Columns and types of ``cluster_medians.csv``: a row for each cluster and channel."""
+    return pa.schema(
+        [
+            (CLUSTER, pa.int64()),
+            *([(POPULATION, pa.string())] if extras.populations else []),
+            ("channel", pa.string()),
+            ("marker", pa.string()),
+            ("used_for_clustering", pa.bool_()),
+            ("median", value_type),
+            ("n_cells", pa.int64()),
+            ("n_values", pa.int64()),
+        ]
+    )
+
+
+def generated_schema(markers: Sequence[str]) -> pa.Schema:
+    """Columns and types of a table of generated cells: the markers, then the cluster."""
+    columns = [(marker, pa.float32()) for marker in markers]
+    return pa.schema([*columns, (free_name(CLUSTER, markers), pa.int32())])

@@ -1,44 +1,59 @@
 """Formats of outputs: from suffix or option to a writer."""
 
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import IO, Any, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cytovae.cells import Assignment
 from cytovae.errors import UsageError
-from cytovae.outputs.columns import TableFormat
+from cytovae.events.event_file import EventFile
+from cytovae.events.marker_file import MarkerFile
+from cytovae.outputs.columns import NO_EXTRAS, Extras, TableFormat
 
 OutputFormat = Literal[TableFormat, "fcs", "h5ad"]
-
-
-ONE_FILE_EACH = frozenset({"clr", "flowjo-csv", "fcs"})  # formats with no place for the name of a file
+CellFormat = Literal["fcs", "parquet", "csv"]  # of generated cells
+ONE_FILE_EACH = frozenset({"clr", "flowjo-csv", "fcs"})  # formats that have no column for the name of a file
+_FILES_ONLY = frozenset({"fcs", "h5ad"})  # formats that cannot be streamed
 
 
 class AssignmentSink(Protocol):
-    """Where the cells of files go, chunk after chunk in their order."""
+    """A consumer of the cells of files, chunk by chunk in the order of their events."""
 
     def write(self, file: str, first_event: int, assignment: Assignment) -> None:
-        """Take the cells ``first_event``, ``first_event`` + 1, … of ``file``."""
+        """Take the cells of consecutive events of ``file``, from ``first_event`` on."""
 
 
 def output_format(target: str, asked: str | None = None) -> OutputFormat:
-    """The format ``asked`` for, else the one that the suffix of ``target`` says; CSV on standard output ("-").
+    """The format of an output of ``assign``.
 
-    Raises :class:`UsageError` where neither is a format of ours, where it cannot go to standard output, or where the
-    package it needs is not installed.
+    Parameters
+    ----------
+    target : str
+        A file, whose suffix decides, or "-" for standard output, which gets CSV.
+    asked : str, optional
+        The format that the user named; it takes precedence.
+
+    Raises
+    ------
+    UsageError
+        If the format is unknown, cannot go to standard output, or needs a package that is not installed.
     """
     known: tuple[OutputFormat, ...] = (*get_args(TableFormat), "fcs", "h5ad")
-    wanted = asked or ("csv" if target == "-" else Path(target).suffix.casefold().lstrip("."))
-    if target == "-" and wanted in ("fcs", "h5ad"):
-        raise UsageError(f"{wanted} cannot go to standard output; name a file with --output")
-    if wanted == "h5ad" and find_spec("anndata") is None:
-        raise UsageError("h5ad needs the package anndata, which is not installed: pip install 'cytovae[h5ad]'")
-    for name in known:
-        if name == wanted:
-            return name
-    raise UsageError(
-        f"the format of {target} is not known; name it .parquet or .csv, or say --format {'|'.join(known)}"
-    )
+    kind = _format(target, asked, known, ".parquet or .csv")
+    if kind == "h5ad" and find_spec("anndata") is None:
+        raise UsageError("h5ad needs anndata; install cytovae with its extra: pip install '.[h5ad]' in a checkout")
+    return kind
+
+
+def cell_format(target: str, asked: str | None = None) -> CellFormat:
+    """The format of an output of ``generate``; see :func:`output_format`."""
+    known: tuple[CellFormat, ...] = ("fcs", "parquet", "csv")
+    return _format(target, asked, known, ".fcs, .parquet or .csv")
 
 
 def suffix_of(kind: OutputFormat) -> str:
@@ -46,19 +61,73 @@ def suffix_of(kind: OutputFormat) -> str:
     return ".csv" if kind == "flowjo-csv" else f".{kind}"
 
 
-CellFormat = Literal["fcs", "parquet", "csv"]
+def assignment_writer(
+    target: Path | IO[bytes],
+    kind: OutputFormat,
+    files: Sequence[MarkerFile],
+    raw: Sequence[EventFile],
+    n_clusters: int,
+    *,
+    encode: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    about: Mapping[str, object] | None = None,
+    extras: Extras = NO_EXTRAS,
+    force: bool = False,
+) -> AbstractContextManager[AssignmentSink]:
+    """The writer of a format, a context manager; the output appears when the block ends without an error.
 
+    Parameters
+    ----------
+    target : Path or binary stream
+        The output.
+    kind : OutputFormat
+        Its format.
+    files : sequence of MarkerFile
+        The files whose cells it will hold.
+    raw : sequence of EventFile
+        The same files, not compensated; a copy of an FCS file is made from its first one.
+    n_clusters : int
+        Number of clusters.
+    encode : callable
+        Latent codes (n, d) of marker values (n, n_markers), for AnnData.
+    about : mapping, optional
+        What an AnnData file says about the model.
+    extras : Extras
+        Optional columns.
+    force : bool
+        Whether an existing output is replaced.
 
-def cell_format(target: str, asked: str | None = None) -> CellFormat:
-    """The format ``asked`` for, else the one that the suffix of ``target`` says; CSV on standard output ("-").
-
-    Raises :class:`UsageError` where neither is a format of cells, or where it cannot go to standard output.
+    Raises
+    ------
+    UsageError
+        If the format cannot be written to a stream.
     """
-    wanted = asked or ("csv" if target == "-" else Path(target).suffix.casefold().lstrip("."))
-    if target == "-" and wanted == "fcs":
-        raise UsageError("fcs cannot go to standard output; name a file with --output")
-    if wanted not in ("fcs", "parquet", "csv"):
-        raise UsageError(
-            f"the format of {target} is not known; name it .fcs, .parquet or .csv, or say --format fcs|parquet|csv"
-        )
-    return wanted  # type: ignore[return-value]
+    if kind == "fcs" or kind == "h5ad":
+        if not isinstance(target, Path):
+            raise UsageError(_not_to_standard_output(kind))
+        if kind == "fcs":
+            from cytovae.outputs.fcs_copy import FcsWriter
+
+            return FcsWriter(target, raw[0], n_clusters, extras=extras, force=force)
+
+        from cytovae.outputs.h5ad import H5adWriter
+
+        return H5adWriter(target, files, n_clusters, encode, about=about, extras=extras, force=force)
+
+    from cytovae.outputs.tables import AssignmentWriter
+
+    n_rows = sum(file.n_events for file in files)
+    return AssignmentWriter(target, kind, n_clusters, n_rows, extras=extras, force=force)
+
+
+def _format(target: str, asked: str | None, known: Sequence[Any], suffixes: str) -> Any:
+    """The format ``asked`` for, else that of the suffix of ``target``; one of those ``known``."""
+    kind = asked or ("csv" if target == "-" else Path(target).suffix.casefold().lstrip("."))
+    if kind not in known:
+        raise UsageError(f"the format of {target} is unknown; name it {suffixes}, or use --format {'|'.join(known)}")
+    if target == "-" and kind in _FILES_ONLY:
+        raise UsageError(_not_to_standard_output(kind))
+    return kind
+
+
+def _not_to_standard_output(kind: str) -> str:
+    return f"{kind} cannot go to standard output; name a file with --output"

@@ -1,5 +1,6 @@
-"""Generated cells → an FCS file or a table, in the units of the files that the model was trained on."""
+"""Generated cells as an FCS file or a table, in the units of the files that the model was trained on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from cytovae.errors import UsageError
 from cytovae.events.channel_names import find_channels
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.write import write_fcs
-from cytovae.outputs.columns import CLUSTER_CHANNEL
+from cytovae.outputs.columns import CLUSTER_CHANNEL, free_name, generated_schema
 from cytovae.outputs.formats import CellFormat
 from cytovae.outputs.tables import write_cells
 
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
     from cytovae.inference.trained_model import SavedModel
 
 
-CLUSTER_COLUMN = "cluster"
-
-
 def channels_of(saved: "SavedModel") -> tuple[Channel, ...]:
-    """The channels of the model's markers, as they were in the file where these were chosen."""
+    """The channels of the model's markers, named as in the file in which the markers were chosen."""
     channels = []
     for index, marker in enumerate(saved.panel.markers):
         label = marker.label or (marker.name if marker.name != marker.channel else "")
@@ -34,63 +32,69 @@ def channels_of(saved: "SavedModel") -> tuple[Channel, ...]:
 
 
 def stays_compensated(saved: "SavedModel") -> bool:
-    """Whether generated values are compensated ones: of files with matrices of their own, or where one matrix for all
-    names channels that are no markers, so that nothing is known of what they measured.
+    """Whether generated values stay compensated, because the compensation cannot be undone.
+
+    That is so if each file was compensated by its own matrix, or if the one matrix for all files has a channel that is
+    not a marker, because the model does not generate its values.
     """
-    return saved.compensation.source != "none" and _spilling(saved) is None
+    return saved.compensation.source != "none" and _spillover_markers(saved) is None
 
 
 def measured_values(saved: "SavedModel", values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Transformed ``values`` (n, m) as the detectors would have measured them, but see :func:`stays_compensated`."""
+    """Raw values for transformed ``values`` (n, n_markers), with spillover; see :func:`stays_compensated`."""
     raw = saved.transform.invert(values)
-    columns, spillover = _spilling(saved), saved.compensation.spillover
-    if columns is not None and spillover is not None:
-        raw[:, columns] = (raw[:, columns].astype(np.float64) @ spillover.values).astype(np.float32)
+    markers, spillover = _spillover_markers(saved), saved.compensation.spillover
+    if markers is not None and spillover is not None:
+        raw[:, markers] = (raw[:, markers].astype(np.float64) @ spillover.values).astype(np.float32)
     return raw
-
-
-def _spilling(saved: "SavedModel") -> list[int] | None:
-    """The markers that the channels of the one matrix are, None where there is none or one of them is no marker."""
-    if saved.compensation.spillover is None:
-        return None
-    found = [find_channels(channels_of(saved), name) for name in saved.compensation.spillover.channels]
-    return [channels[0].index for channels in found] if all(len(channels) == 1 for channels in found) else None
 
 
 def write_generated(
     target: Path | IO[bytes], saved: "SavedModel", cells: "GeneratedCells", kind: CellFormat, *, force: bool = False
 ) -> None:
-    """Write ``cells`` with a column or channel for each marker and one of the cluster (from 1).
+    """Write generated cells with a column or channel for each marker, and one for the cluster (from 1).
 
-    In FCS the channels are called as in the file where the markers were chosen, and values that are compensated say so
-    by a matrix that changes nothing. Raises :class:`OutputError` where it cannot be written.
+    In FCS the channels have the names of the file in which the markers were chosen. Values that stay compensated are
+    accompanied by an identity spillover matrix.
+
+    Raises
+    ------
+    OutputError
+        If the output exists already (without ``force``) or cannot be written.
+    UsageError
+        If the format is FCS and ``target`` is a stream.
     """
     raw = measured_values(saved, cells.values)
-    if kind != "fcs":
-        columns = [pa.array(np.ascontiguousarray(column)) for column in raw.T]
-        name = _free(CLUSTER_COLUMN, saved.panel.names)
-        table = pa.table([*columns, pa.array(cells.cluster)], names=[*saved.panel.names, name])
-        write_cells(target, table, kind, force=force)
+    if kind == "fcs":
+        if not isinstance(target, Path):
+            raise UsageError("fcs cannot go to standard output; name a file with --output")
+        _write_fcs(target, saved, raw, cells.cluster, force=force)
         return
-    if not isinstance(target, Path):
-        raise UsageError("fcs cannot go to standard output; name a file with --output")
+    columns = [pa.array(np.ascontiguousarray(column)) for column in (*raw.T, cells.cluster)]
+    write_cells(target, pa.table(columns, schema=generated_schema(saved.panel.names)), kind, force=force)
+
+
+def _write_fcs(
+    target: Path, saved: "SavedModel", raw: NDArray[np.float32], cluster: NDArray[np.int32], *, force: bool
+) -> None:
     check_target(target, force=force)
     channels = channels_of(saved)
-    name = _free(CLUSTER_CHANNEL, [channel.name for channel in channels])
-    keywords = {}
-    if stays_compensated(saved):
-        parts = [str(len(channels)), *(channel.name.replace(",", "_") for channel in channels)]
-        keywords["SPILLOVER"] = ",".join([*parts, *(f"{entry:g}" for entry in np.eye(len(channels)).ravel())])
-    events = np.column_stack([raw, cells.cluster.astype(np.float32)])
-    channels = (*channels, Channel(len(channels), name, "", saved.model.n_clusters + 1))
+    names = [channel.name for channel in channels]
+    keywords = {"SPILLOVER": _identity_spillover(names)} if stays_compensated(saved) else {}
+    events = np.column_stack([raw, cluster.astype(np.float32)])
+    channels = (*channels, Channel(len(channels), free_name(CLUSTER_CHANNEL, names), "", saved.model.n_clusters + 1))
     write_fcs(target.resolve(), events, channels, keywords, force=force)
 
 
-def _free(name: str, taken: "tuple[str, ...] | list[str]") -> str:
-    """``name``, with a number behind it where a marker is called so."""
-    known = {other.casefold() for other in taken}
-    number, free = 1, name
-    while free.casefold() in known:
-        number += 1
-        free = f"{name}_{number}"
-    return free
+def _spillover_markers(saved: "SavedModel") -> list[int] | None:
+    """The marker of each channel of the one matrix for all files; None if there is none, or a channel is no marker."""
+    if saved.compensation.spillover is None:
+        return None
+    matches = [find_channels(channels_of(saved), name) for name in saved.compensation.spillover.channels]
+    return [channels[0].index for channels in matches] if all(len(channels) == 1 for channels in matches) else None
+
+
+def _identity_spillover(channels: Sequence[str]) -> str:
+    n = len(channels)
+    names = [channel.replace(",", "_") for channel in channels]
+    return ",".join([str(n), *names, *(f"{entry:g}" for entry in np.eye(n).ravel())])

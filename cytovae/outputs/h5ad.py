@@ -1,4 +1,4 @@
-"""All cells as one AnnData file, for scanpy: markers, codes and probabilities beside the rows of the other tables."""
+"""All cells as one AnnData file, for scanpy: marker values, latent codes and probabilities."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -14,146 +14,171 @@ from numpy.typing import NDArray
 from cytovae.atomic import check_target, whole_file
 from cytovae.cells import Assignment, check_assignment, probability_of
 from cytovae.errors import OutputError
+from cytovae.events.marker_file import MarkerFile
 from cytovae.events.panel import Panel
-from cytovae.outputs.columns import PLAIN, Extras, measured
+from cytovae.outputs import columns
+from cytovae.outputs.columns import NO_EXTRAS, Extras, optional_values
 
 
 class H5adWriter:
-    """All cells as one AnnData file, for scanpy; a context manager. Needs the extra ``h5ad``.
+    """All cells as one AnnData file; a context manager. Needs the extra ``h5ad``.
 
-    X holds the transformed markers (float32); ``obs`` file, event, cluster (as text, so that it is plotted as a
-    category), population where there are names, probability, and what else ``extras`` name; ``obsm`` the probabilities
-    "p" (n_cells, n_clusters), the latent codes "z" (n_cells, d) and, where they were asked for, the UMAP coordinates
-    "X_umap" (n_cells, 2); ``var`` channel and cofactor of each marker; ``uns["cytovae"]`` what ``about`` says, without
-    what is None. ``read`` gives transformed values and codes of the events of a file from a
-    first one to before a last one.
+    ======== =======================================================================================================
+    part     content
+    ======== =======================================================================================================
+    ``X``    marker values, float32
+    ``obs``  the columns of a table of cells; file, cluster, population and the sample sheet are categories
+    ``obsm`` ``p`` (n_cells, n_clusters) probabilities, ``z`` (n_cells, d) latent codes, ``X_umap`` if requested
+    ``var``  channel and cofactor of each marker
+    ``uns``  ``cytovae``: the mapping ``about``, without entries that are None
+    ======== =======================================================================================================
 
-    The format is written in one piece: all of this is held in memory, 4 · (n_markers + n_clusters + d) bytes a cell and
-    some 100 more for the rest of its row, twice while it is written.
+    AnnData is written in one piece, so all of this is held in memory, 4 · (n_markers + n_clusters + d) bytes per cell
+    and about 100 more for the other columns, twice while it is written.
+
+    Parameters
+    ----------
+    target : Path
+        The file to write.
+    files : sequence of MarkerFile
+        The files whose cells it will hold, at least one.
+    n_clusters : int
+        Number of clusters.
+    encode : callable
+        Latent codes (n, d) of marker values (n, n_markers).
+    about : mapping, optional
+        What the file says about the model.
+    extras : Extras
+        Optional columns.
+    force : bool
+        Whether an existing file is replaced.
     """
 
     def __init__(
         self,
         target: Path,
-        panel: Panel,
+        files: Sequence[MarkerFile],
         n_clusters: int,
-        n_rows: int,
-        read: Callable[[str, int, int], tuple[NDArray[np.float32], NDArray[np.float32]]],
+        encode: Callable[[NDArray[np.float32]], NDArray[np.float32]],
         *,
         about: Mapping[str, object] | None = None,
-        extras: Extras = PLAIN,
+        extras: Extras = NO_EXTRAS,
         force: bool = False,
     ) -> None:
         self.target = target
         self.force = force
-        self._panel = panel
-        self._n_rows = n_rows
-        self._read = read
+        self._files = {file.name: file for file in files}
+        self._panel: Panel = files[0].panel
+        self._encode = encode
         self._about = dict(about or {})
         self._extras = extras
+        self._n_rows = n_rows = sum(file.n_events for file in files)
         self._novelty = np.empty((n_rows, int(extras.novelty)), dtype=np.float32)
         self._umap = np.empty((n_rows, 2 * extras.umap), dtype=np.float32)
-        self._values = np.empty((n_rows, len(panel)), dtype=np.float32)
+        self._values = np.empty((n_rows, len(self._panel)), dtype=np.float32)
         self._p = np.empty((n_rows, n_clusters), dtype=np.float32)
-        self._z: NDArray[np.float32] | None = None
+        self._z: NDArray[np.float32] | None = None  # the first chunk tells the number of columns
         self._cluster = np.empty(n_rows, dtype=np.int32)
         self._probability = np.empty(n_rows, dtype=np.float32)
         self._event = np.empty(n_rows, dtype=np.int64)
         self._file = np.empty(n_rows, dtype=np.int32)
-        self._files: list[str] = []
-        self._done = 0
+        self._written_files: list[str] = []
+        self._n_written = 0
 
     def __enter__(self) -> "H5adWriter":
         check_target(self.target, force=self.force)
         return self
 
     def write(self, file: str, first_event: int, assignment: Assignment) -> None:
-        """Take the cells ``first_event``, ``first_event`` + 1, … of ``file``.
+        """Add the cells of consecutive events of ``file``, from ``first_event`` on; reads their marker values.
 
-        Raises :class:`NumericalError` where probabilities do not sum to 1 or do not fit the cluster.
+        Raises :class:`NumericalError` if probabilities do not sum to 1, or a cluster does not exist.
         """
         check_assignment(assignment, self._p.shape[1], file)
         n_cells = len(assignment)
-        if self._done + n_cells > self._n_rows:
+        if self._n_written + n_cells > self._n_rows:
             raise OutputError(f"{self.target} was not written: there are more than {self._n_rows} cells")
-        values, codes = self._read(file, first_event, first_event + n_cells)
+        values = self._files[file].values(first_event, first_event + n_cells)
+        codes = self._encode(values)
         if self._z is None:
             self._z = np.empty((self._n_rows, codes.shape[1]), dtype=np.float32)
-        if file not in self._files:
-            self._files.append(file)
-        rows = slice(self._done, self._done + n_cells)
+        if file not in self._written_files:
+            self._written_files.append(file)
+        rows = slice(self._n_written, self._n_written + n_cells)
         self._values[rows], self._z[rows] = values, codes
         self._p[rows], self._cluster[rows] = assignment.probabilities, assignment.cluster
         self._probability[rows] = probability_of(assignment)
-        self._novelty[rows], self._umap[rows] = measured(assignment, self._extras)
+        self._novelty[rows], self._umap[rows] = optional_values(assignment, self._extras)
         self._event[rows] = np.arange(first_event, first_event + n_cells)
-        self._file[rows] = self._files.index(file)
-        self._done += n_cells
+        self._file[rows] = self._written_files.index(file)
+        self._n_written += n_cells
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
             return
-        if self._done != self._n_rows:
-            raise OutputError(f"{self.target} was not written: {self._done} of {self._n_rows} cells were assigned")
-        # Into memory first: HDF5 ends the process where a disk is full.
+        if self._n_written != self._n_rows:
+            raise OutputError(f"{self.target} was not written: {self._n_written} of {self._n_rows} cells were assigned")
+        # Written to memory first: HDF5 ends the process if the disk is full.
         content = io.BytesIO()
         with import_module("h5py").File(content, "w") as file:
-            import_module("anndata.io").write_elem(file, "/", self._annotated())
+            import_module("anndata.io").write_elem(file, "/", self._anndata())
         with whole_file(self.target, force=self.force) as partial, partial.open("xb") as stream:
             stream.write(content.getbuffer())
 
-    def _annotated(self) -> Any:
-        """The AnnData object. Text has the dtype object: pandas 3 has another by default, which is refused there."""
-        n_clusters = self._p.shape[1]
-        index = pd.Index(np.arange(self._n_rows).astype(str), dtype=object)
-        populations, samples = self._extras.populations, self._extras.samples
-        of_file = [samples.of(file) for file in self._files]
-        obs = {
-            "file": _categories(self._file, self._files),
-            **{
-                name: _texts(self._file, [texts[place] for texts in of_file])
-                for place, name in enumerate(samples.columns)
-            },
-            "event": self._event,
-            "cluster": _categories(self._cluster - 1, [str(number) for number in range(1, n_clusters + 1)]),
-            **({"population": _categories(self._cluster - 1, populations)} if populations else {}),
-            "probability": self._probability,
-            **({"novelty": self._novelty[:, 0]} if self._extras.novelty else {}),
-        }
+    def _anndata(self) -> Any:
+        """The AnnData object. Text has the dtype object, because AnnData rejects the default text type of pandas 3."""
         markers = pd.Index(self._panel.names, dtype=object)
         var = {
-            "channel": pd.Series([marker.channel for marker in self._panel.markers], markers, dtype=object),
-            "cofactor": pd.Series(self._panel.cofactors, markers),
+            columns.VAR_CHANNEL: pd.Series([marker.channel for marker in self._panel.markers], markers, dtype=object),
+            columns.VAR_COFACTOR: pd.Series(self._panel.cofactors, markers),
         }
+        index = pd.Index(np.arange(self._n_rows).astype(str), dtype=object)
         return import_module("anndata").AnnData(
             X=self._values,
-            obs=pd.DataFrame(obs, index=index),
+            obs=pd.DataFrame(self._obs(), index=index),
             var=pd.DataFrame(var, index=markers),
             obsm={
-                "p": self._p,
-                **({"z": self._z} if self._z is not None else {}),
-                **({"X_umap": self._umap} if self._extras.umap else {}),
+                columns.OBSM_PROBABILITIES: self._p,
+                **({columns.OBSM_CODES: self._z} if self._z is not None else {}),
+                **({columns.OBSM_UMAP: self._umap} if self._extras.umap else {}),
             },
-            uns={"cytovae": _without_none(self._about)},
+            uns={columns.UNS: _without_none(self._about)},
         )
 
+    def _obs(self) -> dict[str, Any]:
+        n_clusters = self._p.shape[1]
+        populations, samples = self._extras.populations, self._extras.samples
+        of_files = [samples.of(file) for file in self._written_files]
+        return {
+            columns.FILE: _categorical(self._file, self._written_files),
+            **{
+                name: _text_categorical(self._file, [texts[position] for texts in of_files])
+                for position, name in enumerate(samples.columns)
+            },
+            columns.EVENT: self._event,
+            columns.CLUSTER: _categorical(self._cluster - 1, [str(number) for number in range(1, n_clusters + 1)]),
+            **({columns.POPULATION: _categorical(self._cluster - 1, populations)} if populations else {}),
+            columns.PROBABILITY: self._probability,
+            **({columns.NOVELTY: self._novelty[:, 0]} if self._extras.novelty else {}),
+        }
 
-def _categories(codes: NDArray[np.int32], names: Sequence[str]) -> Any:
+
+def _categorical(codes: NDArray[np.int32], names: Sequence[str]) -> Any:
     categories = pd.Index(np.array(names, dtype=object))
     return pd.Categorical.from_codes(codes, categories=categories.astype(object))
 
 
-def _texts(codes: NDArray[np.int32], texts: Sequence[str]) -> Any:
-    """A text for each code as a category; several codes may have the same one."""
+def _text_categorical(codes: NDArray[np.int32], texts: Sequence[str]) -> Any:
+    """A categorical of ``texts[code]``; several codes may have the same text."""
     names = list(dict.fromkeys(texts))
-    place = np.array([names.index(text) for text in texts], dtype=np.int32)
-    return _categories(place[codes], names)
+    positions = np.array([names.index(text) for text in texts], dtype=np.int32)
+    return _categorical(positions[codes], names)
 
 
 def _without_none(content: Mapping[str, object]) -> dict[str, object]:
-    """The same, without entries that are None, which HDF5 cannot hold."""
+    """``content`` without entries that are None, which HDF5 cannot store."""
     return {
         name: _without_none(value) if isinstance(value, Mapping) else value
         for name, value in content.items()

@@ -1,8 +1,4 @@
-"""Clusters and probabilities of cells → Parquet, CSV, FlowJo's tables and AnnData; whole under its name, or not at all.
-
-What the rows of tables hold is in :mod:`cytovae.outputs.columns`, how an FCS file gets clusters in
-:mod:`cytovae.outputs.fcs_copy`; row i is event i in every format.
-"""
+"""Parquet, CSV and FlowJo tables of assigned cells; a file appears whole under its name, or not at all."""
 
 import contextlib
 import io
@@ -18,38 +14,50 @@ from cytovae.atomic import check_target, hidden_name, put_in_place, whole_file
 from cytovae.cells import Assignment, check_assignment
 from cytovae.delimited import csv_line
 from cytovae.errors import OutputError
-from cytovae.outputs.columns import PLAIN, Extras, TableFormat, table_rows, table_schema
+from cytovae.outputs.columns import EVENT, NO_EXTRAS, Extras, TableFormat, table_rows, table_schema
 
 
 def write_table(path: Path, table: pa.Table, *, force: bool = False) -> None:
-    """Write ``table`` as CSV, with empty cells for what is missing. Raises :class:`OutputError`."""
-    options = csv.WriteOptions(include_header=False, quoting_style="needed")
-    with whole_file(path, force=force) as partial, partial.open("xb") as stream:
-        stream.write(csv_line(table.column_names).encode())
-        csv.write_csv(table, stream, options)
+    """Write ``table`` as CSV, with empty cells for nulls. Raises :class:`OutputError` if that is impossible."""
+    write_cells(path, table, "csv", force=force)
 
 
 def write_cells(target: Path | IO[bytes], table: pa.Table, kind: TableFormat, *, force: bool = False) -> None:
-    """Write a ``table`` with a row for each cell, on a path whole or not at all. Raises :class:`OutputError`."""
-
-    def put(stream: Any) -> None:
-        with contextlib.closing(_open_table(stream, kind, table.schema)) as rows:
-            rows.write_table(table)
-
+    """Write ``table`` in a format to a file or a stream. Raises :class:`OutputError` if that is impossible."""
     if isinstance(target, Path):
         with whole_file(target, force=force) as partial, partial.open("xb") as file:
-            put(file)
+            _write(file, table, kind)
     else:
-        outlet = _Outlet(target)
-        put(outlet)
-        outlet.flush()
+        stream = _ForwardStream(target)
+        _write(stream, table, kind)
+        stream.flush()
+
+
+def _write(stream: Any, table: pa.Table, kind: TableFormat) -> None:
+    with contextlib.closing(_open_table(stream, kind, table.schema)) as writer:
+        writer.write_table(table)
 
 
 class AssignmentWriter:
-    """A table of assignments in the making; a context manager.
+    """A table of assigned cells that is written chunk by chunk; a context manager.
 
-    On a path it is written under another name in the same folder, checked, and renamed when the block ends without an
-    error; otherwise nothing is left. On a stream the rows go out as they come.
+    A file is written under another name in the same folder, checked, and renamed when the block ends without an error;
+    otherwise nothing remains. Rows for a stream are written at once.
+
+    Parameters
+    ----------
+    target : Path or binary stream
+        The output.
+    kind : TableFormat
+        Its format.
+    n_clusters : int
+        Number of clusters.
+    n_rows : int
+        Number of cells that will be written; the file is discarded if there are more or fewer.
+    extras : Extras
+        Optional columns.
+    force : bool
+        Whether an existing file is replaced.
     """
 
     def __init__(
@@ -59,7 +67,7 @@ class AssignmentWriter:
         n_clusters: int,
         n_rows: int,
         *,
-        extras: Extras = PLAIN,
+        extras: Extras = NO_EXTRAS,
         force: bool = False,
     ) -> None:
         self.name = str(target) if isinstance(target, Path) else "standard output"
@@ -79,24 +87,28 @@ class AssignmentWriter:
     def __enter__(self) -> "AssignmentWriter":
         if isinstance(self._target, Path):
             check_target(self._target, force=self.force)
-            self._final = self._target.resolve()  # a link stays, what it points to is replaced
+            self._final = self._target.resolve()  # a link is kept; the file that it points to is replaced
             self._partial = hidden_name(self._final, "partial")
         try:
-            self._stream = _Outlet(self._target) if self._partial is None else self._partial.open("xb")
+            self._stream = _ForwardStream(self._target) if self._partial is None else self._partial.open("xb")
             self._table = _open_table(self._stream, self._kind, self._schema)
         except OSError as error:
             self._discard()
             raise self._unwritable(error) from error
-        except BaseException:  # a signal, before the block has begun
+        except BaseException:  # a signal before the block begins
             self._discard()
             raise
         return self
 
     def write(self, file: str, first_event: int, assignment: Assignment) -> None:
-        """Append the cells ``first_event``, ``first_event`` + 1, … of ``file``.
+        """Append the cells of consecutive events of ``file``, from ``first_event`` on.
 
-        Raises :class:`NumericalError` where probabilities do not sum to 1 or do not fit the cluster, and
-        :class:`OutputError` where the table cannot be written.
+        Raises
+        ------
+        NumericalError
+            If probabilities do not sum to 1, or a cluster does not exist.
+        OutputError
+            If the table cannot be written.
         """
         check_assignment(assignment, self.n_clusters, file)
         batch = table_rows(self._kind, self._schema, file, first_event, assignment, self._extras)
@@ -125,9 +137,9 @@ class AssignmentWriter:
         if self._partial is None or self._final is None:
             return
         self._stream.close()
-        if self._kind == "parquet" and (found := parquet.read_metadata(self._partial).num_rows) != self.n_rows:
-            raise OutputError(f"{self.name} was not written: {found} of {self.n_rows} rows arrived on the disk")
-        check_target(self._final, force=self.force)  # it may have appeared in the meantime
+        if self._kind == "parquet" and (on_disk := parquet.read_metadata(self._partial).num_rows) != self.n_rows:
+            raise OutputError(f"{self.name} was not written: {on_disk} of {self.n_rows} rows are on the disk")
+        check_target(self._final, force=self.force)  # another process may have created it meanwhile
         try:
             put_in_place(self._partial, self._final, force=self.force)
         except FileExistsError as error:
@@ -143,7 +155,7 @@ class AssignmentWriter:
         return OutputError(f"{self.name} cannot be written: {error.strerror or error}")
 
     def _discard(self) -> None:
-        # Closing writes a footer; that it fails where writing failed is no news.
+        # Closing writes a footer, which fails if writing failed before.
         with contextlib.suppress(OSError, ValueError):
             if self._partial is not None and self._table is not None:
                 self._table.close()
@@ -154,8 +166,8 @@ class AssignmentWriter:
             self._partial.unlink(missing_ok=True)
 
 
-class _Outlet(io.RawIOBase):
-    """A stream that cannot be rewound (a pipe), for writers that ask where they are; closing it leaves it open."""
+class _ForwardStream(io.RawIOBase):
+    """A stream that cannot be rewound (a pipe), for writers that call ``tell``; closing it leaves the stream open."""
 
     def __init__(self, stream: Any) -> None:
         self._out = stream
@@ -177,22 +189,19 @@ class _Outlet(io.RawIOBase):
             self._out.flush()
 
 
-# --- formats ----------------------------------------------------------------------------------------------------------
-
-
 def _open_table(stream: Any, kind: TableFormat, schema: pa.Schema) -> Any:
-    """A writer of record batches with the methods ``write`` and ``close``."""
+    """A writer with the methods ``write`` (a record batch), ``write_table`` and ``close``."""
     if kind != "parquet":
         options = csv.WriteOptions(include_header=False, quoting_style="needed")
         stream.write(csv_line(schema.names).encode())
         return csv.CSVWriter(stream, schema, write_options=options)
-    # Probabilities hardly compress (90 of 96 bytes a cell; zstd 82, at two thirds of the speed), and a dictionary of
-    # their values makes writing five times slower. Snappy is read everywhere.
+    # Probabilities hardly compress (90 of 96 bytes per cell with snappy; 82 with zstd, at two thirds of the speed), and
+    # a dictionary of their values makes writing five times slower. Every reader knows snappy.
     return parquet.ParquetWriter(
         stream,
         schema,
         compression="snappy",
         use_dictionary=[name for name in schema.names if pa.types.is_string(schema.field(name).type)],
-        column_encoding={name: "DELTA_BINARY_PACKED" for name in schema.names if name == "event"} or None,
+        column_encoding={EVENT: "DELTA_BINARY_PACKED"} if EVENT in schema.names else None,
         store_schema=False,
     )

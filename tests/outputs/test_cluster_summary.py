@@ -1,4 +1,4 @@
-"""Abundance and medians against pandas over the same cells, and their bound on memory."""
+"""Abundance and medians against pandas on the same cells, and their bound on memory."""
 
 from pathlib import Path
 
@@ -8,31 +8,38 @@ import pytest
 
 from cytovae.cells import Assignment
 from cytovae.errors import NumericalError, OutputError
+from cytovae.events.marker_file import MarkerFile
+from cytovae.events.panel import Marker, Panel
+from cytovae.events.transform import Transform
 from cytovae.fcs.channels import Channel
-from cytovae.fcs.file import FcsFile, open_fcs
+from cytovae.fcs.file import open_fcs
 from cytovae.fcs.write import write_fcs
 from cytovae.outputs.cluster_summary import ClusterSummary
 from cytovae.outputs.tables import write_table
 
 
-def fcs(path: Path, table: pd.DataFrame) -> FcsFile:
+def fcs(path: Path, table: pd.DataFrame, marker: str = "A") -> MarkerFile:
+    """An FCS file with the columns of ``table`` as channels, one of which is a marker."""
     write_fcs(path, table.to_numpy(), [Channel(i, str(name), "", 1.0) for i, name in enumerate(table)])
-    return open_fcs(path)
+    panel = Panel((Marker(marker, marker, 5.0),))
+    return MarkerFile(
+        open_fcs(path), panel, Transform("none", panel.cofactors), (list(table).index(marker),), path.name
+    )
 
 
 def assigned(cluster: np.ndarray, n_clusters: int) -> Assignment:
     return Assignment(cluster.astype(np.int32), np.eye(n_clusters, dtype=np.float32)[cluster - 1])
 
 
-def gather(summary: ClusterSummary, clusters: dict[str, np.ndarray], chunk: int = 50) -> ClusterSummary:
+def write_all(summary: ClusterSummary, clusters: dict[str, np.ndarray], chunk: int = 50) -> ClusterSummary:
     for file, cluster in clusters.items():
         for first in range(0, len(cluster), chunk):
             summary.write(file, first, assigned(cluster[first : first + chunk], summary.n_clusters))
     return summary
 
 
-def two_files(folder: Path) -> tuple[dict[str, FcsFile], dict[str, pd.DataFrame], dict[str, np.ndarray]]:
-    """CD3 is the marker; in the second file it is in another place, DNA is only in the first, Time in both."""
+def two_files(folder: Path) -> tuple[list[MarkerFile], dict[str, pd.DataFrame], dict[str, np.ndarray]]:
+    """The marker CD3 is another channel in the second file; DNA is in the first file only, Time in both."""
     rng = np.random.default_rng(1)
     tables = {
         "a.fcs": pd.DataFrame(rng.normal(size=(301, 3)).astype("f4"), columns=["Time", "CD3", "DNA"]),
@@ -40,14 +47,13 @@ def two_files(folder: Path) -> tuple[dict[str, FcsFile], dict[str, pd.DataFrame]
     }
     tables["a.fcs"].loc[::7, "DNA"] = np.nan
     clusters = {name: rng.choice([1, 2, 4], len(table)) for name, table in tables.items()}
-    return {name: fcs(folder / name, table) for name, table in tables.items()}, tables, clusters
+    return [fcs(folder / name, table, "CD3") for name, table in tables.items()], tables, clusters
 
 
-def test_both_tables_against_pandas(tmp_path: Path) -> None:
+def test_both_tables_equal_those_of_pandas(tmp_path: Path) -> None:
     files, tables, clusters = two_files(tmp_path)
-    columns = {"a.fcs": [1], "b.fcs": [0]}
-    summary = ClusterSummary(files, columns, ["CD3"], 4, populations=("T", "B", "empty", "NK, b"))
-    gather(summary, clusters)
+    summary = ClusterSummary(files, 4, populations=("T", "B", "empty", "NK, b"))
+    write_all(summary, clusters)
     for name, table in (("abundance", summary.abundance()), ("medians", summary.medians())):
         write_table(tmp_path / f"{name}.csv", table)
     cells = pd.concat([tables[name].assign(file=name, cluster=clusters[name]) for name in tables], ignore_index=True)
@@ -68,53 +74,50 @@ def test_both_tables_against_pandas(tmp_path: Path) -> None:
         values = chosen[row.channel].dropna()
         assert row.n_values == len(values)
         assert row.n_cells == (len(chosen) if row.channel != "DNA" else (chosen["file"] == "a.fcs").sum())
-        # Text of a float32: exact to its last digit.
+        # The text of a float32 is exact to its last digit.
         assert np.isnan(row.median) if row.cluster == 3 else np.float32(row.median) == np.float32(values.median())
 
 
-def test_a_sample_of_large_clusters_and_all_of_small_ones(tmp_path: Path) -> None:
+def test_medians_use_a_sample_of_large_clusters_and_all_cells_of_small_ones(tmp_path: Path) -> None:
     n_cells = 20_000
     values = pd.DataFrame({"A": np.random.default_rng(0).permutation(n_cells).astype("f4")})
     cluster = np.where(np.arange(n_cells) % 100 == 0, 2, 1)
-    made = []
+    file = fcs(tmp_path / "a.fcs", values)
+    medians = []
     for chunk in (4_096, 777):
-        summary = ClusterSummary(
-            {"a.fcs": fcs(tmp_path / "a.fcs", values)}, {"a.fcs": [0]}, ["A"], 2, at_most=4_000, seed=3
-        )
-        (tmp_path / "a.fcs").rename(tmp_path / f"{chunk}.fcs")
-        summary.files["a.fcs"] = open_fcs(tmp_path / f"{chunk}.fcs")
-        gather(summary, {"a.fcs": cluster}, chunk)
+        summary = ClusterSummary([file], 2, at_most=4_000, seed=3)
+        write_all(summary, {"a.fcs": cluster}, chunk)
         assert max(sum(map(len, sample._rows)) for sample in summary._samples) <= 2 * 2_000
-        made.append(summary.medians().to_pandas())
-    large, small = made[0].to_dict("records")
+        medians.append(summary.medians().to_pandas())
+    large, small = medians[0].to_dict("records")
     assert (large["n_values"], large["n_cells"]) == (2_000, 19_800)
-    # Values are 0 … 19,999 each once: the median of 2,000 of them has a standard error of about 20,000 / (2 · √2,000).
+    # The values are 0 … 19,999, so the median of 2,000 of them has a standard error of about 20,000 / (2 · √2,000).
     assert abs(large["median"] - n_cells / 2) < 5 * n_cells / (2 * 2_000**0.5)
     assert (small["n_values"], small["n_cells"]) == (200, 200)
     assert small["median"] == np.median(values["A"][cluster == 2])
-    pd.testing.assert_frame_equal(*made)  # the sample does not depend on the size of chunks
+    pd.testing.assert_frame_equal(*medians)  # the sample does not depend on the size of chunks
 
 
 def test_files_without_events(tmp_path: Path) -> None:
     file = fcs(tmp_path / "a.fcs", pd.DataFrame({"A": np.empty(0)}))
-    summary = ClusterSummary({"a.fcs": file}, {"a.fcs": [0]}, ["A"], 2)
+    summary = ClusterSummary([file], 2)
     abundance, medians = summary.abundance().to_pandas(), summary.medians().to_pandas()
     assert abundance["cells"].tolist() == [0, 0]
     assert abundance["fraction"].isna().all()
     assert (medians["n_cells"].tolist(), medians["median"].isna().all()) == ([0, 0], True)
 
 
-def test_counts_that_are_not_those_of_the_file_are_refused(tmp_path: Path) -> None:
+def test_wrong_counts_raise_an_error(tmp_path: Path) -> None:
     file = fcs(tmp_path / "a.fcs", pd.DataFrame({"A": np.arange(10.0)}))
-    summary = ClusterSummary({"a.fcs": file}, {"a.fcs": [0]}, ["A"], 2)
+    summary = ClusterSummary([file], 2)
     summary.write("a.fcs", 0, assigned(np.ones(9, dtype=np.int32), 2))
     with pytest.raises(NumericalError, match=r"a\.fcs: 9 cells were counted of 10 events"):
         summary.abundance()
 
 
-def test_tables_do_not_replace_what_is_there(tmp_path: Path) -> None:
+def test_tables_do_not_replace_an_existing_file(tmp_path: Path) -> None:
     file = fcs(tmp_path / "a.fcs", pd.DataFrame({"A": np.empty(0)}))
-    table = ClusterSummary({"a.fcs": file}, {"a.fcs": [0]}, ["A"], 2).abundance()
+    table = ClusterSummary([file], 2).abundance()
     (tmp_path / "x.csv").write_text("mine")
     with pytest.raises(OutputError, match="--force"):
         write_table(tmp_path / "x.csv", table)

@@ -1,4 +1,4 @@
-"""Tables of assignments: what is in them by another reader, and that they appear whole or not at all."""
+"""Tables of assigned cells, read back with pandas; they appear whole or not at all."""
 
 import io
 import os
@@ -10,13 +10,12 @@ import pytest
 
 from cytovae.atomic import check_target
 from cytovae.cells import Assignment
-from cytovae.errors import NumericalError, OutputError, UsageError
-from cytovae.outputs.columns import TableFormat
-from cytovae.outputs.formats import output_format
+from cytovae.errors import NumericalError, OutputError
+from cytovae.outputs.columns import Extras, TableFormat
 from cytovae.outputs.tables import AssignmentWriter
 
 
-def some(n_cells: int, n_clusters: int = 3, seed: int = 0) -> Assignment:
+def random_assignment(n_cells: int, n_clusters: int = 3, seed: int = 0) -> Assignment:
     p = np.random.default_rng(seed).dirichlet(np.ones(n_clusters), n_cells).astype(np.float32)
     return Assignment(p.argmax(1).astype(np.int32) + 1, p)
 
@@ -25,35 +24,35 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
 
 
-def left(folder: Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
-def test_rows_are_the_cells_in_their_order(tmp_path: Path, kind: TableFormat) -> None:
+def test_rows_are_in_the_order_of_the_events(tmp_path: Path, kind: TableFormat) -> None:
     path = tmp_path / f"x.{kind}"
-    parts = [some(5), some(4, seed=1), some(2, seed=2)]
+    parts = [random_assignment(5), random_assignment(4, seed=1), random_assignment(2, seed=2)]
     with AssignmentWriter(path, kind, 3, 11) as writer:
         writer.write("a.fcs", 0, parts[0])
         writer.write("a.fcs", 5, parts[1])
         writer.write('b, "2".fcs', 0, parts[2])
-        assert "x" not in [name.split(".")[0] for name in left(tmp_path)]  # nothing under its name yet
-    assert left(tmp_path) == [path.name]
+        assert "x" not in [name.split(".")[0] for name in names_in(tmp_path)]  # not yet under its name
+    assert names_in(tmp_path) == [path.name]
     table = read(path)
     assert list(table) == ["file", "event", "cluster", "probability", "p_1", "p_2", "p_3"]
     assert table["file"].tolist() == ["a.fcs"] * 9 + ['b, "2".fcs'] * 2
     assert pd.api.types.is_string_dtype(table["file"])
     assert table["event"].tolist() == [*range(9), 0, 1]
     assert np.array_equal(table["cluster"], np.concatenate([part.cluster for part in parts]))
-    # CSV spells the shortest text that reads back as the same float32.
+    # CSV has the shortest text that reads back as the same float32.
     p = table[["p_1", "p_2", "p_3"]].to_numpy().astype(np.float32)
     assert np.array_equal(p, np.concatenate([part.probabilities for part in parts]))
     assert np.array_equal(table["probability"].to_numpy().astype(np.float32), p.max(axis=1))
 
 
-def test_parquet_types_are_as_promised(tmp_path: Path) -> None:
+def test_parquet_has_the_documented_types(tmp_path: Path) -> None:
     with AssignmentWriter(tmp_path / "x.parquet", "parquet", 2, 3) as writer:
-        writer.write("a.fcs", 0, some(3, 2))
+        writer.write("a.fcs", 0, random_assignment(3, 2))
     kinds = pd.read_parquet(tmp_path / "x.parquet").dtypes.astype(str).to_dict()
     assert (kinds["event"], kinds["cluster"], kinds["probability"], kinds["p_2"]) == (
         *("int64", "int32", "float32", "float32"),
@@ -61,9 +60,9 @@ def test_parquet_types_are_as_promised(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
-def test_no_cells_make_an_empty_table(tmp_path: Path, kind: TableFormat) -> None:
+def test_a_file_without_events_gives_an_empty_table(tmp_path: Path, kind: TableFormat) -> None:
     with AssignmentWriter(tmp_path / f"x.{kind}", kind, 2, 0) as writer:
-        writer.write("a.fcs", 0, some(0, 2))
+        writer.write("a.fcs", 0, random_assignment(0, 2))
     table = read(tmp_path / f"x.{kind}")
     assert list(table) == ["file", "event", "cluster", "probability", "p_1", "p_2"]
     assert len(table) == 0
@@ -74,33 +73,33 @@ def test_a_stream_gets_the_same_bytes_and_stays_open(tmp_path: Path, kind: Table
     stream = io.BytesIO()
     for target in (stream, tmp_path / "x"):
         with AssignmentWriter(target, kind, 3, 7) as writer:
-            writer.write("a.fcs", 0, some(7))
+            writer.write("a.fcs", 0, random_assignment(7))
     assert stream.getvalue() == (tmp_path / "x").read_bytes()
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, SystemExit, ValueError])
-def test_an_interruption_leaves_what_was_there(tmp_path: Path, failure: type[BaseException]) -> None:
+def test_an_interruption_keeps_the_existing_file(tmp_path: Path, failure: type[BaseException]) -> None:
     path = tmp_path / "x.parquet"
     path.write_text("before")
 
     def interrupted() -> None:
         with AssignmentWriter(path, "parquet", 3, 10, force=True) as writer:
-            writer.write("a.fcs", 0, some(5))
+            writer.write("a.fcs", 0, random_assignment(5))
             raise failure
 
     with pytest.raises(failure):
         interrupted()
-    assert (left(tmp_path), path.read_text()) == (["x.parquet"], "before")
+    assert (names_in(tmp_path), path.read_text()) == (["x.parquet"], "before")
 
 
-def test_missing_rows_are_not_written(tmp_path: Path) -> None:
+def test_a_table_with_missing_rows_is_not_written(tmp_path: Path) -> None:
     def short() -> None:
         with AssignmentWriter(tmp_path / "x.csv", "csv", 3, 10) as writer:
-            writer.write("a.fcs", 0, some(9))
+            writer.write("a.fcs", 0, random_assignment(9))
 
     with pytest.raises(OutputError, match="9 rows, but there are 10 cells"):
         short()
-    assert left(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -113,7 +112,7 @@ def test_missing_rows_are_not_written(tmp_path: Path) -> None:
         (3, [0.5, 0.5]),
     ],
 )
-def test_what_is_no_distribution_is_refused(tmp_path: Path, cluster: int, p: list[float]) -> None:
+def test_invalid_probabilities_raise_an_error(tmp_path: Path, cluster: int, p: list[float]) -> None:
     bad = Assignment(np.array([cluster], np.int32), np.array([p], np.float32))
 
     def write() -> None:
@@ -122,22 +121,22 @@ def test_what_is_no_distribution_is_refused(tmp_path: Path, cluster: int, p: lis
 
     with pytest.raises(NumericalError, match=r"1 cells of a\.fcs"):
         write()
-    assert left(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
-def test_sums_within_the_tolerance_are_taken(tmp_path: Path) -> None:
+def test_sums_within_the_tolerance_are_accepted(tmp_path: Path) -> None:
     near = Assignment(np.array([1], np.int32), np.array([[0.6, 0.400008]], np.float32))
     with AssignmentWriter(tmp_path / "x.csv", "csv", 2, 1) as writer:
         writer.write("a.fcs", 0, near)
     assert len(read(tmp_path / "x.csv")) == 1
 
 
-def test_targets_that_must_not_be_written(tmp_path: Path) -> None:
-    there = tmp_path / "x.csv"
-    there.write_text("mine")
+def test_forbidden_targets_raise_an_error(tmp_path: Path) -> None:
+    existing = tmp_path / "x.csv"
+    existing.write_text("mine")
     with pytest.raises(OutputError, match="exists already"):
-        check_target(there)
-    check_target(there, force=True)
+        check_target(existing)
+    check_target(existing, force=True)
     with pytest.raises(OutputError, match="is a folder"):
         check_target(tmp_path, force=True)
     with pytest.raises(OutputError, match="no folder"):
@@ -146,18 +145,31 @@ def test_targets_that_must_not_be_written(tmp_path: Path) -> None:
         check_target(Path(os.devnull), force=True)
 
 
-def test_what_a_link_points_to_is_replaced(tmp_path: Path) -> None:
+def test_the_file_that_a_link_points_to_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "real.csv").write_text("old")
     (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
     with AssignmentWriter(tmp_path / "link.csv", "csv", 3, 2, force=True) as writer:
-        writer.write("a.fcs", 0, some(2))
+        writer.write("a.fcs", 0, random_assignment(2))
     assert (tmp_path / "link.csv").is_symlink()
     assert len(read(tmp_path / "real.csv")) == 2
 
 
-def test_the_format_is_known_from_the_name() -> None:
-    assert [output_format(name) for name in ("a.parquet", "b.CSV", "-")] == ["parquet", "csv", "csv"]
-    assert output_format("a.txt", "csv") == "csv"
-    for name, asked in (("a.txt", None), ("a", None), ("a.csv", "xls")):
-        with pytest.raises(UsageError, match="not known"):
-            output_format(name, asked)
+def test_clr_has_a_column_of_probabilities_per_class(tmp_path: Path) -> None:
+    names = ("T cells", "B, naive", 'the "rest"')
+    for path, populations in ((tmp_path / "x.clr", ()), (tmp_path / "named.clr", names)):
+        with AssignmentWriter(path, "clr", 3, 9, extras=Extras(tuple(populations))) as writer:
+            writer.write("a.fcs", 0, random_assignment(5))
+            writer.write("a.fcs", 5, random_assignment(4, seed=1))
+    table, named = pd.read_csv(tmp_path / "x.clr"), pd.read_csv(tmp_path / "named.clr")
+    assert list(table) == ["cluster_1", "cluster_2", "cluster_3"]
+    assert list(named) == list(names)
+    expected = np.concatenate([random_assignment(5).probabilities, random_assignment(4, seed=1).probabilities])
+    for written in (table, named):
+        assert np.array_equal(written.to_numpy().astype(np.float32), expected)
+
+
+def test_flowjo_csv_has_one_column_of_cluster_numbers(tmp_path: Path) -> None:
+    with AssignmentWriter(tmp_path / "x.csv", "flowjo-csv", 3, 5) as writer:
+        writer.write("a.fcs", 0, random_assignment(5))
+    lines = (tmp_path / "x.csv").read_text().splitlines()
+    assert lines == ["cytovae_cluster", *map(str, random_assignment(5).cluster)]

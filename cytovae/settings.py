@@ -1,154 +1,136 @@
-"""Every choice of a training run in one frozen value, the presets, and where the default departs from the paper."""
+"""The settings of a training run, with their limits, and the presets."""
 
-from dataclasses import asdict, dataclass, fields, replace
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from cytovae.errors import UsageError
 
 Metric = Literal["euclidean", "correlation", "canberra"]
-
-
 Kind = Literal["partition", "radius", "neighbors"]
-
-
 Activation = Literal["relu", "elu"]
-
-
 Schedule = Literal["one-cycle", "constant"]
-
-
 Resolution = Literal["merge", "experts"]
-
-
 Decoder = Literal["experts", "single"]
 
+KL_WEIGHT = 0.1
+"""π₁ of generative models, unless another weight is set."""
 
-_CHOICES = MappingProxyType(
-    {
-        "metric": get_args(Metric),
-        "similarity": get_args(Kind),
-        "activation": get_args(Activation),
-        "schedule": get_args(Schedule),
-        "resolution": get_args(Resolution),
-        "decoder": get_args(Decoder),
-    }
+
+class SettingError(UsageError):
+    """A setting has a value that it cannot have.
+
+    Callers that know where the value came from can build their own message from ``name``, ``found`` and ``expected``.
+    """
+
+    def __init__(self, name: str, found: object, expected: str) -> None:
+        super().__init__(f"{name} must be {expected}, not {found!r}")
+        self.name = name
+        self.found = found
+        self.expected = expected
+
+
+def _about(description: str, **limits: float) -> dict[str, object]:
+    """Metadata of a setting: what it is, and its limits ``at_least``, ``at_most``, ``above`` or ``below``."""
+    return {"description": description, **limits}
+
+
+_LIMITS = MappingProxyType(
+    {"at_least": operator.ge, "at_most": operator.le, "above": operator.gt, "below": operator.lt}
 )
-
-
-_LOWEST = MappingProxyType(
-    {
-        "landmarks": 0,
-        "umap_neighbors": 2,  # the cell itself is the first
-        "umap_min_dist": 0,
-        "umap_epochs": 1,
-        "neighbors": 1,
-        "experts": 1,
-        "code": 1,
-        "encoder_depth": 1,
-        "encoder_width": 1,
-        "clustering_depth": 0,
-        "clustering_width": 1,
-        "expert_width": 1,
-        "dropout": 0,
-        "input_noise": 0,
-        "noisy_share": 0,
-        "reconstruction_weight": 0,
-        "similarity_weight": 0,
-        "population_weight": 0,
-        "populations_from": 0,
-        "depict_weight": 0,
-        "kl_weight": 0,
-        "depict_from": 0,
-        "batch": 2,  # batch norm needs a variance
-        "steps": 0,
-        "valley": 0,
-        "populations": 0,
-    }
-)
-
-
-_HIGHEST = MappingProxyType(
-    {"umap_min_dist": 1, "noisy_share": 1, "depict_from": 1, "populations_from": 1, "valley": 1}
-)
-
-
-KL_WEIGHT = 0.1  # π₁ where cells are to be generated and no other weight is set
 
 
 @dataclass(frozen=True)
 class Settings:
     """How a model is trained. The defaults are one configuration for all data sets.
 
-    The paper's own settings (A.1.1 – A.1.3) are the presets; ``docs/method.md`` lists each departure with its reason.
+    The paper's own settings (A.1.1 to A.1.3) are the presets; ``docs/method.md`` gives the reason for each departure.
+    Each field knows its limits; its choices are those of its type. Raises :class:`SettingError` for a value outside.
     """
 
-    preset: str = "default"
+    preset: str = field(default="default", metadata=_about("name of the preset that the settings started from"))
 
     # Landmarks and similarity
-    landmarks: int = 20_000  # cells trained on; 0 = all
-    metric: Metric = "euclidean"  # between cells, for UMAP's neighbours
-    umap_neighbors: int = 15
-    umap_min_dist: float = 0.0
-    umap_epochs: int = 200
-    similarity: Kind = "partition"
-    radius: float = 2.0  # of "radius", in units of the UMAP coordinates
-    neighbors: int = 10  # of "neighbors", within the batch
+    landmarks: int = field(default=20_000, metadata=_about("cells to train on; 0 means all", at_least=0))
+    metric: Metric = field(default="euclidean", metadata=_about("distance between cells, for UMAP's neighbors"))
+    umap_neighbors: int = field(
+        default=15, metadata=_about("neighbors for UMAP, including the cell itself", at_least=2)
+    )
+    umap_min_dist: float = field(default=0.0, metadata=_about("min_dist of UMAP", at_least=0, at_most=1))
+    umap_epochs: int = field(default=200, metadata=_about("epochs of UMAP", at_least=1))
+    similarity: Kind = field(default="partition", metadata=_about("how two cells are compared for S"))
+    radius: float = field(default=2.0, metadata=_about('for "radius": distance in UMAP coordinates', above=0))
+    neighbors: int = field(default=10, metadata=_about('for "neighbors": how many, within the batch', at_least=1))
 
-    # The network
-    experts: int = 150
-    code: int = 9
-    encoder_depth: int = 2
-    encoder_width: int = 64
-    clustering_depth: int = 1
-    clustering_width: int = 64
-    expert_width: int = 16
-    decoder: Decoder = "experts"  # "single": one for all cells, of the width of an expert (an ablation)
-    activation: Activation = "relu"
-    dropout: float = 0.1  # of the noisy branch (DEPICT)
-    input_noise: float = 0.1  # added to scaled markers in training, so that cells of other files are at home, too
-    noisy_share: float = 1.0  # of the cells of a batch that are so moved
-    posterior_noise: bool = False  # draw z from the posterior (needs the KL term to mean anything)
+    # Network
+    experts: int = field(default=150, metadata=_about("experts of the decoder", at_least=1))
+    code: int = field(default=9, metadata=_about("dimensions of the latent code", at_least=1))
+    encoder_depth: int = field(default=2, metadata=_about("hidden layers of the encoder", at_least=1))
+    encoder_width: int = field(default=64, metadata=_about("units of an encoder layer", at_least=1))
+    clustering_depth: int = field(default=1, metadata=_about("hidden layers of the clustering network", at_least=0))
+    clustering_width: int = field(default=64, metadata=_about("units of a clustering layer", at_least=1))
+    expert_width: int = field(default=16, metadata=_about("hidden units of an expert", at_least=1))
+    decoder: Decoder = field(default="experts", metadata=_about('"single": one decoder for all cells (an ablation)'))
+    activation: Activation = field(default="relu", metadata=_about("activation function of all hidden layers"))
+    dropout: float = field(default=0.1, metadata=_about("dropout of the noisy branch (DEPICT)", at_least=0, below=1))
+    input_noise: float = field(
+        default=0.1,
+        metadata=_about("SD of the noise on scaled markers, for generalization to new files", at_least=0),
+    )
+    noisy_share: float = field(
+        default=1.0, metadata=_about("share of the cells of a batch that get the noise", at_least=0, at_most=1)
+    )
+    posterior_noise: bool = field(
+        default=False, metadata=_about("sample z from the posterior; only meaningful with the KL term")
+    )
 
-    # The loss, eq. 11
-    reconstruction_weight: float = 1.0
-    similarity_weight: float = 1.0
-    population_weight: float = 1.0  # of eq. 7 between populations, beside that between their small parts
-    populations_from: float = 0.4  # share of the steps after which that starts
-    depict_weight: float = 0.1  # π₂
-    kl_weight: float = 0.0  # π₁
-    depict_from: float = 0.5  # share of the steps after which DEPICT starts
+    # Loss (eq. 11)
+    reconstruction_weight: float = field(default=1.0, metadata=_about("weight of eq. 4", at_least=0))
+    similarity_weight: float = field(default=1.0, metadata=_about("weight of eq. 7", at_least=0))
+    population_weight: float = field(
+        default=1.0, metadata=_about("weight of eq. 7 between populations, relative to micro-clusters", at_least=0)
+    )
+    populations_from: float = field(
+        default=0.4, metadata=_about("share of the steps before the population term starts", at_least=0, at_most=1)
+    )
+    depict_weight: float = field(default=0.1, metadata=_about("π₂, weight of eq. 8", at_least=0))
+    kl_weight: float = field(default=0.0, metadata=_about("π₁, weight of eq. 3", at_least=0))
+    depict_from: float = field(
+        default=0.5, metadata=_about("share of the steps before DEPICT starts", at_least=0, at_most=1)
+    )
 
-    # The optimiser
-    batch: int = 256
-    steps: int = 1000
-    learning_rate: float = 5e-3
-    schedule: Schedule = "one-cycle"
+    # Optimizer
+    batch: int = field(default=256, metadata=_about("cells per batch; batch norm needs two", at_least=2))
+    steps: int = field(default=1000, metadata=_about("training steps", at_least=0))
+    learning_rate: float = field(default=5e-3, metadata=_about("learning rate, or the peak of the cycle", above=0))
+    schedule: Schedule = field(default="one-cycle", metadata=_about("how the learning rate changes over the steps"))
 
-    # Experts to clusters
-    resolution: Resolution = "merge"
-    valley: float = 0.45  # density between two populations over the lower of their peaks
-    populations: int = 12  # shallower valleys are followed until so many are found
+    # From experts to clusters
+    resolution: Resolution = field(default="merge", metadata=_about("whether experts are merged into clusters"))
+    valley: float = field(
+        default=0.45,
+        metadata=_about("density between two populations, relative to the lower of their peaks", at_least=0, at_most=1),
+    )
+    populations: int = field(
+        default=12, metadata=_about("shallower valleys count, too, until so many populations are found", at_least=0)
+    )
 
     def __post_init__(self) -> None:
-        for name, lowest in _LOWEST.items():
-            if not getattr(self, name) >= lowest:
-                raise UsageError(f"{name} must be at least {lowest}, not {getattr(self, name)}")
-        for name, highest in _HIGHEST.items():
-            if not getattr(self, name) <= highest:
-                raise UsageError(f"{name} must be at most {highest}, not {getattr(self, name)}")
-        if not self.dropout < 1:
-            raise UsageError(f"dropout must be below 1, not {self.dropout}")
-        for name in ("radius", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UsageError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            choices = get_args(setting.type)
+            if choices and value not in choices:
+                raise SettingError(setting.name, value, f"one of {', '.join(choices)}")
+            for limit, holds in _LIMITS.items():
+                bound = setting.metadata.get(limit)
+                if bound is not None and not holds(value, bound):  # also refuses NaN
+                    raise SettingError(setting.name, value, f"{limit.replace('_', ' ')} {bound}")
 
 
-# A.1.3. Encoder and expert widths (100 and 48) are those that reproduce the printed parameter counts; dropout 0.5
-# and five clustering layers of width 9 are printed.
+# A.1.3. The widths of encoder (100) and experts (48) are not printed; these reproduce the printed parameter counts.
 _PAPER_CYTOF = Settings(
     landmarks=0,
     umap_min_dist=0.1,
@@ -163,7 +145,7 @@ _PAPER_CYTOF = Settings(
     activation="relu",
     dropout=0.5,
     input_noise=0.0,
-    depict_weight=0.1,  # π₂ is not printed; 1 with dropout 0.5 leaves one or two clusters
+    depict_weight=0.1,  # π₂ is not printed; with dropout 0.5, a weight of 1 leaves one or two clusters
     kl_weight=0.0,
     depict_from=0.0,
     batch=128,
@@ -172,9 +154,9 @@ _PAPER_CYTOF = Settings(
 )
 
 
-# A.1.1. Widths of encoder and experts are not printed: those of A.1.3. The number of experts is that of the components,
-# or 40. The coefficient of clustering is that of eq. 7, π₂ within it as above. With DEPICT from the first step, dropout
-# of 0.5 in five layers leaves one cluster or a few; it starts in the middle, as in the default.
+# A.1.1. The widths of encoder and experts are not printed; they are those of A.1.3. The paper uses 2 to 40 experts. Its
+# "loss coefficient clustering" is the weight of eq. 7, and π₂ is a tenth of it, as above. DEPICT starts halfway, as in
+# the default: with dropout 0.5 in five layers from the first step on, only one or a few clusters remain.
 _PAPER_SYNTHETIC = replace(
     _PAPER_CYTOF,
     preset="paper-synthetic",
@@ -195,8 +177,8 @@ _PAPER_SYNTHETIC = replace(
 )
 
 
-# A.1.2. Widths of encoder and experts are not printed, and the printed number of parameters does not tell them: own
-# ones, about those of others on MNIST.
+# A.1.2. The widths of encoder and experts are not printed and do not follow from the printed parameter count; these are
+# usual widths for MNIST.
 _PAPER_MNIST = replace(
     _PAPER_SYNTHETIC,
     preset="paper-mnist",
@@ -226,7 +208,7 @@ PRESETS = MappingProxyType(
             steps=30_000,
             learning_rate=1e-3,
         ),
-        # A.1.3 lists "correlation" for all CyTOF data, its text Canberra (eq. 17) for this one.
+        # A.1.3 lists "correlation" for all CyTOF data, but its text says Canberra (eq. 17) for these.
         "paper-bodenmiller": replace(
             _PAPER_CYTOF,
             preset="paper-bodenmiller",
@@ -242,14 +224,14 @@ PRESETS = MappingProxyType(
 
 
 def preset(name: str) -> Settings:
-    """The settings called ``name``. Raises :class:`UsageError` naming the presets there are."""
+    """The settings of a preset. Raises :class:`UsageError` for an unknown name."""
     if name not in PRESETS:
-        raise UsageError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
+        raise UsageError(f"unknown preset {name!r}; known presets are {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
 def generating(settings: Settings) -> Settings:
-    """The same settings for a model that generates cells: with the KL term, and codes drawn from the posterior."""
+    """The same settings for a generative model: with the KL term, and codes sampled from the posterior."""
     return replace(settings, kl_weight=settings.kl_weight or KL_WEIGHT, posterior_noise=True)
 
 
@@ -258,17 +240,40 @@ def settings_to_dict(settings: Settings) -> dict[str, object]:
     return asdict(settings)
 
 
-def settings_from_dict(values: dict[str, object]) -> Settings:
-    """Settings from plain values, as JSON holds them.
+def settings_from_dict(values: Mapping[str, object]) -> Settings:
+    """Settings from plain values, as JSON holds them; missing ones take their defaults.
 
-    Raises :class:`UsageError` on names that are unknown and on values of another type than the default's.
+    Raises
+    ------
+    UsageError
+        For an unknown name, and as :class:`SettingError` for a value of the wrong type or outside its limits.
+
     """
-    known = {field.name: type(field.default) for field in fields(Settings)}
+    known = {setting.name: setting for setting in fields(Settings)}
     unknown = sorted(values.keys() - known.keys())
     if unknown:
-        raise UsageError(f"unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        raise UsageError(f"unknown settings {', '.join(unknown)}; known settings: {', '.join(sorted(known))}")
     for name, value in values.items():
-        # JSON writes 1.0 as 1 in some hands; True is an int in Python, but not here.
-        if type(value) is not known[name] and not (known[name] is float and type(value) is int):
-            raise UsageError(f"{name} must be of type {known[name].__name__}, not {value!r}")
+        expected = _expected_type(known[name], value)
+        if expected is not None:
+            raise SettingError(name, value, expected)
     return Settings(**values)  # type: ignore[arg-type]
+
+
+def _expected_type(setting: Field[Any], value: object) -> str | None:
+    """The type that a plain value must have, in words; None if it has it."""
+    if get_origin(setting.type) is Literal or setting.type is str:
+        return None if isinstance(value, str) else "text"
+    if setting.type is bool:
+        return None if isinstance(value, bool) else "true or false"
+    # JSON may write 1.0 as 1. True is an int in Python, but not here.
+    if setting.type is int:
+        return None if type(value) is int else "a whole number"
+    return None if type(value) in (int, float) and _is_finite(value) else "a finite number"
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int that no float can hold
+        return False

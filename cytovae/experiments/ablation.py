@@ -24,7 +24,7 @@ from cytovae.inference.trained_model import TrainedModel
 from cytovae.metrics import ScoreReport, score
 from cytovae.network.scaling import fit_scaling
 from cytovae.network.training_loop import build_network, train
-from cytovae.populations.expert_merges import expert_tree, merge_tree
+from cytovae.populations.expert_merges import keep_experts, merge_experts
 from cytovae.populations.neighbors import nearest_neighbors
 from cytovae.populations.population_tree import PopulationTree, population_tree
 from cytovae.populations.similarity import draw_weight, make_similarity
@@ -136,7 +136,7 @@ def _measure(dataset: DataSet, design: Design, seed: int, device: str) -> Outcom
         settings = variant.settings(design)
         if not variant.network:
             _, tree = maps.of(settings)
-            lines += _lines(dataset.name, variant.name, seed, score(tree.population[tree.unit] + 1, gated.gates))
+            lines += _lines(dataset.name, variant.name, seed, score(tree.landmark_population + 1, gated.gates))
             continue
         model = _trained(gated, settings, maps, seed, device)
         lines += _lines(
@@ -167,7 +167,7 @@ class _Maps:
                 values,
                 coordinates,
                 self.gated.cells.source,
-                units=usual.experts,
+                n_micro_clusters=usual.experts,
                 valley=usual.valley,
                 populations=usual.populations,
                 seed=self.seed,
@@ -189,7 +189,7 @@ def _trained(gated: GatedCells, settings: Settings, maps: _Maps, seed: int, devi
     network.eval()
     with torch.inference_mode():
         probabilities = network.assign(x).cpu().numpy()
-    merges = merge_tree(probabilities, tree) if merging else expert_tree(probabilities)
+    merges = merge_experts(probabilities, tree) if merging else keep_experts(probabilities)
     return TrainedModel(network.cpu(), settings, gated.cells.markers, scaling, merges, merges.n_found)
 
 

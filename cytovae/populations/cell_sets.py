@@ -1,236 +1,265 @@
-"""Sets of cells while they merge: means, covariances, density between two."""
+"""Sets of cells that merge: their means, covariances, and the density between two of them."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Least pull of a covariance towards a sphere; sets with few cells for the number of markers are pulled further.
-SHRINKAGE = 0.05
+# Shrinkage of a covariance towards a sphere; larger for sets with few cells relative to the number of markers.
+LEAST_SHRINKAGE = 0.05
 
-
-# Kernel width of a density, in standard deviations of its set along the line.
+# Kernel width of a density estimate, in standard deviations of the set along the line.
 BANDWIDTH = 0.35
 
-
-# Places along a line, in kernel widths from the one median, are not told apart beyond this.
+# Distances along a line are clipped to this many kernel widths: where a kernel is 0, further away makes no difference.
 MOST_WIDTHS = 1e4
 
-
-# Cells of a half set its density is estimated from: more no longer changes it visibly.
+# Cells per half set for a density estimate; more hardly change it.
 DENSITY_CELLS = 400
 
+# Points at which the density between two medians is evaluated, from 0 (one median) to 1 (the other).
+GRID_POINTS = 33
+GRID = np.linspace(0, 1, GRID_POINTS)
 
-GRID = 33
+# A valley is looked for within files if two sets have at least this many cells in common files (see `_comparable`).
+FEWEST_COMPARABLE = 2.0
 
-
-STEPS = np.linspace(0, 1, GRID)
-
-
-# Cells that two sets must have in common files (harmonic, summed over files) for a valley to be looked for within them.
-FEWEST_SHARED = 2.0
-
-
-# The place of a file between two sets is drawn this many cells' worth towards that of all files.
+# The midpoint between two sets in a file is shrunk towards that of all files with the weight of this many cells.
 FILE_SHRINKAGE = 2.0
 
-
-# Sets without common files are two populations only if some marker differs by this share of its range: shifts between
+# Two sets without common files are separate only if some marker differs by this share of its range: shifts between
 # files are smaller, differences between populations mostly larger.
-BETWEEN_FILES = 0.4
+LEAST_DIFFERENCE_BETWEEN_FILES = 0.4
 
 
 class CellSets:
-    """Sets of cells while they are merged, each in two halves: one half says along which line to look, the other half
-    what is seen there, so that a line fitted to few cells in many dimensions cannot see a valley that is not there.
+    """k sets of cells, each split at random into two halves.
+
+    One half determines the line along which two sets are compared, the other half the density along it. Otherwise a
+    line fitted to few cells in many dimensions would show a valley that does not exist.
+
+    Parameters
+    ----------
+    values
+        Markers (n, m).
+    label
+        Set (n,) of each cell, 0 … k − 1; no set is empty.
+    origin
+        File (n,) of each cell, 0 … g − 1, or its group of similar files.
+    seed
+        Seed of the random halves and samples.
+
     """
 
     def __init__(
-        self, values: NDArray[np.float32], part: NDArray[np.int64], origin: NDArray[np.int64], seed: int
+        self, values: NDArray[np.float32], label: NDArray[np.int64], origin: NDArray[np.int64], seed: int
     ) -> None:
         rng = np.random.default_rng(seed)
         self.rng = rng
         self.values = values.astype(np.float64)
         self.origin = origin
-        self.files = int(origin.max()) + 1  # g
+        self.n_files = int(origin.max()) + 1  # g
         low, high = np.quantile(self.values, (0.001, 0.999), axis=0)
         self.range = high - low + 1e-12  # (m,)
-        self.k = int(part.max()) + 1
-        self.markers = values.shape[1]
+        self.n_sets = int(label.max()) + 1  # k
+        self.n_markers = values.shape[1]
         shuffled = rng.permutation(len(values))
-        order = shuffled[np.argsort(part[shuffled], kind="stable")]
-        rows = np.split(order, np.searchsorted(part[order], np.arange(1, self.k)))
-        self.count = np.zeros((2, self.k))
-        self.mean = np.zeros((2, self.k, self.markers))
-        self.covariance = np.zeros((2, self.k, self.markers, self.markers))
-        self.file_count = np.zeros((2, self.k, self.files))
-        self.file_mean = np.zeros((2, self.k, self.files, self.markers))
-        self.sample = [[own[half::2][:DENSITY_CELLS] for half in (0, 1)] for own in rows]
-        self.sample_files = [[self._in_files(sample) for sample in samples] for samples in self.sample]  # (g,) each
-        for index, own in enumerate(rows):
+        order = shuffled[np.argsort(label[shuffled], kind="stable")]
+        rows_of_set = np.split(order, np.searchsorted(label[order], np.arange(1, self.n_sets)))
+        self.count = np.zeros((2, self.n_sets))
+        self.mean = np.zeros((2, self.n_sets, self.n_markers))
+        self.covariance = np.zeros((2, self.n_sets, self.n_markers, self.n_markers))
+        self.file_count = np.zeros((2, self.n_sets, self.n_files))
+        self.file_mean = np.zeros((2, self.n_sets, self.n_files, self.n_markers))
+        self.sample = [[rows[half::2][:DENSITY_CELLS] for half in (0, 1)] for rows in rows_of_set]
+        self.sample_file_count = [[self._count_by_file(half) for half in halves] for halves in self.sample]  # (g,) each
+        for index, rows in enumerate(rows_of_set):
             for half in (0, 1):
-                cells, of = self.values[own[half::2]], origin[own[half::2]]
+                cells, cell_origin = self.values[rows[half::2]], origin[rows[half::2]]
                 self.count[half, index] = len(cells)
-                self.file_count[half, index] = self._in_files(own[half::2])
-                for marker in range(self.markers):
-                    self.file_mean[half, index, :, marker] = _means(of, cells[:, marker], self.file_count[half, index])
+                file_count = self._count_by_file(rows[half::2])
+                self.file_count[half, index] = file_count
+                for marker in range(self.n_markers):
+                    self.file_mean[half, index, :, marker] = _file_means(cell_origin, cells[:, marker], file_count)
                 if len(cells):
                     self.mean[half, index] = cells.mean(0)
                     centred = cells - self.mean[half, index]
                     self.covariance[half, index] = centred.T @ centred / len(cells)
 
     def merge(self, a: int, b: int) -> None:
-        """Pool set ``b`` into ``a``: counts, means and covariances add exactly, samples in proportion."""
+        """Merge set ``b`` into ``a``: counts, means and covariances exactly, samples in proportion to the cells."""
         for half in (0, 1):
             total = self.count[half, a] + self.count[half, b]
             if not total:
                 continue
-            in_a, in_b = self.count[half, a] / total, self.count[half, b] / total
-            apart = self.mean[half, b] - self.mean[half, a]
+            share_a, share_b = self.count[half, a] / total, self.count[half, b] / total
+            difference = self.mean[half, b] - self.mean[half, a]
             self.covariance[half, a] = (
-                in_a * self.covariance[half, a] + in_b * self.covariance[half, b] + in_a * in_b * np.outer(apart, apart)
+                share_a * self.covariance[half, a]
+                + share_b * self.covariance[half, b]
+                + share_a * share_b * np.outer(difference, difference)
             )
-            self.mean[half, a] = in_a * self.mean[half, a] + in_b * self.mean[half, b]
+            self.mean[half, a] = share_a * self.mean[half, a] + share_b * self.mean[half, b]
             self.count[half, a] = total
-            in_file_a, in_file_b = self.file_count[half, a], self.file_count[half, b]  # (g,)
-            share = (in_file_b / np.maximum(in_file_a + in_file_b, 1))[:, None]
-            self.file_mean[half, a] += share * (self.file_mean[half, b] - self.file_mean[half, a])
-            self.file_count[half, a] = in_file_a + in_file_b
-            from_a = min(round(in_a * min(total, DENSITY_CELLS)), DENSITY_CELLS)
+            file_a, file_b = self.file_count[half, a], self.file_count[half, b]  # (g,)
+            file_share_b = (file_b / np.maximum(file_a + file_b, 1))[:, None]
+            self.file_mean[half, a] += file_share_b * (self.file_mean[half, b] - self.file_mean[half, a])
+            self.file_count[half, a] = file_a + file_b
+            from_a = min(round(share_a * min(total, DENSITY_CELLS)), DENSITY_CELLS)
             from_b = int(min(total, DENSITY_CELLS)) - from_a
             self.sample[a][half] = np.concatenate(
-                [self._some(self.sample[a][half], from_a), self._some(self.sample[b][half], from_b)]
+                [self._subsample(self.sample[a][half], from_a), self._subsample(self.sample[b][half], from_b)]
             )
-            self.sample_files[a][half] = self._in_files(self.sample[a][half])
-
-    def _some(self, rows: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-        return rows if len(rows) <= n else rows[self.rng.permutation(len(rows))[:n]]
-
-    def _pooled(self, half: int, a: int, others: int | NDArray[np.int64]) -> NDArray[np.float64]:
-        """Mean of two covariances pulled towards a sphere, (m, m) or (len(others), m, m). Both sets weigh the same,
-        whatever their size, so that a rare population is not measured by its large neighbour's spread.
-        """
-        pooled: NDArray[np.float64] = (self.covariance[half, others] + self.covariance[half, a]) / 2
-        diagonal = np.einsum("...ii->...i", pooled)  # (m,) or (len(others), m), a view
-        width = diagonal.sum(-1) / self.markers
-        fewest = np.minimum(self.count[half, others], self.count[half, a])
-        pull = np.minimum(np.maximum(SHRINKAGE, self.markers / np.maximum(fewest, 1) / 2), 1)
-        pooled *= (1 - pull)[..., None, None]
-        diagonal += (pull * width + 1e-9)[..., None]
-        return pooled
+            self.sample_file_count[a][half] = self._count_by_file(self.sample[a][half])
 
     def distance(self, a: int, others: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Mahalanobis distances (len(others),) of the means of set ``a`` and of ``others``."""
+        """Mahalanobis distances (len(others),) between the mean of set ``a`` and those of ``others``."""
         weight = self.count / np.maximum(self.count.sum(0), 1)  # (2, k)
         mean_of = (weight[:, others, None] * self.mean[:, others]).sum(0)  # (others, m)
-        apart = mean_of - (weight[:, a, None] * self.mean[:, a]).sum(0)
-        pooled = (self._pooled(0, a, others) + self._pooled(1, a, others)) / 2
-        solved = np.linalg.solve(pooled, apart[:, :, None])[:, :, 0]
-        result: NDArray[np.float64] = np.sqrt(np.maximum((apart * solved).sum(1), 0))
+        difference = mean_of - (weight[:, a, None] * self.mean[:, a]).sum(0)  # (others, m)
+        pooled = (self._pooled_covariance(0, a, others) + self._pooled_covariance(1, a, others)) / 2  # (others, m, m)
+        solved = np.linalg.solve(pooled, difference[:, :, None])[:, :, 0]  # (others, m)
+        result: NDArray[np.float64] = np.sqrt(np.maximum((difference * solved).sum(1), 0))
         return result
 
     def valley(self, a: int, b: int) -> float:
-        """The lowest density between two sets over the lower of their peaks, along a line that separates them.
+        """The lowest density between two sets, relative to the lower of their peaks, along a line that separates them.
 
-        1 where the two together have a single peak, or too few cells to tell; near 0 where hardly a cell lies between.
-        A set weighs by the square root of its cells: by cells themselves a rare population would drown in the flank of
-        a common one, by one each every tail would look like a population.
+        It is 1 if the two sets share one peak, or have too few cells to tell, and near 0 if hardly any cells lie
+        between them. Each set is weighted by the square root of its number of cells. Weighted by the number itself, a
+        rare population would vanish in the flank of a common one; with equal weights, every tail would look like a
+        population.
         """
         if min(self.count[:, a].min(), self.count[:, b].min()) < 2:
             return 1.0
         weights = np.sqrt([self.count[:, a].sum(), self.count[:, b].sum()])
-        return (self._valley(0, a, b, weights) + self._valley(1, a, b, weights)) / 2
+        return (self._half_valley(0, a, b, weights) + self._half_valley(1, a, b, weights)) / 2
 
-    def _valley(self, half: int, a: int, b: int, weights: NDArray[np.float64]) -> float:
-        see = [self.sample[index][1 - half] for index in (a, b)]
-        of_files = [self.sample_files[index][1 - half] for index in (a, b)]  # (g,) each
-        within = _shared(self.file_count[half, a], self.file_count[half, b]), _shared(*of_files)
-        comparable = self.files == 1 or min(within[0].sum(), within[1].sum()) >= FEWEST_SHARED
-        if comparable:
-            apart = within[0] @ (self.file_mean[half, b] - self.file_mean[half, a]) / within[0].sum()  # (m,)
+    def _half_valley(self, half: int, a: int, b: int, weights: NDArray[np.float64]) -> float:
+        """The valley along a line fitted to one ``half``, in the density of the other."""
+        rows = [self.sample[index][1 - half] for index in (a, b)]
+        counts = [self.sample_file_count[index][1 - half] for index in (a, b)]  # (g,) each
+        comparable = _comparable(self.file_count[half, a], self.file_count[half, b])  # (g,)
+        sample_comparable = _comparable(*counts)  # (g,)
+        within_files = self.n_files == 1 or min(comparable.sum(), sample_comparable.sum()) >= FEWEST_COMPARABLE
+        if within_files:
+            difference = comparable @ (self.file_mean[half, b] - self.file_mean[half, a]) / comparable.sum()  # (m,)
         else:
-            apart = self.mean[half, b] - self.mean[half, a]
-            if (np.abs(apart) / self.range).max() < BETWEEN_FILES:
+            difference = self.mean[half, b] - self.mean[half, a]
+            if (np.abs(difference) / self.range).max() < LEAST_DIFFERENCE_BETWEEN_FILES:
                 return 1.0
-        # Half way between Fisher's discriminant and each marker by itself. Fisher's line adds up shifts too small to
-        # gate on over all markers, and sees valleys that no gate would follow.
-        pooled = self._pooled(half, a, b)
-        spread = pooled.diagonal().copy()
+        line = self._separating_line(half, a, b, difference)  # (m,)
+        positions = [self.values[of_set] @ line for of_set in rows]
+        shares = [np.full(len(x), 1 / len(x)) for x in positions]
+        if within_files:
+            positions, shares = self._align_files(rows, positions, counts, sample_comparable)
+        return _valley_between(positions, shares, weights)
+
+    def _separating_line(self, half: int, a: int, b: int, difference: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The direction (m,) halfway between Fisher's linear discriminant and weighting each marker by itself.
+
+        Fisher's discriminant adds up shifts of all markers that are too small to gate on, and finds valleys that no
+        gate would follow.
+        """
+        pooled = self._pooled_covariance(half, a, b)
+        variance = pooled.diagonal().copy()
         pooled /= 2
-        np.fill_diagonal(pooled, spread)
-        line = np.linalg.solve(pooled, apart)  # (m,)
-        seen = [self.values[rows] @ line for rows in see]
-        share = [np.full(len(x), 1 / len(x)) for x in seen]
-        if comparable:
-            seen, share = self._aligned(see, seen, of_files, within[1])
-        low, high = (_median(x) for x in seen)
-        if high <= low:
-            return 1.0
-        grid = low + STEPS * (high - low)
-        density = np.zeros(GRID)
-        for weight, x, each in zip(weights, seen, share, strict=True):
-            width = BANDWIDTH * _deviation(x) + 1e-12
-            kernel = _place(grid, low, width)[:, None] - _place(x, low, width)
-            np.exp(np.multiply(np.square(kernel, out=kernel), -0.5, out=kernel), out=kernel)  # (grid, cells)
-            density += weight / width * (kernel @ each)
-        peak = np.minimum(np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1])
-        return float((density / peak).min())
+        np.fill_diagonal(pooled, variance)
+        return np.linalg.solve(pooled, difference)
 
-    def _in_files(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """How many of the cells are of each file, (g,)."""
-        return np.bincount(self.origin[rows], minlength=self.files).astype(np.float64)
+    def _pooled_covariance(self, half: int, a: int, others: int | NDArray[np.int64]) -> NDArray[np.float64]:
+        """Mean of the covariances of two sets, shrunk towards a sphere: (m, m) or (len(others), m, m).
 
-    def _aligned(
+        Both sets have the same weight, so that the spread of a common population does not decide about a rare one.
+        """
+        pooled: NDArray[np.float64] = (self.covariance[half, others] + self.covariance[half, a]) / 2
+        diagonal = np.einsum("...ii->...i", pooled)  # (m,) or (len(others), m), a view
+        mean_variance = diagonal.sum(-1) / self.n_markers
+        fewest = np.minimum(self.count[half, others], self.count[half, a])
+        shrinkage = np.minimum(np.maximum(LEAST_SHRINKAGE, self.n_markers / np.maximum(fewest, 1) / 2), 1)
+        pooled *= (1 - shrinkage)[..., None, None]
+        diagonal += (shrinkage * mean_variance + 1e-9)[..., None]
+        return pooled
+
+    def _align_files(
         self,
         rows: list[NDArray[np.int64]],
-        seen: list[NDArray[np.float64]],
+        positions: list[NDArray[np.float64]],
         counts: list[NDArray[np.float64]],
-        shared: NDArray[np.float64],
+        comparable: NDArray[np.float64],
     ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-        """Cells of common files along the line, the middle between the two sets in each file laid upon that of all
-        files; and the share of each cell, such that both sets have the same mixture of files. ``counts`` (g,) are the
-        cells of each set in each file.
+        """Positions along the line relative to the midpoint between the two sets in each file, and shares of the cells.
+
+        The shares give both sets the same mixture of files. Cells of files that only one set has are left out.
+        ``counts`` (g,) are the cells of each set in each file, ``comparable`` (g,) those to compare.
         """
-        origins = [self.origin[part] for part in rows]
-        middle = sum(_means(*each) for each in zip(origins, seen, counts, strict=True)) / 2  # (g,)
-        common = shared @ middle / shared.sum()
-        middle = (shared * middle + FILE_SHRINKAGE * common) / (shared + FILE_SHRINKAGE)
-        aligned, share = [], []
-        for of, x, count in zip(origins, seen, counts, strict=True):
-            each = (shared / np.maximum(count, 1))[of]  # 0 in files that only one set has cells of
-            kept = each > 0
-            aligned.append((x - middle[of])[kept])
-            share.append(each[kept] / each.sum())
-        return aligned, share
+        origins = [self.origin[of_set] for of_set in rows]
+        midpoint = sum(_file_means(*of_set) for of_set in zip(origins, positions, counts, strict=True)) / 2  # (g,)
+        common = comparable @ midpoint / comparable.sum()
+        midpoint = (comparable * midpoint + FILE_SHRINKAGE * common) / (comparable + FILE_SHRINKAGE)
+        aligned, shares = [], []
+        for origin, x, count in zip(origins, positions, counts, strict=True):
+            share = (comparable / np.maximum(count, 1))[origin]  # 0 in files that only one set has
+            shared = share > 0
+            aligned.append((x - midpoint[origin])[shared])
+            shares.append(share[shared] / share.sum())
+        return aligned, shares
+
+    def _count_by_file(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Number of cells in each file, (g,)."""
+        return np.bincount(self.origin[rows], minlength=self.n_files).astype(np.float64)
+
+    def _subsample(self, rows: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+        return rows if len(rows) <= n else rows[self.rng.permutation(len(rows))[:n]]
 
 
-def _means(origin: NDArray[np.int64], x: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean in each file, (g,), of values ``x`` of cells (n,) from files ``origin`` (n,), ``count`` (g,) in each;
-    0 where a file has no cell.
+def _valley_between(
+    positions: list[NDArray[np.float64]], shares: list[NDArray[np.float64]], weights: NDArray[np.float64]
+) -> float:
+    """The lowest density between the medians of two sets of ``positions``, relative to the lower peak on either side.
+
+    Kernel density estimate; ``shares`` are the weights of the cells of a set and add up to 1, ``weights`` those of the
+    two sets.
     """
+    low, high = (_median(x) for x in positions)
+    if high <= low:
+        return 1.0
+    grid = low + GRID * (high - low)
+    density = np.zeros(GRID_POINTS)
+    for weight, x, share in zip(weights, positions, shares, strict=True):
+        width = BANDWIDTH * _standard_deviation(x) + 1e-12
+        kernel = _in_kernel_widths(grid, low, width)[:, None] - _in_kernel_widths(x, low, width)
+        np.exp(np.multiply(np.square(kernel, out=kernel), -0.5, out=kernel), out=kernel)  # (grid, cells)
+        density += weight / width * (kernel @ share)
+    peak = np.minimum(np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1])
+    return float((density / peak).min())
+
+
+def _comparable(count_a: NDArray[np.float64], count_b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many cells two sets have to compare in each file, (g,): n_a · n_b / (n_a + n_b)."""
+    result: NDArray[np.float64] = count_a * count_b / np.maximum(count_a + count_b, 1)
+    return result
+
+
+def _file_means(origin: NDArray[np.int64], x: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of ``x`` (n,) in each file, (g,); 0 in files without a cell. ``count`` (g,) are the cells of each file."""
     sums: NDArray[Any] = np.bincount(origin, x, len(count))
     result: NDArray[np.float64] = sums / np.maximum(count, 1)
     return result
 
 
 def _median(x: NDArray[np.float64]) -> float:
-    """The median of ``x`` (n,): NumPy's, which takes several times as long for so few."""
+    """As ``np.median``, which is several times slower for so few values."""
     ordered = np.sort(x)
     return float(ordered[(len(x) - 1) // 2] + ordered[len(x) // 2]) / 2
 
 
-def _deviation(x: NDArray[np.float64]) -> float:
-    """The standard deviation of ``x`` (n,): NumPy's, faster for few in the same way."""
-    apart = x - np.add.reduce(x) / len(x)
-    return float(np.sqrt(np.add.reduce(apart * apart) / len(x)))
+def _standard_deviation(x: NDArray[np.float64]) -> float:
+    """As ``np.std``, which is slower for so few values."""
+    centred = x - np.add.reduce(x) / len(x)
+    return float(np.sqrt(np.add.reduce(centred * centred) / len(x)))
 
 
-def _place(x: NDArray[np.float64], low: float, width: float) -> NDArray[np.float32]:
-    """How many kernel widths ``x`` (n,) lies from ``low``; what is far is only far."""
+def _in_kernel_widths(x: NDArray[np.float64], low: float, width: float) -> NDArray[np.float32]:
+    """Distances of ``x`` (n,) from ``low`` in kernel widths, clipped so that they fit float32."""
     return np.minimum(np.maximum((x - low) / width, -MOST_WIDTHS), MOST_WIDTHS).astype(np.float32)
-
-
-def _shared(in_a: NDArray[np.float64], in_b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How many cells two sets have to compare in each file, (g,), from those each has there: na · nb / (na + nb)."""
-    result: NDArray[np.float64] = in_a * in_b / np.maximum(in_a + in_b, 1)
-    return result

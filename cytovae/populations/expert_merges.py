@@ -4,38 +4,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.populations.merge_tree import ROUNDING, MergeTree
-from cytovae.populations.population_tree import PopulationTree, count_pairs
+from cytovae.populations.partition import count_overlaps
+from cytovae.populations.population_tree import PopulationTree
 from cytovae.populations.valleys import LEVELS
 
 
-def merge_tree(probabilities: NDArray[np.float32], populations: PopulationTree) -> MergeTree:
-    """The merge tree of experts, from their ``probabilities`` (n, k) for the landmarks of ``populations``."""
+def merge_experts(probabilities: NDArray[np.float32], tree: PopulationTree) -> MergeTree:
+    """The merge tree of k experts, given their ``probabilities`` (n, k) for the landmarks of ``tree``.
+
+    Experts without cells merge first, then experts of the same micro-cluster, then along the linkage of the
+    micro-clusters. Of two experts that merge, the one with more cells represents both.
+    """
     n_experts = probabilities.shape[1]
     expert = probabilities.argmax(1)
     cells = np.bincount(expert, minlength=n_experts)
     merges = [(int(a), int(b), 1.0) for a, b in _adopt_unused(probabilities, expert, cells)]
     used = np.flatnonzero(cells > 0)
 
-    # An expert stands where most of its cells are: in one of the populations, there in one of its units.
-    n_units = len(populations.population)
-    held = count_pairs(np.searchsorted(used, expert), populations.unit)  # (used, units)
-    population = (held @ np.eye(n_units)[populations.population]).argmax(1)  # (used,)
-    home = np.where(populations.population[None] == population[:, None], held, -1).argmax(1)  # (used,)
-    representative: list[int | None] = []  # of each unit, then of each branch of the linkage
-    for index in range(n_units):
-        members = sorted(used[home == index].tolist(), key=lambda e: (-cells[e], e))
+    def by_cells(experts: list[int]) -> list[int]:
+        return sorted(experts, key=lambda e: (-cells[e], e))
+
+    home = _home(np.searchsorted(used, expert), tree)  # (used,)
+    representative: list[int | None] = []  # expert of each micro-cluster, then of each branch of the linkage
+    for index in range(len(tree.population)):
+        members = by_cells(used[home == index].tolist())
         merges += [(members[0], other, 1.0) for other in members[1:]]
         representative.append(members[0] if members else None)
     n_same = len(merges)
-    for left, right, at, _ in populations.linkage:
+    for left, right, height, _ in tree.linkage:
         a, b = representative[int(left)], representative[int(right)]
         if a is None or b is None:
             representative.append(b if a is None else a)
             continue
-        a, b = sorted((a, b), key=lambda e: (-cells[e], e))
-        merges.append((a, b, 1 - at))
+        a, b = by_cells([a, b])
+        merges.append((a, b, 1 - height))
         representative.append(a)
-        n_same += at <= 1 - populations.level + ROUNDING
+        n_same += height <= 1 - tree.level + ROUNDING
     kept, absorbed, valley = np.array(merges, dtype=np.float64).reshape(-1, 3).T
     return MergeTree(
         kept.astype(np.int32),
@@ -43,27 +47,41 @@ def merge_tree(probabilities: NDArray[np.float32], populations: PopulationTree) 
         valley.astype(np.float32),
         int(n_same),
         cells.astype(np.int64),
-        populations.agreement,
+        tree.agreement,
     )
 
 
-def expert_tree(probabilities: NDArray[np.float32]) -> MergeTree:
-    """The tree of the paper's presets, where a cluster is an expert: only unused experts are merged into others."""
+def keep_experts(probabilities: NDArray[np.float32]) -> MergeTree:
+    """The tree of the paper's presets, in which a cluster is an expert: only experts without cells are merged.
+
+    ``probabilities`` (n, k) are those of the landmarks.
+    """
     expert = probabilities.argmax(1)
     cells = np.bincount(expert, minlength=probabilities.shape[1])
     adopted = np.array(_adopt_unused(probabilities, expert, cells), dtype=np.int32).reshape(-1, 2)
-    none = np.full(len(LEVELS), np.nan, dtype=np.float32)
+    agreement = np.full(len(LEVELS), np.nan, dtype=np.float32)
     valley = np.ones(len(adopted), dtype=np.float32)
-    return MergeTree(adopted[:, 0], adopted[:, 1], valley, len(adopted), cells.astype(np.int64), none)
+    return MergeTree(adopted[:, 0], adopted[:, 1], valley, len(adopted), cells.astype(np.int64), agreement)
+
+
+def _home(expert: NDArray[np.int64], tree: PopulationTree) -> NDArray[np.int64]:
+    """The micro-cluster of each expert: the one with most of its cells, within the population with most of them.
+
+    ``expert`` (n,) is the expert of each landmark, numbered without gaps.
+    """
+    counts = count_overlaps(expert, tree.micro_cluster)  # (experts, micro-clusters)
+    of_population = np.eye(len(tree.population))[tree.population]  # (micro-clusters, populations)
+    population = (counts @ of_population).argmax(1)  # (experts,)
+    return np.where(tree.population[None] == population[:, None], counts, -1).argmax(1)
 
 
 def _adopt_unused(
     probabilities: NDArray[np.float32], expert: NDArray[np.int64], cells: NDArray[np.int64]
 ) -> list[tuple[int, int]]:
-    """Experts that no training cell goes to, each after the used one whose cells think most of it."""
+    """Pairs of experts: each without cells, after the one whose cells give it the highest mean probability."""
     used = np.flatnonzero(cells > 0)
     unused = np.flatnonzero(cells == 0)
     if not len(unused):
         return []
-    shared = np.stack([probabilities[expert == a][:, unused].mean(0) for a in used])  # (used, unused)
-    return [(int(used[column.argmax()]), int(b)) for b, column in zip(unused, shared.T, strict=True)]
+    mean = np.stack([probabilities[expert == a][:, unused].mean(0) for a in used])  # (used, unused)
+    return [(int(used[column.argmax()]), int(b)) for b, column in zip(unused, mean.T, strict=True)]

@@ -1,4 +1,4 @@
-"""The tree of all merges of a model's experts, and where it can be cut. Imports nothing that only training needs."""
+"""The tree of a model's experts, and its cuts into clusters. Needs numpy only, because assigning uses it."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,29 @@ from numpy.typing import NDArray
 
 from cytovae.errors import UsageError
 
-ROUNDING = 1e-6  # of the heights in a tree
+ROUNDING = 1e-6
+"""Tolerance when heights of a tree are compared."""
 
 
 @dataclass(frozen=True, eq=False)
 class MergeTree:
-    """Merges of experts, in order: ``kept`` and ``absorbed`` int32 (k − 1,), experts that stand for their sets.
+    """All merges of k experts into clusters, in order.
 
-    ``valley`` float32 (k − 1,) is the density between the two sets over the lower of their peaks (1: no valley), the
-    average over repetitions. The first ``n_same`` merges join what is one population. ``cells`` int64 (k,) are the
-    training cells of each expert. ``agreement`` float32 (n_levels,) is the mean adjusted Rand index of the repetitions
-    with the tree cut at each of ``valleys.LEVELS``.
+    Attributes
+    ----------
+    kept, absorbed : int32 (n_merges,)
+        One expert of each of the two clusters that merge; ``kept`` also represents the result.
+    valley : float32 (n_merges,)
+        Density between the two clusters relative to the lower of their peaks, averaged over the partitions; 1 means
+        no valley.
+    n_same
+        The first so many merges join experts of one population.
+    cells : int64 (k,)
+        Training cells of each expert.
+    agreement : float32 (n_levels,)
+        Mean adjusted Rand index between the tree, cut at each of ``valleys.LEVELS``, and each partition; NaN if
+        experts are not merged.
+
     """
 
     kept: NDArray[np.int32]
@@ -29,35 +41,35 @@ class MergeTree:
 
     @property
     def n_experts(self) -> int:
-        """How many experts there are, used or not."""
+        """Number of experts, used or not."""
         return len(self.cells)
 
     @property
     def n_found(self) -> int:
-        """How many clusters the data themselves suggest."""
+        """Number of clusters that the data suggest."""
         return self.n_experts - self.n_same
 
     @property
     def n_most(self) -> int:
-        """The largest number of clusters that each hold training cells, by the most likely expert of a cell."""
+        """Largest number of clusters to cut into: each must have training cells, by their most likely expert."""
         return int((self.cells > 0).sum())
 
     def cut(self, n_clusters: int) -> NDArray[np.int32]:
-        """The cluster of each expert (k,), from 1, numbered by falling number of training cells.
+        """The cluster of each expert (k,), numbered from 1 by decreasing number of training cells.
 
-        Raises :class:`UsageError` where the tree has fewer branches than ``n_clusters`` asks for.
+        Raises :class:`UsageError` if the tree cannot be cut into ``n_clusters``.
         """
         fewest = self.n_experts - len(self.kept)
         if not fewest <= n_clusters <= self.n_most:
             raise UsageError(
-                f"{n_clusters} clusters were asked for; this model can be cut into {fewest} … {self.n_most}"
+                f"this model cannot be cut into {n_clusters} clusters; choose a number in {fewest} … {self.n_most}"
             )
-        merges = self.n_experts - n_clusters
-        group = np.arange(self.n_experts)
-        for kept, absorbed in zip(self.kept[:merges], self.absorbed[:merges], strict=True):
-            group[group == absorbed] = kept
-        groups, index = np.unique(group, return_inverse=True)
+        n_merges = self.n_experts - n_clusters
+        representative = np.arange(self.n_experts)
+        for kept, absorbed in zip(self.kept[:n_merges], self.absorbed[:n_merges], strict=True):
+            representative[representative == absorbed] = kept
+        clusters, index = np.unique(representative, return_inverse=True)
         size = np.bincount(index, weights=self.cells)
-        rank = np.empty(len(groups), dtype=np.int32)
-        rank[np.lexsort((groups, -size))] = np.arange(1, len(groups) + 1)
+        rank = np.empty(len(clusters), dtype=np.int32)
+        rank[np.lexsort((clusters, -size))] = np.arange(1, len(clusters) + 1)
         return rank[index]

@@ -1,23 +1,21 @@
-"""The exact k nearest neighbours of each landmark."""
+"""The exact k nearest neighbors of each landmark."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cytovae.errors import UsageError
 from cytovae.settings import Metric
 
-# Distances at once when neighbours are found: as many as fit a processor's cache.
-CHUNK = 2**22
-
-
-GPU_CHUNK = 2**25
-
-
-MOST_WORKERS = 8  # each takes some 50 MB
+CPU_DISTANCES = 2**22  # computed at once: as many as fit a processor's cache
+GPU_DISTANCES = 2**25
+MOST_WORKERS = 8  # each takes about 50 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,63 +29,90 @@ class Neighbors:
 def nearest_neighbors(
     values: NDArray[np.float32], k: int, metric: Metric, device: str = "cpu", *, workers: int = 1
 ) -> Neighbors:
-    """The ``k`` nearest cells of each of ``values`` (n, m), itself included, exactly.
+    """The exact ``k`` nearest neighbors of each cell, including itself.
 
-    Euclidean and correlation distances are matrix products of (chunk × n), ``workers`` chunks at a time; Canberra
-    (eq. 17) goes marker by marker. Ties are broken by the order of ``topk``, the same on every run on one machine.
-    A cell whose markers are all equal has no correlation: it is taken as 0 with other cells (distance 1) and as 1 with
-    its like (distance 0).
+    Distances are computed in chunks of rows, ``workers`` chunks at a time: Euclidean and correlation distances by
+    matrix products, Canberra distances (eq. 17) marker by marker. The result does not depend on the number of workers
+    or threads. A cell whose markers are all equal has no correlation; its distance is 1 to all others and 0 to other
+    such cells.
+
+    Parameters
+    ----------
+    values
+        Transformed markers (n, m).
+    k
+        Number of neighbors. Raises :class:`UsageError` if there are fewer cells.
+    metric
+        How distances are measured.
+    device
+        Where distances are computed.
+    workers
+        Threads on a CPU; a GPU takes one chunk at a time.
+
     """
     n = len(values)
     if k > n:
-        raise UsageError(f"{k} nearest neighbours need at least {k} cells, there are {n}")
+        raise UsageError(f"{k} nearest neighbors need at least {k} cells, but there are {n}")
+    # Allocated before the chunks: results kept between them would fragment the memory that they free.
+    indices, distances = np.empty((n, k), np.int64), np.empty((n, k), np.float32)
+    with _one_torch_thread():
+        x = _prepare(torch.tensor(values, dtype=torch.float32, device=device), metric)  # (n, m)
+        squares = x.square().sum(1)  # (n,)
+        on_cpu = x.device.type == "cpu"
+        chunk = max(1, (CPU_DISTANCES if on_cpu else GPU_DISTANCES) // n)
+
+        def fill(start: int) -> None:
+            rows = slice(start, start + chunk)
+            index, distance = _nearest(x, squares, rows, k, metric)
+            indices[rows], distances[rows] = index.cpu(), distance.cpu()
+
+        threads = min(workers, MOST_WORKERS) if on_cpu else 1
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(fill, range(0, n, chunk)))
+    return Neighbors(indices, distances)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Limit torch to one thread: how it splits a matrix product among threads changes the last bit of a distance."""
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        # The number of threads changes how torch splits a matrix product, and so the last bit of a distance. Each
-        # thread of the pool has a setting of its own, whatever the caller's is.
-        torch.set_num_threads(1)
-        return _nearest_neighbors(values, k, metric, device, workers)
+        yield
     finally:
         torch.set_num_threads(threads)
 
 
-def _nearest_neighbors(values: NDArray[np.float32], k: int, metric: Metric, device: str, workers: int) -> Neighbors:
-    n = len(values)
-    x = torch.tensor(values, dtype=torch.float32, device=device)
+def _prepare(x: Tensor, metric: Metric) -> Tensor:
+    """Cells (n, m) such that a distance follows from dot products."""
+    if metric == "euclidean":
+        return x - x.mean(0)  # smaller numbers lose less in the subtraction of squares
     if metric == "correlation":
-        flat = (x == x[:, :1]).all(1, keepdim=True)  # (n, 1)
+        constant = (x == x[:, :1]).all(1, keepdim=True)  # (n, 1)
         x = x - x.mean(1, keepdim=True)
-        x = (x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)).masked_fill(flat, 0)
-        x = torch.cat([x, flat.to(x.dtype)], 1)  # a direction of their own
+        x = (x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)).masked_fill(constant, 0)
+        return torch.cat([x, constant.to(x.dtype)], 1)  # constant cells point in a direction of their own
+    return x
+
+
+def _nearest(x: Tensor, squares: Tensor, rows: slice, k: int, metric: Metric) -> tuple[Tensor, Tensor]:
+    """Indices and distances (c, k) of the nearest cells of ``x[rows]``, ascending."""
+    cells = x[rows]  # (c, m)
+    if metric == "canberra":
+        d = torch.zeros(len(cells), len(x), device=x.device)  # (c, n)
+        for marker in range(x.shape[1]):
+            a, b = cells[:, marker, None], x[None, :, marker]
+            d += (a - b).abs() / (a.abs() + b.abs()).clamp_min(1e-12)
     else:
-        x = x - x.mean(0) if metric == "euclidean" else x  # smaller numbers cancel less below
-    square = x.square().sum(1)  # (n,)
-    chunk = max(1, (CHUNK if x.device.type == "cpu" else GPU_CHUNK) // n)
-    # What is kept between the chunks would lie in the memory they leave, and the next would not fit there.
-    indices, distances = np.empty((n, k), np.int64), np.empty((n, k), np.float32)
-
-    def find(start: int) -> None:
-        part = x[start : start + chunk]  # (c, m)
-        if metric == "canberra":
-            d = torch.zeros(len(part), n, device=x.device)
-            for column in range(x.shape[1]):
-                p, q = part[:, column, None], x[None, :, column]
-                d += (p - q).abs() / (p.abs() + q.abs()).clamp_min(1e-12)
-        else:
-            d = torch.addmm(square[None], part, x.T, alpha=-2).add_(square[start : start + chunk, None])  # (c, n)
-        own = torch.arange(len(part), device=x.device)
-        d[own, own + start] = -1.0  # first, whatever rounding says
-        found = d.topk(k, largest=False)
-        index, distance = found.indices, found.values.clamp_min(0)
-        if metric == "euclidean":
-            # Again, by differences: what products leave of a small distance is mostly rounding.
-            distance, order = (part[:, None] - x[index]).norm(dim=2).sort(dim=1, stable=True)
-            index = index.gather(1, order)
-        elif metric == "correlation":
-            distance = distance / 2  # |a − b|² = 2 (1 − r) for unit vectors
-        indices[start : start + chunk], distances[start : start + chunk] = index.cpu(), distance.cpu()
-
-    threads = min(workers, MOST_WORKERS) if x.device.type == "cpu" else 1
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        list(pool.map(find, range(0, n, chunk)))
-    return Neighbors(indices, distances)
+        d = torch.addmm(squares[None], cells, x.T, alpha=-2).add_(squares[rows, None])  # (c, n), squared
+    own = torch.arange(len(cells), device=x.device)
+    d[own, own + rows.start] = -1.0  # the cell itself comes first, despite rounding
+    nearest = d.topk(k, largest=False)
+    index, distance = nearest.indices, nearest.values.clamp_min(0)  # (c, k) each
+    if metric == "euclidean":
+        # Recomputed from differences: small distances from products are mostly rounding.
+        distance, order = (cells[:, None] - x[index]).norm(dim=2).sort(dim=1, stable=True)
+        index = index.gather(1, order)
+    elif metric == "correlation":
+        distance = distance / 2  # |a − b|² = 2 (1 − r) for unit vectors
+    return index, distance

@@ -1,10 +1,11 @@
-"""Experts to clusters, without labels: which sets of experts are one population, and the tree of all merges.
+"""The tree of micro-clusters, averaged over several partitions, and the level at which it is cut into populations.
 
-What is arbitrary about a fine partition does not come back in another one: the landmarks are parted finely several
-times, each time merged level by level (see ``valleys``), and the tree is the average of the repetitions, so it can be
-cut anywhere. Populations are told apart by valleys less than half as high as the lower of their peaks. How deep the
-valleys are that gates follow is not the same in all panels, though: where deep ones separate fewer populations than a
-panel commonly resolves, shallower ones are followed, too.
+A single k-means partition is partly arbitrary. So the landmarks are partitioned six times, the micro-clusters of each
+partition are merged level by level (see :mod:`cytovae.populations.valleys`), and the results are averaged over the
+micro-clusters of a seventh partition. The average is a tree, which can be cut anywhere. Two populations are separate if
+the density between them falls below 0.45 of the lower of their peaks. Gates follow valleys of different depths in
+different panels, though. If deep valleys separate fewer populations than a panel commonly resolves, shallower valleys
+count, too.
 """
 
 from dataclasses import dataclass
@@ -17,59 +18,69 @@ from sklearn.cluster import KMeans
 
 from cytovae.metrics import adjusted_rand_index
 from cytovae.populations.merge_tree import ROUNDING
-from cytovae.populations.partition import fine_partition
-from cytovae.populations.valley_process import Aside
+from cytovae.populations.partition import count_overlaps, find_micro_clusters
+from cytovae.populations.valley_process import ValleyProcess
 from cytovae.populations.valleys import LEVELS, ValleyHierarchy, valley_hierarchy
 
-# Sizes of the repeated partitions, relative to the number of experts: a structure that depends on the grain is not one.
-GRAINS = (1.0, 0.75, 1.33, 0.9, 1.1, 0.8)
+# Numbers of micro-clusters of the six partitions, relative to the number of experts. Populations that appear with one
+# number of micro-clusters only are artefacts of the partition, so the numbers differ.
+RELATIVE_SIZES = (1.0, 0.75, 1.33, 0.9, 1.1, 0.8)
 
+# How many of the six partitions a worker process takes. It takes more than half, because this process also computes
+# the partitions.
+PARTITIONS_OF_WORKER = 4
 
-# The first so many are for a second process, if there is one: it need not make the partitions.
-GRAINS_ASIDE = 4
+# Least average number of cells of a micro-cluster: the density of fewer cannot be estimated.
+CELLS_PER_MICRO_CLUSTER = 40
 
-
-# A part of fewer cells has no density to speak of.
-CELLS_PER_PART = 40
-
-
-# Shallower valleys than this are never followed: they are seen in a single population as well.
+# Valleys shallower than this never separate populations; they also occur within a single population. Measured on six
+# gated data sets: see docs/method.md.
 SHALLOWEST = 0.8
 
+# With fewer landmarks, a shallow valley may well be chance.
+LANDMARKS_FOR_SHALLOW_VALLEYS = 5_000
 
-# Among fewer landmarks a shallow valley is as likely chance.
-CELLS_FOR_SHALLOW = 5_000
-
-
+# Step of the search for the level of the cut.
 LEVEL_STEP = 0.01
 
-
-# Share of the landmarks that makes a cluster count among the populations a panel resolves: smaller ones are debris,
-# doublets and rare cells, of which any number may be there.
+# Least share of the landmarks for a cluster to count as one of the populations that a panel resolves. Smaller clusters
+# are debris, doublets and rare cells, and their number says nothing about the panel.
 COUNTED_SHARE = 0.002
 
-
-# Files are taken one by one, or in groups of like ones where there are more of them or few landmarks of each.
+# With more files than this, or fewer landmarks per file, files with similar means are treated as one.
 MOST_ORIGINS = 16
-
-
 CELLS_PER_ORIGIN = 1_000
 
 
 @dataclass(frozen=True, eq=False)
 class PopulationTree:
-    """Small units of the landmarks and how they join to populations.
+    """Micro-clusters of the landmarks, and how they merge into populations.
 
-    ``unit`` int64 (n,), 0 … u − 1, is the unit of each landmark; ``linkage`` (u − 1, 4) scipy's, its heights 1 − the
-    level at which two branches join; ``level`` where it is cut, and ``population`` int64 (u,), 0 …, what units are
-    then part of. ``agreement`` float32 (n_levels,): see :class:`MergeTree`.
+    Attributes
+    ----------
+    micro_cluster : int64 (n,)
+        Micro-cluster of each landmark, 0 … u − 1.
+    linkage : float64 (u − 1, 4)
+        Merges as in :mod:`scipy.cluster.hierarchy`. A height is 1 − the level at which two branches join.
+    level
+        The level at which the tree is cut.
+    population : int64 (u,)
+        Population of each micro-cluster at that level, from 0.
+    agreement : float32 (n_levels,)
+        Mean adjusted Rand index between the tree, cut at each of ``valleys.LEVELS``, and each partition.
+
     """
 
-    unit: NDArray[np.int64]
+    micro_cluster: NDArray[np.int64]
     linkage: NDArray[np.float64]
     level: float
     population: NDArray[np.int64]
     agreement: NDArray[np.float32]
+
+    @property
+    def landmark_population(self) -> NDArray[np.int64]:
+        """Population of each landmark, (n,), from 0."""
+        return self.population[self.micro_cluster]
 
 
 def population_tree(
@@ -77,64 +88,66 @@ def population_tree(
     coordinates: NDArray[np.float32],
     source: NDArray[np.int32],
     *,
-    units: int,
+    n_micro_clusters: int,
     valley: float,
     populations: int,
     seed: int,
     workers: int = 1,
 ) -> PopulationTree:
-    """The tree of at most ``units`` units of landmarks ``values`` (n, m) with UMAP ``coordinates`` (n, 2), ``source``
-    (n,) being the file each came from.
+    """Build the tree and cut it into populations.
 
-    It is cut at the level ``valley``, or at the first finer one with ``populations`` clusters of some size. With two
-    ``workers`` a second process takes most of the repetitions.
+    Parameters
+    ----------
+    values, coordinates, source
+        Markers (n, m), UMAP coordinates (n, 2) and file (n,) of the landmarks.
+    n_micro_clusters
+        Largest number of micro-clusters; fewer with few landmarks.
+    valley, populations
+        The tree is cut at the level ``valley``, or at the first shallower one with ``populations`` clusters of some
+        size.
+    seed
+        Seed of the partitions and of the samples that densities are estimated from.
+    workers
+        With two or more, a worker process takes most of the partitions.
+
     """
-    # Repetitions, and their average over small units that no repetition knows.
     origin = _origin(values, source, seed)
-    with Aside(values, origin, range(seed, seed + GRAINS_ASIDE), wanted=workers > 1) as aside:
-        parts = []
-        for index in range(len(GRAINS)):
-            parts.append(_partition(coordinates, units, seed, index))
-            if index < GRAINS_ASIDE:
-                aside.add(parts[-1])
-        unit = _partition(coordinates, units, seed, len(GRAINS))  # (n,)
-        here = [
-            valley_hierarchy(values, parts[index], origin, seed + index) for index in range(GRAINS_ASIDE, len(GRAINS))
+    n_partitions = len(RELATIVE_SIZES)
+    worker_seeds = range(seed, seed + PARTITIONS_OF_WORKER)
+    with ValleyProcess(values, origin, worker_seeds, enabled=workers > 1) as worker:
+        partitions = []
+        for index in range(n_partitions):
+            partitions.append(_partition(coordinates, n_micro_clusters, seed, index))
+            if index < PARTITIONS_OF_WORKER:
+                worker.add(partitions[-1])
+        micro_cluster = _partition(coordinates, n_micro_clusters, seed, n_partitions)  # (n,)
+        own = [
+            valley_hierarchy(values, partitions[index], origin, seed + index)
+            for index in range(PARTITIONS_OF_WORKER, n_partitions)
         ]
-        hierarchies = [*aside.result(), *here]
-    n_units = int(unit.max()) + 1
-    joined = np.zeros((n_units, n_units))  # the mean level at which the cells of two units come together
-    for part, hierarchy in zip(parts, hierarchies, strict=True):
-        share = count_pairs(unit, part)
-        share /= share.sum(1, keepdims=True)  # (units, parts)
-        joined += share @ hierarchy.joined @ share.T / len(parts)
-    height = np.clip(1 - (joined + joined.T) / 2, 0, 1)
-    np.fill_diagonal(height, 0)
-    linkage = average(squareform(height, checks=False)) if n_units > 1 else np.zeros((0, 4))
+        hierarchies = [*worker.results(), *own]
+
+    linkage = _average_linkage(micro_cluster, partitions, hierarchies)
+    sizes = np.bincount(micro_cluster)  # (u,)
     agreement = [
-        _agreement(_cut(linkage, n_units, at)[unit], parts, hierarchies, row) for row, at in enumerate(LEVELS.tolist())
+        _agreement(_cut(linkage, len(sizes), level)[micro_cluster], partitions, hierarchies, row)
+        for row, level in enumerate(LEVELS.tolist())
     ]
-    level = _level(linkage, np.bincount(unit), valley, populations)
-    return PopulationTree(unit, linkage, level, _cut(linkage, n_units, level), np.array(agreement, dtype=np.float32))
+    level = _choose_level(linkage, sizes, valley, populations)
+    population = _cut(linkage, len(sizes), level)
+    return PopulationTree(micro_cluster, linkage, level, population, np.array(agreement, dtype=np.float32))
 
 
-def _partition(coordinates: NDArray[np.float32], n_experts: int, seed: int, index: int) -> NDArray[np.int64]:
-    """One fine partition (n,) of the UMAP coordinates, none of its parts empty."""
-    grain = GRAINS[index % len(GRAINS)]
-    wanted = int(min(n_experts, len(coordinates) // CELLS_PER_PART) * grain)
-    part = fine_partition(coordinates, max(wanted, 1), seed + index)
-    return np.unique(part, return_inverse=True)[1].astype(np.int64)
-
-
-def count_pairs(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Cells in each pair of groups, (n_first, n_second)."""
-    rows, columns = int(first.max()) + 1, int(second.max()) + 1
-    counts = np.bincount(first * columns + second, minlength=rows * columns)
-    return counts.reshape(rows, columns).astype(np.float64)
+def _partition(coordinates: NDArray[np.float32], n_micro_clusters: int, seed: int, index: int) -> NDArray[np.int64]:
+    """Partition number ``index`` of the landmarks: micro-clusters (n,), none of them empty."""
+    relative_size = RELATIVE_SIZES[index % len(RELATIVE_SIZES)]
+    n = int(min(n_micro_clusters, len(coordinates) // CELLS_PER_MICRO_CLUSTER) * relative_size)
+    label = find_micro_clusters(coordinates, max(n, 1), seed + index)
+    return np.unique(label, return_inverse=True)[1].astype(np.int64)
 
 
 def _origin(values: NDArray[np.float32], source: NDArray[np.int32], seed: int) -> NDArray[np.int64]:
-    """The file of each cell (n,), 0 …, or its group of files with like means where there are too many to compare."""
+    """File of each cell (n,), from 0; the group of files with similar means if there are too many to compare."""
     files, origin = np.unique(source, return_inverse=True)
     most = max(1, min(MOST_ORIGINS, len(values) // CELLS_PER_ORIGIN))
     if len(files) <= most:
@@ -145,18 +158,39 @@ def _origin(values: NDArray[np.float32], source: NDArray[np.int32], seed: int) -
     return np.unique(group[origin], return_inverse=True)[1].astype(np.int64)
 
 
-def _cut(linkage: NDArray[np.float64], n_units: int, level: float) -> NDArray[np.int64]:
-    """The groups (n_units,), 0 …, that the tree has at a level."""
+def _average_linkage(
+    micro_cluster: NDArray[np.int64], partitions: list[NDArray[np.int64]], hierarchies: list[ValleyHierarchy]
+) -> NDArray[np.float64]:
+    """Average linkage of the micro-clusters, by the mean level at which their cells join in the six hierarchies."""
+    n_micro_clusters = int(micro_cluster.max()) + 1
+    joined = np.zeros((n_micro_clusters, n_micro_clusters))
+    for partition, hierarchy in zip(partitions, hierarchies, strict=True):
+        share = count_overlaps(micro_cluster, partition)
+        share /= share.sum(1, keepdims=True)  # (micro-clusters, micro-clusters of the partition)
+        joined += share @ hierarchy.joined @ share.T / len(partitions)
+    height = np.clip(1 - (joined + joined.T) / 2, 0, 1)
+    np.fill_diagonal(height, 0)
+    if n_micro_clusters == 1:
+        return np.zeros((0, 4))
+    linkage: NDArray[np.float64] = average(squareform(height, checks=False))
+    return linkage
+
+
+def _cut(linkage: NDArray[np.float64], n_micro_clusters: int, level: float) -> NDArray[np.int64]:
+    """Population of each micro-cluster (u,), from 0, if the tree is cut at ``level``."""
     if not len(linkage):
-        return np.zeros(n_units, dtype=np.int64)
-    groups: NDArray[np.int64] = fcluster(linkage, 1 - level + ROUNDING, "distance").astype(np.int64) - 1
-    return groups
+        return np.zeros(n_micro_clusters, dtype=np.int64)
+    populations: NDArray[np.int64] = fcluster(linkage, 1 - level + ROUNDING, "distance").astype(np.int64) - 1
+    return populations
 
 
-def _level(linkage: NDArray[np.float64], sizes: NDArray[np.int64], valley: float, populations: int) -> float:
-    """The level to cut at: ``valley``, or the first finer one with enough clusters that count; ``sizes`` (n_units,)."""
-    finest = max(valley, SHALLOWEST) if sizes.sum() >= CELLS_FOR_SHALLOW else valley
-    levels = np.arange(valley, finest + ROUNDING, LEVEL_STEP)
+def _choose_level(linkage: NDArray[np.float64], sizes: NDArray[np.int64], valley: float, populations: int) -> float:
+    """The level ``valley``, or the first shallower one with enough populations of some size.
+
+    ``sizes`` (u,) are the landmarks of each micro-cluster.
+    """
+    shallowest = max(valley, SHALLOWEST) if sizes.sum() >= LANDMARKS_FOR_SHALLOW_VALLEYS else valley
+    levels = np.arange(valley, shallowest + ROUNDING, LEVEL_STEP)
     for level in levels.tolist():
         cells = np.bincount(_cut(linkage, len(sizes), level), weights=sizes)
         if (cells >= COUNTED_SHARE * sizes.sum()).sum() >= populations:
@@ -165,14 +199,14 @@ def _level(linkage: NDArray[np.float64], sizes: NDArray[np.int64], valley: float
 
 
 def _agreement(
-    ours: NDArray[np.int64],
-    parts: list[NDArray[np.int64]],
+    population: NDArray[np.int64],
+    partitions: list[NDArray[np.int64]],
     hierarchies: list[ValleyHierarchy],
     row: int,
 ) -> float:
-    """Mean adjusted Rand index of each repetition's groups at one level with the tree's, ``ours`` (n,)."""
+    """Mean adjusted Rand index of the tree's populations (n,) and those of each hierarchy, at level number ``row``."""
     indices = []
-    for part, hierarchy in zip(parts, hierarchies, strict=True):
-        theirs = np.unique(hierarchy.groups[row], return_inverse=True)[1][part]
-        indices.append(adjusted_rand_index(count_pairs(ours, theirs).astype(np.int64)))
+    for partition, hierarchy in zip(partitions, hierarchies, strict=True):
+        other = np.unique(hierarchy.groups[row], return_inverse=True)[1][partition]
+        indices.append(adjusted_rand_index(count_overlaps(population, other).astype(np.int64)))
     return float(np.mean(indices))

@@ -1,8 +1,4 @@
-"""Which cells are similar: nearest neighbours, their UMAP projection, and the similarity matrix S of a batch.
-
-Neighbours are exact, found by chunked matrix products, so the same cells give the same neighbours on every run; UMAP
-gets them precomputed and never builds an index of its own. The only module that imports umap.
-"""
+"""The similarity matrix S of a batch (eq. 7): which cells belong to the same cluster."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cytovae.populations.partition import fine_partition
+from cytovae.populations.partition import find_micro_clusters
 from cytovae.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,12 +17,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """What S of a batch is made from. ``coordinates`` float32 (n, 2): UMAP's; ``labels`` int64 (n,), −1 = unknown.
+    """Pairwise similarity of n landmarks, 0 or 1, computed batch by batch.
 
-    ``kind`` says how two cells are compared: the same label ("partition"), nearer than ``radius`` ("radius"), or one
-    among the ``neighbors`` nearest of the other within the batch ("neighbors"). Known labels always decide between
-    two cells that both have one; a pair with an unknown label falls back to the coordinates. ``populations`` int64
-    (n,), 0 …, are what the labels of a partition join to, None where that is not known.
+    Attributes
+    ----------
+    kind
+        When two cells are similar: "partition", they have the same label; "radius", their distance is below
+        ``radius``; "neighbors", one is among the ``neighbors`` nearest of the other within the batch.
+    coordinates : float32 (n, 2)
+        UMAP coordinates, for "radius" and "neighbors".
+    labels : int64 (n,)
+        Labels; −1 means unknown.
+    radius, neighbors
+        Parameters of the kinds of the same name.
+    weak
+        Labels are partial knowledge of a user. They decide for pairs of cells that both have one; coordinates decide
+        for all other pairs.
+    populations : int64 (n,)
+        Population of each landmark, from 0; None if populations are not known.
+
     """
 
     kind: str
@@ -34,22 +43,22 @@ class Similarity:
     labels: Tensor
     radius: float
     neighbors: int
-    weak: bool  # labels are partial knowledge laid over the coordinates, not a partition of them
+    weak: bool
     populations: Tensor | None = None
 
     def block(self, rows: Tensor) -> Tensor:
-        """S of the cells at ``rows`` (b,): float32 (b, b), symmetric, 1 on the diagonal."""
+        """S of the landmarks ``rows`` (b,): float32 (b, b), symmetric, 1 on the diagonal."""
         if self.kind == "partition" and not self.weak:
             label = self.labels[rows]
             return (label[:, None] == label[None]).float()
-        y = self.coordinates[rows]
-        # By differences, not products: those would leave rounding that depends on the order of the two cells.
+        y = self.coordinates[rows]  # (b, 2)
+        # From differences: rounding of the faster matrix product depends on the order of the two cells.
         distance = torch.cdist(y, y, compute_mode="donot_use_mm_for_euclid_dist")  # (b, b)
         if self.kind == "radius":
             s = distance < self.radius
         else:
-            k = min(self.neighbors + 1, len(rows))  # the cell itself is one of them
-            nearest = distance.topk(k, largest=False).indices
+            k = min(self.neighbors + 1, len(rows))  # includes the cell itself
+            nearest = distance.topk(k, largest=False).indices  # (b, k)
             s = torch.zeros_like(distance, dtype=torch.bool).scatter_(1, nearest, True)
             s = s | s.T
         if self.weak:
@@ -69,25 +78,40 @@ def make_similarity(
     labels: NDArray[np.int64] | None = None,
     device: str = "cpu",
 ) -> Similarity:
-    """The :class:`Similarity` that ``settings`` asks for. A partition is that of ``tree``, where there is one;
-    ``labels`` (n,), −1 = unknown, are a user's own knowledge.
+    """The similarity of landmarks that ``settings`` describe.
+
+    Parameters
+    ----------
+    coordinates
+        UMAP coordinates (n, 2).
+    settings
+        Kind of similarity and its parameters.
+    seed
+        Seed of the partition, if there is no ``tree``.
+    tree
+        Its micro-clusters are the labels of the kind "partition".
+    labels
+        Labels (n,) that the user knows; −1 means unknown. With them, the kind "partition" becomes "radius".
+    device
+        Where batches are computed.
+
     """
     kind = settings.similarity
     populations = None
     if labels is not None:
-        part = labels
+        label = labels
         kind = "radius" if kind == "partition" else kind
     elif kind == "partition" and tree is not None:
-        part = tree.unit
-        populations = torch.from_numpy(tree.population[tree.unit]).to(device)
+        label = tree.micro_cluster
+        populations = torch.from_numpy(tree.landmark_population).to(device)
     elif kind == "partition":
-        part = fine_partition(coordinates, settings.experts, seed)
+        label = find_micro_clusters(coordinates, settings.experts, seed)
     else:
-        part = np.full(len(coordinates), -1, dtype=np.int64)
+        label = np.full(len(coordinates), -1, dtype=np.int64)
     return Similarity(
         kind,
         torch.from_numpy(coordinates).to(device),
-        torch.from_numpy(part).to(device),
+        torch.from_numpy(label).to(device),
         settings.radius,
         settings.neighbors,
         labels is not None,
@@ -96,8 +120,9 @@ def make_similarity(
 
 
 def draw_weight(similarity: Similarity) -> NDArray[np.float64] | None:
-    """How often each landmark (n,) is drawn: a population in proportion to the square root of its cells, so that a
-    rare one is seen often enough to be learned. None where populations are not known.
+    """Relative frequency (n,) with which each landmark is drawn for a batch; None if populations are not known.
+
+    A population is drawn in proportion to the square root of its number of cells, so that rare ones are learned.
     """
     if similarity.populations is None:
         return None

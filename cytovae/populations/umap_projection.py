@@ -1,4 +1,4 @@
-"""UMAP of the landmarks; the only importer of umap."""
+"""UMAP of the landmarks. No other module imports umap."""
 
 import warnings
 
@@ -13,9 +13,9 @@ from cytovae.settings import Settings
 def umap_projection(
     values: NDArray[np.float32], neighbors: Neighbors, settings: Settings, seed: int
 ) -> NDArray[np.float32]:
-    """UMAP coordinates (n, 2) of ``values`` (n, m) from precomputed neighbours.
+    """UMAP coordinates (n, 2) of landmarks ``values`` (n, m), from their precomputed nearest neighbors.
 
-    On one thread, so that a seed means a result.
+    UMAP runs on one thread, so that the same seed gives the same result.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
@@ -30,20 +30,20 @@ def umap_projection(
         min_dist=settings.umap_min_dist,
         metric=settings.metric,
         n_epochs=settings.umap_epochs,
-        init="pca",  # spectral start values are not reproducible where the neighbour graph is not connected
+        init="pca",  # spectral initialization is not reproducible if the neighbor graph is not connected
         random_state=seed,
         n_jobs=1,
         precomputed_knn=(neighbors.indices[:, :k], neighbors.distances[:, :k]),
         transform_seed=seed,
     )
     with warnings.catch_warnings():
-        # New cells are assigned by the network, never transformed by UMAP.
+        # It warns that new cells cannot be transformed. They never are: the network assigns them.
         warnings.filterwarnings("ignore", "precomputed_knn", UserWarning)
         threads = torch.get_num_threads()
         try:
             coordinates = reducer.fit_transform(values)
         finally:
-            # Numba sets the number of threads of the OpenMP it shares with torch: training would take many times longer
-            # where other work keeps the cores busy, and another number of threads is another order of sums.
+            # Numba and torch share one OpenMP, so numba changes torch's number of threads. Training would then give
+            # other sums, and be much slower on a busy machine.
             torch.set_num_threads(threads)
     return np.asarray(coordinates, dtype=np.float32)

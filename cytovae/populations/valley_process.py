@@ -1,9 +1,8 @@
-"""Valley hierarchies made in a second process meanwhile: they are many small steps, which threads of one process cannot
-share.
+"""Valley hierarchies in a worker process.
 
-``python -m cytovae.populations.valley_process`` reads the cells and partitions from its standard input and writes the
-hierarchies to its standard output, as arrays. It imports numpy alone,
-sees no terminal (an interrupt is the first process's to hear), and ends when that does.
+They are many small steps that threads of one process cannot share. ``python -m cytovae.populations.valley_process``
+reads arrays from its standard input (the cells, then the partitions) and writes the hierarchies to its standard output.
+It imports numpy only, runs in a session of its own (an interrupt goes to the parent alone), and ends with its parent.
 """
 
 import os
@@ -24,25 +23,36 @@ from cytovae.populations.valleys import ValleyHierarchy, valley_hierarchy
 
 COMMAND = (sys.executable, "-m", "cytovae.populations.valley_process")
 
+# Modules in the user's working directory are not imported, and numpy uses one thread.
+ENVIRONMENT = {"PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-# A file of the user's folder is no module of ours, and one thread is all there is to do.
-SURROUNDINGS = {"PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+class ValleyProcess:
+    """Computes valley hierarchies in a worker process, or in this one if the worker is unavailable.
 
-class Aside:
-    """A second process, if ``wanted`` and to be had; a context manager. What it does not do is done here.
+    A context manager; the worker ends with the block at the latest.
 
-    It is told of cells ``values`` (n, m) from files ``origin`` (n,); a partition is added for each of ``seeds``.
+    Parameters
+    ----------
+    values
+        Markers (n, m).
+    origin
+        File (n,) of each cell; see :func:`valley_hierarchy`.
+    seeds
+        One seed for each partition that will be added.
+    enabled
+        Whether to start the worker process.
+
     """
 
     def __init__(
-        self, values: NDArray[np.float32], origin: NDArray[np.int64], seeds: Sequence[int], *, wanted: bool
+        self, values: NDArray[np.float32], origin: NDArray[np.int64], seeds: Sequence[int], *, enabled: bool
     ) -> None:
         self._values, self._origin, self._seeds = values, origin, seeds
-        self._parts: list[NDArray[np.int64]] = []
+        self._partitions: list[NDArray[np.int64]] = []
         self._process: subprocess.Popen[bytes] | None = None
-        self._feeder = ThreadPoolExecutor(1)  # a pipe is full until the other end reads
-        if wanted:
+        self._sender = ThreadPoolExecutor(1)  # a pipe blocks when it is full, until the worker reads
+        if enabled:
             with suppress(OSError):
                 self._process = subprocess.Popen(
                     COMMAND,
@@ -50,11 +60,11 @@ class Aside:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,
-                    env=os.environ | SURROUNDINGS,
+                    env=os.environ | ENVIRONMENT,
                 )
-        self._feed(values, origin, np.array(seeds))
+        self._send(values, origin, np.array(seeds))
 
-    def __enter__(self) -> "Aside":
+    def __enter__(self) -> "ValleyProcess":
         return self
 
     def __exit__(
@@ -62,7 +72,7 @@ class Aside:
     ) -> None:
         if self._process is not None:
             self._process.kill()
-        self._feeder.shutdown(cancel_futures=True)
+        self._sender.shutdown(cancel_futures=True)
         if self._process is not None:
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
@@ -72,50 +82,51 @@ class Aside:
 
     @property
     def pid(self) -> int | None:
-        """The number of the second process, None where there is none."""
+        """Process id of the worker; None without one."""
         return None if self._process is None else self._process.pid
 
-    def add(self, part: NDArray[np.int64]) -> None:
-        """The next partition (n,); its hierarchy is begun as soon as those before it are done."""
-        self._parts.append(part)
-        self._feed(part)
+    def add(self, partition: NDArray[np.int64]) -> None:
+        """Queue the next partition (n,); the worker takes one after the other."""
+        self._partitions.append(partition)
+        self._send(partition)
 
-    def result(self) -> list[ValleyHierarchy]:
-        """The hierarchies, in the order of the partitions."""
+    def results(self) -> list[ValleyHierarchy]:
+        """The hierarchies, in the order of the partitions. Waits for the worker."""
         if self._process is not None and self._process.stdout is not None:
-            with suppress(OSError, ValueError):  # it has ended before it was done
-                arrays = _arrays(self._process.stdout)
-                return [ValleyHierarchy(next(arrays), next(arrays)) for _ in self._parts]
-        given = zip(self._parts, self._seeds, strict=True)
-        return [valley_hierarchy(self._values, part, self._origin, seed) for part, seed in given]
+            with suppress(OSError, ValueError):  # the worker ended early: computed below
+                arrays = _read_arrays(self._process.stdout)
+                return [ValleyHierarchy(next(arrays), next(arrays)) for _ in self._partitions]
+        tasks = zip(self._partitions, self._seeds, strict=True)
+        return [valley_hierarchy(self._values, partition, self._origin, seed) for partition, seed in tasks]
 
-    def _feed(self, *arrays: NDArray[Any]) -> None:
+    def _send(self, *arrays: NDArray[Any]) -> None:
         if self._process is not None and self._process.stdin is not None:
-            self._feeder.submit(_send, self._process.stdin, *arrays)  # what fails is seen by what does not come back
+            # Errors are not looked at: if sending fails, results() misses an answer.
+            self._sender.submit(_write_arrays, self._process.stdin, *arrays)
 
 
-def _send(stream: IO[bytes], *arrays: NDArray[Any]) -> None:
+def _write_arrays(stream: IO[bytes], *arrays: NDArray[Any]) -> None:
     for array in arrays:
-        piece = BytesIO()  # written to a pipe itself, numpy would ask for its place
-        write_array(piece, array, allow_pickle=False)
-        stream.write(piece.getbuffer())
+        buffer = BytesIO()  # numpy cannot write to a pipe, which has no position
+        write_array(buffer, array, allow_pickle=False)
+        stream.write(buffer.getbuffer())
     stream.flush()
 
 
-def _arrays(stream: IO[bytes]) -> Iterator[NDArray[Any]]:
-    """The arrays that come. Raises ValueError where there is no more."""
-    only_read = SimpleNamespace(read=stream.read)
+def _read_arrays(stream: IO[bytes]) -> Iterator[NDArray[Any]]:
+    """The arrays of a stream, one by one. Raises ValueError at its end."""
+    pipe = SimpleNamespace(read=stream.read)  # without a position, as numpy reads from a pipe
     while True:
-        yield read_array(only_read, allow_pickle=False)
+        yield read_array(pipe, allow_pickle=False)
 
 
 def main() -> None:
-    """Be the second process."""
-    arrays = _arrays(sys.stdin.buffer)
+    """Run the worker process."""
+    arrays = _read_arrays(sys.stdin.buffer)
     values, origin, seeds = next(arrays), next(arrays), next(arrays)
-    found = [valley_hierarchy(values, next(arrays), origin, seed) for seed in seeds.tolist()]
-    for one in found:  # at the end: nobody reads before, and the pipe would soon be full
-        _send(sys.stdout.buffer, one.groups, one.joined)
+    hierarchies = [valley_hierarchy(values, next(arrays), origin, seed) for seed in seeds.tolist()]
+    for hierarchy in hierarchies:  # written at the end: the parent reads then, and a pipe holds little
+        _write_arrays(sys.stdout.buffer, hierarchy.groups, hierarchy.joined)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Which neighbouring sets of cells are one population: no valley of density between them.
+"""Merges sets of cells until a density valley lies between them.
 
-Cells in small parts are merged, nearest parts first, as long as the density along the line between two parts
-has no valley deeper than a level; then the level is lowered. One pass gives nested groupings for all levels.
+The nearest sets merge first, as long as the density along the line between two sets has no valley deeper than a level.
+Then the level is lowered, so that one pass gives nested groupings for all levels.
 
-Where cells come from several files, a valley is looked for within files: files differ by small shifts of all their
-cells, and a population that has shifted would look like two.
+If cells come from several files, valleys are looked for within files. Files differ by small shifts of all their cells,
+and a shifted population would otherwise look like two.
 """
 
 from dataclasses import dataclass
@@ -15,17 +15,23 @@ from numpy.typing import NDArray
 from cytovae.populations.cell_sets import CellSets
 
 LEVELS = np.round(np.arange(0.95, -0.01, -0.05), 2)
-"""Densities between two sets, over the lower of their peaks, at which they are looked at: from hardly a dip to none."""
+"""Levels from hardly a dip (0.95) to no cells between (0): density between two sets relative to the lower peak."""
 
-
-# Only near sets can be without a valley between them.
+# Only the nearest sets of each set are candidates: between distant sets there is always a valley.
 NEAREST = 8
 
 
 @dataclass(frozen=True, eq=False)
 class ValleyHierarchy:
-    """Groupings of parts: ``groups`` int64 (n_levels, k), one label per part at each of :data:`LEVELS`, each row
-    coarser than the one before; ``joined`` float64 (k, k), the level at which two parts came together (1 for itself).
+    """Nested groupings of k sets.
+
+    Attributes
+    ----------
+    groups : int64 (n_levels, k)
+        Group of each set at each of :data:`LEVELS`. Each row is coarser than the one before.
+    joined : float64 (k, k)
+        The level at which two sets come into one group; 1 on the diagonal.
+
     """
 
     groups: NDArray[np.int64]
@@ -33,19 +39,30 @@ class ValleyHierarchy:
 
 
 def valley_hierarchy(
-    values: NDArray[np.float32], part: NDArray[np.int64], origin: NDArray[np.int64], seed: int
+    values: NDArray[np.float32], label: NDArray[np.int64], origin: NDArray[np.int64], seed: int
 ) -> ValleyHierarchy:
-    """Merge the parts (n,), 0 … k − 1 and none empty, of cells ``values`` (n, m), level by level; ``origin`` (n,),
-    0 … g − 1, is the file of a cell, or its group of like files.
+    """Merge sets of cells level by level.
+
+    Parameters
+    ----------
+    values
+        Markers (n, m).
+    label
+        Set (n,) of each cell, 0 … k − 1, none empty.
+    origin
+        File (n,) of each cell, 0 … g − 1, or its group of similar files.
+    seed
+        Seed of the random samples that densities are estimated from.
+
     """
-    sets = CellSets(values, part, origin, seed)
-    k = sets.k
+    sets = CellSets(values, label, origin, seed)
+    k = sets.n_sets
     alive = np.ones(k, dtype=bool)
     distance = np.full((k, k), np.inf)
     for first in range(k - 1):
         others = np.arange(first + 1, k)
         distance[first, others] = distance[others, first] = sets.distance(first, others)
-    valley = np.full((k, k), np.nan)  # not looked at yet
+    valley = np.full((k, k), np.nan)  # NaN: not computed yet
     group = np.arange(k)
     groups = np.zeros((len(LEVELS), k), dtype=np.int64)
     joined = np.eye(k)
@@ -79,7 +96,7 @@ def valley_hierarchy(
 
 
 def _far(distance: NDArray[np.float64], alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pairs (k, k) of which neither is among the other's nearest."""
+    """Pairs (k, k) of sets of which neither is among the nearest of the other."""
     nearest = min(NEAREST, int(alive.sum()) - 1)
     if nearest < 1:
         return np.ones(distance.shape, dtype=bool)
@@ -91,7 +108,8 @@ def _far(distance: NDArray[np.float64], alive: NDArray[np.bool_]) -> NDArray[np.
 def _candidates(
     distance: NDArray[np.float64], valley: NDArray[np.float64], level: float, far: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Distances (k, k) of the pairs that may be merged at ``level``, infinite for others. A valley that was not looked
-    at is NaN, which is not below: still a candidate.
+    """Distances (k, k) of the pairs that may merge at ``level``, infinite for all others.
+
+    A pair whose valley is not computed yet (NaN) is a candidate, because NaN is not below the level.
     """
     return np.where((valley < level) | far, np.inf, distance)

@@ -1,4 +1,4 @@
-"""Rules for where the tree is cut, on landmarks of the public gated sets: units of the tree, no network.
+"""Rules for where the tree is cut, on landmarks of the public gated sets: micro-clusters of the tree, no network.
 
     python docs/measurements/cut.py --data ../shared/data --seeds 3
 
@@ -45,7 +45,7 @@ def main() -> None:
                     values,
                     plane,
                     cells.cells.source,
-                    units=SETTINGS.experts,
+                    n_micro_clusters=SETTINGS.experts,
                     valley=valley,
                     populations=least,
                     seed=seed,
@@ -58,7 +58,7 @@ def main() -> None:
 
 def scores(tree: PopulationTree, gates: GateLabels) -> tuple[float, float, float]:
     """F_weighted, F1_mean and ARI of the populations of a tree."""
-    report = score(tree.population[tree.unit] + 1, gates)
+    report = score(tree.landmark_population + 1, gates)
     return report.f_weighted, report.f1_mean, report.ari
 
 

@@ -3,8 +3,8 @@
     python docs/measurements/level.py --data ../shared/data --seeds 3
     python docs/measurements/level.py --data ../shared/data --seeds 1 --values range
 
-Landmarks of the public gated sets, units of the tree, no network. Labels are read to score, never to cut, but for the
-line that says so. Ten minutes on two cores.
+Landmarks of the public gated sets, micro-clusters of the tree, no network. Labels are read to score, never to cut, but
+for the line that says so. Ten minutes on two cores.
 """
 
 import argparse
@@ -147,16 +147,16 @@ def main() -> None:
                 x,
                 plane,
                 source,
-                units=SETTINGS.experts,
+                n_micro_clusters=SETTINGS.experts,
                 valley=SETTINGS.valley,
                 populations=SETTINGS.populations,
                 seed=seed,
                 workers=2,
             )
-            ours = score(tree.population[tree.unit] + 1, cells.gates)
+            ours = score(tree.landmark_population + 1, cells.gates)
             found["ours"].append((ours.f_weighted, ours.f1_mean, ours.ari))
             cuts = [fcluster(tree.linkage, 1 - level + 1e-6, "distance") for level in LEVELS.tolist()]
-            labels = [cut.astype(np.int64)[tree.unit] - 1 for cut in cuts]
+            labels = [cut.astype(np.int64)[tree.micro_cluster] - 1 for cut in cuts]
             scored = [score(label + 1, cells.gates) for label in labels]
             each = [(one.f_weighted, one.f1_mean, one.ari) for one in scored]
             found["best by the labels"].append(np.max(each, 0))

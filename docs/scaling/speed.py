@@ -26,7 +26,7 @@ from simulate import SPREAD_CELL, simulate
 from cytovae.benchmark.datasets import PUBLIC, DataSet, load, read_table
 from cytovae.environment import machine
 from cytovae.metrics import score
-from cytovae.populations.valley_process import Aside
+from cytovae.populations.valley_process import ValleyProcess
 
 if TYPE_CHECKING:
     from cytovae.inference.trained_model import TrainedModel
@@ -131,12 +131,12 @@ def second_process() -> float:
     values = rng.normal(size=(20_000, 20)).astype(np.float32)
     peak = 0
     origin = np.zeros(len(values), np.int64)
-    with ThreadPoolExecutor(1) as pool, Aside(values, origin, range(4), wanted=True) as aside:
+    with ThreadPoolExecutor(1) as pool, ValleyProcess(values, origin, range(4), enabled=True) as worker:
         for _ in range(4):
-            aside.add(rng.integers(150, size=len(values)))
-        found = pool.submit(aside.result)
+            worker.add(rng.integers(150, size=len(values)))
+        found = pool.submit(worker.results)
         while not found.done():
-            status = dict(line.split(":", 1) for line in Path(f"/proc/{aside.pid}/status").read_text().splitlines())
+            status = dict(line.split(":", 1) for line in Path(f"/proc/{worker.pid}/status").read_text().splitlines())
             peak = max(peak, int(status.get("VmHWM", "0 kB").split()[0]))
             time.sleep(0.01)
     return peak / 1024

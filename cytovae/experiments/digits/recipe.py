@@ -68,14 +68,14 @@ def digit_populations(
         values,
         coordinates,
         np.zeros(len(values), dtype=np.int32),
-        units=UNITS,
+        n_micro_clusters=UNITS,
         valley=settings.valley,
         populations=clusters,
         seed=seed,
     )
-    population = tree.population[tree.unit]
+    population = tree.landmark_population
     if population.max() + 1 < clusters:
-        population = fcluster(tree.linkage, clusters, "maxclust")[tree.unit] - 1
+        population = fcluster(tree.linkage, clusters, "maxclust")[tree.micro_cluster] - 1
     size = np.bincount(population)
     rank = np.empty(len(size), dtype=np.int64)
     rank[np.argsort(-size, kind="stable")] = np.arange(len(size))

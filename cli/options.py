@@ -1,6 +1,5 @@
-"""Options that several commands share, and how their texts are understood."""
+"""Options that several commands share, and what their values mean."""
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,19 +15,20 @@ if TYPE_CHECKING:
     from cytovae.cells import GateLabels
     from cytovae.events.compensation import Compensation
     from cytovae.events.event_file import EventFile
-    from cytovae.events.panel import Panel
-    from cytovae.events.transform import Transform
+    from cytovae.events.marker_file import MarkerFile
 
 BESIDE = "beside"
 STDIN = Path("-")
-FILES_HELP = "FCS files, or CSV or Parquet tables with a row per event; - reads their names from standard input."
+FILES_HELP = (
+    "FCS files, .h5ad files, or CSV or Parquet tables with a row per event; - reads their names from standard input."
+)
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help=FILES_HELP, show_default=False)]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn at random.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")]
 Device = Annotated[str, typer.Option(help="auto (the GPU if there is one), cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads.", show_default="all")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings, errors and what was asked for.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results, warnings and errors.")]
 Gates = Annotated[
     str | None,
     typer.Option(
@@ -37,14 +37,27 @@ Gates = Annotated[
         "or the name of a channel.",
     ),
 ]
+Layer = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Layer of .h5ad files that holds the values.", show_default="X"),
+]
+FileKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OBS",
+        help="Column of obs in .h5ad files: the cells of each of its values are a file of their own.",
+        show_default=False,
+    ),
+]
 ZeroUngated = Annotated[
-    bool, typer.Option("--zero-ungated", help="The label 0 in gates means in no gate, as in FlowCAP's files.")
+    bool, typer.Option("--zero-ungated", help="The label 0 in gates means ungated, as in FlowCAP's files.")
 ]
 Samples = Annotated[
     Path | None,
     typer.Option(
         metavar="CSV",
-        help="Sample sheet: a table of file, sample, batch, condition (any columns), carried to every output.",
+        help="Sample sheet: a table with the column file and any others, such as sample, batch or condition, which go "
+        "to every output.",
         show_default=False,
     ),
 ]
@@ -52,7 +65,7 @@ Names = Annotated[
     Path | None,
     typer.Option(
         metavar="CSV",
-        help="Table of cluster, name: clusters of one name become one, numbered anew by their size in training.",
+        help="Table of cluster and name. Clusters of one name become one; numbers follow the size in training.",
         show_default=False,
     ),
 ]
@@ -64,10 +77,10 @@ def words(text: str | None) -> tuple[str, ...]:
 
 
 def n_threads(asked: int | None) -> int:
-    """The threads asked for, or one for each processor this process may use."""
-    if asked is not None:
-        return asked
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of threads asked for. Default: one for each processor that this process may use."""
+    from cytovae.environment import n_processors
+
+    return asked if asked is not None else n_processors()
 
 
 def read_spec(spec: str, files: "Sequence[EventFile]", *, zero_ungated: bool = False) -> "GateLabels":
@@ -78,40 +91,42 @@ def read_spec(spec: str, files: "Sequence[EventFile]", *, zero_ungated: bool = F
 
 
 def named_files(paths: Sequence[Path], *, allow_twice: bool = False) -> tuple[Path, ...]:
-    """The paths, with those that stand on standard input, one a line, in the place of ``-``.
+    """The paths, where ``-`` stands for those on standard input, one on each line.
 
-    Raises :class:`UsageError` for a file that is named twice (unless that is allowed), for ``-`` at a terminal, and
-    where no file is left.
+    Raises :class:`UsageError` for a file that is named twice (unless that is allowed), for ``-`` at a terminal, and if
+    no file is left.
     """
     if paths.count(STDIN) > 1:
         raise UsageError("standard input can be read only once: name - once")
-    found: list[Path] = []
+    named: list[Path] = []
     for path in paths:
         if path != STDIN:
-            found.append(path)
+            named.append(path)
             continue
         if sys.stdin.isatty():
             raise UsageError("- reads names of files from standard input; pipe them: find . -name '*.fcs' | cytovae …")
-        found += [Path(line.rstrip("\r\n")) for line in sys.stdin if line.strip()]
-    if not found:
+        named += [Path(line.rstrip("\r\n")) for line in sys.stdin if line.strip()]
+    if not named:
         raise UsageError("no files: standard input was empty")
     seen: set[Path] = set()
-    for path in found:
+    for path in named:
         if path.resolve() in seen and not allow_twice:
             raise UsageError(f"{path} is named twice")
         seen.add(path.resolve())
-    return tuple(found)
+    return tuple(named)
 
 
-def open_files(paths: Sequence[Path]) -> "tuple[EventFile, ...]":
-    """The files at ``paths``, see :func:`cytovae.events.event_file.open_events`."""
-    from cytovae.events.event_file import open_events
+def open_files(
+    paths: Sequence[Path], *, layer: str | None = None, file_key: str | None = None
+) -> "tuple[EventFile, ...]":
+    """The files of events at ``paths``, see :func:`cytovae.events.event_file.open_event_files`."""
+    from cytovae.events.event_file import open_event_files
 
-    return tuple(open_events(path) for path in paths)
+    return open_event_files(paths, layer=layer, file_key=file_key)
 
 
 def compensation_of(spec: str | None) -> "Compensation":
-    """What ``--compensate`` asks for: nothing, ``file``, or the matrix in a table."""
+    """The compensation that ``--compensate`` names: none, ``file``, or the matrix in a table."""
     from cytovae.events.compensation import FROM_FILE, Compensation, read_matrix
 
     if spec is None:
@@ -120,7 +135,7 @@ def compensation_of(spec: str | None) -> "Compensation":
 
 
 def sheet_of(path: Path | None, files: "Sequence[EventFile]") -> "SampleSheet":
-    """The sample sheet of ``files``; one without columns where there is none."""
+    """The sample sheet of ``files``; an empty one without ``path``."""
     from cytovae.annotations.sample_sheet import NO_SAMPLES, read_samples
     from cytovae.events.event_file import file_names
 
@@ -129,17 +144,12 @@ def sheet_of(path: Path | None, files: "Sequence[EventFile]") -> "SampleSheet":
     return read_samples(path, {name: file.path for name, file in zip(file_names(files), files, strict=True)})
 
 
-def warn_about(
-    files: "Sequence[EventFile]", columns: Sequence[Sequence[int]], panel: "Panel", transform: "Transform"
-) -> None:
-    """Say once what is odd about files, with the names of all it is true of."""
-    from cytovae.events.event_file import file_names
-    from cytovae.events.marker_file import file_warnings
-
+def warn_about(files: "Sequence[MarkerFile]") -> None:
+    """Show each warning once, with the names of the files that it concerns."""
     concerned: dict[str, list[str]] = {}
-    for name, file, where in zip(file_names(files), files, columns, strict=True):
-        for warning in file_warnings(file, where, panel, transform):
-            concerned.setdefault(warning, []).append(name)
+    for file in files:
+        for warning in file.warnings():
+            concerned.setdefault(warning, []).append(file.name)
     for warning, names in concerned.items():
         shown = ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} other files"
         console.warn(f"{shown}: {warning}")

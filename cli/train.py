@@ -1,7 +1,7 @@
 """`cytovae train`: FCS files to a model folder."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
-from cytovae.cells import CellTable, GateLabels
+from cytovae.cells import GateLabels
 from cytovae.cli import console, options
 from cytovae.errors import UsageError
 from cytovae.settings import PRESETS, Metric, Settings, generating, preset
 
 if TYPE_CHECKING:
     from cytovae.events.compensation import Compensation
-    from cytovae.events.event_file import EventFile
     from cytovae.events.panel import Panel
     from cytovae.events.transform import Logicle, Transform
     from cytovae.inference.trained_model import Learning, SavedModel
     from cytovae.model_folder.checkpoint import Checkpoint
+    from cytovae.study.train_study import TrainStudy
 
 
 def train_cli(
@@ -88,7 +87,7 @@ def train_cli(
     clusters: Annotated[str, typer.Option(metavar="N|auto", help="How many clusters the experts make.")] = "auto",
     experts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Experts of the decoder.")] = None,
     steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Training steps.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Cells in a batch.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, metavar="N", help="Cells in a batch.")] = None,
     generative: Annotated[
         bool,
         typer.Option(
@@ -99,6 +98,8 @@ def train_cli(
         int | None, typer.Option(min=0, metavar="N", help="Cells to train on, drawn from those read; 0 = all.")
     ] = None,
     gates: options.Gates = None,
+    layer: options.Layer = None,
+    file_key: options.FileKey = None,
     zero_ungated: options.ZeroUngated = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -107,8 +108,9 @@ def train_cli(
         typer.Option(
             min=1,
             metavar="N",
-            help="Processors that find neighbours and populations; all there are unless said. The network is trained "
-            "on one: its steps are small, and the model does not depend on it.",
+            help="Processors that find neighbours and populations. The network trains on one, because its steps are "
+            "small. The model does not depend on it.",
+            show_default="all",
         ),
     ] = None,
     resume: Annotated[
@@ -121,124 +123,102 @@ def train_cli(
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Learn the populations of FCS files and save the model.
+    """Learn the populations of FCS files and write the model.
 
-    The markers are chosen in the first file and found in the others by name. Of very many cells 200,000 are read, and
-    the landmarks among them trained on; `cytovae assign` then assigns all cells.
+    The markers are chosen in the first file and found in the others by name. At most 200,000 cells are read, and the
+    model learns from the landmarks among them; `cytovae assign` then assigns all cells.
 
-    Settings that are not named are those of the preset.
+    Settings that are not given come from the preset.
 
-    Beside MODEL, in .MODEL.state, is what --resume goes on from while there is no model: every finished stage, and the
+    While there is no model, .MODEL.state beside it holds what --resume continues from: every finished stage, and the
     training as it was a minute ago or when a signal came (SIGINT: exit code 130; SIGTERM, SIGUSR1, SIGHUP: 143).
 
     Example: cytovae train sample_data/*.fcs -o model --exclude CD45 --gates beside
     """
     chosen = {
         "metric": metric, "similarity": similarity, "radius": radius, "neighbors": neighbors,
-        "experts": experts, "steps": steps, "batch": batch, "landmarks": landmarks,
+        "experts": experts, "steps": steps, "batch": batch_size, "landmarks": landmarks,
     }  # fmt: skip
     settings = _settings(preset_name, chosen)
     if generative:
         settings = generating(settings)
     n_clusters = _number_of_clusters(clusters)
+    scale = _logicle(logicle, transform)
 
-    from cytovae.events.panel import columns_in_study, resolve_panel
-    from cytovae.events.transform import Transform
-    from cytovae.inference.cell_distribution import MOST_MARKERS
-    from cytovae.inference.trained_model import SavedModel
     from cytovae.model_folder.checkpoint import Checkpoint
-    from cytovae.model_folder.layout import RunRecord, input_record
-    from cytovae.model_folder.load import key_of
-    from cytovae.model_folder.save import check_model_target, save_model
-    from cytovae.model_folder.training_key import training_key
+    from cytovae.model_folder.save import check_model_target
     from cytovae.network.device import resolve_device, use_threads
-    from cytovae.study.sampling import POOL, constant_markers, read_cells
-    from cytovae.study.train_model import learn_with_history
+    from cytovae.study.sampling import MOST_TRAINING_CELLS, constant_markers, draw_cells
+    from cytovae.study.train_study import check_generative, labels_of_cells, open_train_study, train_study
 
-    place = resolve_device(device)
+    resolved_device = resolve_device(device)
     use_threads(1, with_umap=True)
-
-    files = list(options.named_files(files))
+    paths = options.named_files(files)
     compensation = options.compensation_of(compensate)
     check_model_target(output, force=force or resume)
     checkpoint = Checkpoint(output, resume=resume, force=force, every=save_every, warn=console.warn)
-    with _told_how_to_go_on(checkpoint), checkpoint as kept:
-        raw = options.open_files(files)
-        opened = tuple(compensation.of(file) for file in raw)
-        resolved = resolve_panel(
-            opened[0],
+    with _hint_on_interrupt(checkpoint), checkpoint:
+        study = open_train_study(
+            options.open_files(paths, layer=layer, file_key=file_key),
             markers=options.words(markers),
             exclude=options.words(exclude),
             panel_csv=panel,
+            transform=transform,
             cofactor=cofactor,
+            logicle=scale,
+            compensation=compensation,
         )
-        scale = Transform(transform, resolved.cofactors, _logicle(logicle, transform))
-        columns = [columns_in_study(resolved, file).tolist() for file in opened]
-        known = options.read_spec(labels, raw, zero_ungated=zero_ungated) if labels is not None else None
-        truth = options.read_spec(gates, raw, zero_ungated=zero_ungated) if gates is not None else None
-        if generative and len(resolved.markers) > MOST_MARKERS:
-            raise UsageError(
-                f"{len(resolved.markers)} markers are too many for --generative, which takes {MOST_MARKERS} at most; "
-                "choose some with --markers"
-            )
+        known = options.read_spec(labels, study.raw, zero_ungated=zero_ungated) if labels is not None else None
+        truth = options.read_spec(gates, study.raw, zero_ungated=zero_ungated) if gates is not None else None
+        if generative:
+            check_generative(study.panel)
         if not quiet:
-            console.say(describe_panel(resolved, scale))
+            console.say(describe_panel(study.panel, study.transform))
             if compensation.source != "none":
                 console.say(f"compensated by {describe_compensation(compensation)}")
-        options.warn_about(opened, columns, resolved, scale)
+        options.warn_about(study.files)
 
         began = perf_counter()
-        cells = read_cells(
-            opened,
-            resolved,
-            scale,
+        cells = draw_cells(
+            study.files,
             max_events_per_file=max_events_per_file,
             sampling=sampling,
-            at_most=max(POOL, settings.landmarks) if settings.landmarks else None,
+            at_most=max(MOST_TRAINING_CELLS, settings.landmarks) if settings.landmarks else None,
             seed=seed,
         )
         reading = perf_counter() - began
         if not quiet:
-            console.say(f"read {len(cells):,} of {sum(file.n_events for file in opened):,} cells, device {place}")
+            console.say(f"read {len(cells):,} of {study.n_events:,} cells, device {resolved_device}")
+        if constant := constant_markers(cells, study.files):
+            console.warn(f"{', '.join(constant)}: the same value in all cells, cannot separate populations")
 
-        if constant := constant_markers(cells, opened):
-            console.warn(f"{', '.join(constant)}: the same value in all cells, tells nothing apart")
-
-        cell_labels = None if known is None else _labels_of_cells(known, cells, opened)
-        key = training_key(cells, settings, seed=seed, device=place, labels=cell_labels)
-        if resume:
-            if key_of(output) == key.digest:
-                console.say(f"{output} is complete, there is nothing to resume")
-                return
-            check_model_target(output, force=force)
-        kept.begin(key)
-        if resume and not quiet:
-            console.say(f"going on with {kept.folder}" if kept.resumed else "nothing to resume, beginning anew")
         with _stages(quiet=quiet) as progress:
-            learning = learn_with_history(
+            result = train_study(
+                study,
                 cells,
+                output,
                 settings,
                 seed=seed,
-                device=place,
-                labels=cell_labels,
+                device=resolved_device,
+                labels=None if known is None else labels_of_cells(known, cells, study.files),
                 n_clusters=n_clusters,
                 workers=options.n_threads(threads),
+                checkpoint=checkpoint,
+                resume=resume,
+                force=force,
+                argv=sys.argv,
+                seconds_of_reading=reading,
+                resumed=lambda found: None if quiet else _say_resumed(checkpoint, found=found),
                 progress=progress,
-                kept=kept,
             )
-
-        seconds = {"reading": reading, **learning.seconds}
-        per_file = np.bincount(cells.source, minlength=len(opened)).tolist()
-        inputs = tuple(input_record(file, count) for file, count in zip(opened, per_file, strict=True))
-        saved = SavedModel(learning.model, resolved, scale, compensation)
-        record = RunRecord(tuple(sys.argv), seed, place, inputs, seconds, key.digest)
-        save_model(output, saved, learning, cells, record, force=force)
-
+    if result is None:
+        console.say(f"{output} is complete, there is nothing to resume")
+        return
     if not quiet:
-        console.talk.print(summary(learning, seconds))
+        console.talk.print(summary(result.learning, result.seconds))
         console.say(f"wrote {output}")
     if truth is not None:
-        _show_scores(saved, opened, columns, truth, place, options.n_threads(None), quiet=quiet)
+        _show_scores(study, result.saved, truth, resolved_device, quiet=quiet)
 
 
 def describe_panel(panel: "Panel", transform: "Transform") -> str:
@@ -319,26 +299,26 @@ def _number_of_clusters(text: str) -> int | None:
     return int(text)
 
 
-def _labels_of_cells(known: GateLabels, cells: CellTable, files: "Sequence[EventFile]") -> NDArray[np.int64]:
-    """The label of each cell of the pool, −1 = unknown; ``known`` has one for each event of all files in turn."""
-    first = np.cumsum([0, *(file.n_events for file in files)])[:-1]
-    return known.population[first[cells.source] + cells.event].astype(np.int64)
-
-
 @contextmanager
-def _told_how_to_go_on(kept: "Checkpoint") -> Iterator[None]:
-    """What ends on a signal says where it can go on from."""
+def _hint_on_interrupt(checkpoint: "Checkpoint") -> Iterator[None]:
+    """After a signal, say how to continue."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        if kept.saved:
-            console.say(f"what was done is kept in {kept.folder}; the same command with --resume goes on with it")
+        if checkpoint.saved:
+            console.say(
+                f"the finished stages are kept in {checkpoint.folder}; repeat the command with --resume to continue"
+            )
         raise
+
+
+def _say_resumed(checkpoint: "Checkpoint", *, found: bool) -> None:
+    console.say(f"continuing from {checkpoint.folder}" if found else "nothing to resume, starting from the beginning")
 
 
 @contextmanager
 def _stages(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A function that learning calls with stage, done and total; each stage has a bar (or a line) of its own."""
+    """A callback for stage, steps done and steps in total; shows a bar for each stage, or a line without a terminal."""
     if quiet:
         yield lambda _stage, _done, _total: None
         return
@@ -357,28 +337,18 @@ def _stages(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         yield progress
 
 
-def _show_scores(
-    saved: "SavedModel",
-    files: "Sequence[EventFile]",
-    columns: Sequence[list[int]],
-    truth: GateLabels,
-    device: str,
-    workers: int,
-    *,
-    quiet: bool,
-) -> None:
+def _show_scores(study: "TrainStudy", saved: "SavedModel", truth: GateLabels, device: str, *, quiet: bool) -> None:
     """Assign all cells of the files and print the F-measures against their gates."""
-    from cytovae.cli.assign import assign_file
+    from cytovae.cli.assign import assign_with_progress
     from cytovae.cli.score import report_table
-    from cytovae.events.event_file import file_names
     from cytovae.inference.assigner import Assigner
     from cytovae.metrics import score
     from cytovae.network.device import use_threads
+    from cytovae.study.assign_study import AssignStudy
 
     use_threads(1)
-    assigner = Assigner(saved.model, device)
-    cluster = [
-        assign_file(file, where, name, saved, assigner, workers, quiet=quiet)
-        for file, where, name in zip(files, columns, file_names(files), strict=True)
-    ]
+    assigned = AssignStudy(
+        study.raw, study.files, saved, Assigner(saved.model, device), workers=options.n_threads(None)
+    )
+    cluster = [assign_with_progress(assigned, index, quiet=quiet).cluster for index in range(len(study.files))]
     console.results.print(report_table(score(np.concatenate(cluster), truth)))

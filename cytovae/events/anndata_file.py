@@ -164,7 +164,8 @@ def _files(
         raise InputError(path, "obs", f"no column {file_key!r}; columns are {columns}", "the column that names files")
     keys = observations[file_key]
     if keys.isna().any():
-        raise InputError(path, f"obs column {file_key}", f"{int(keys.isna().sum())} empty values", "a file of each event")
+        found = f"{int(keys.isna().sum())} empty values"
+        raise InputError(path, f"obs column {file_key}", found, "the file of each event")
     texts = keys.astype(str).to_numpy()
     return tuple(
         AnnDataFile(path, part, channels, observations[texts == part], dtype, matrix, np.flatnonzero(texts == part))

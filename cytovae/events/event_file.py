@@ -1,8 +1,4 @@
-"""Files of events whatever their format: FCS, and tables (CSV, Parquet) with a row for each event and a header.
-
-The rooms behind this one ask only for what :class:`EventFile` has, so cells of a table, or compensated ones
-(:mod:`cytovae.events.compensation`), go the same way as those of an FCS file.
-"""
+"""What every file of events offers, whatever its format, and how to open one."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,25 +9,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.atomic import readable
-from cytovae.events.table_file import TABLE_SUFFIXES, open_csv, open_parquet
+from cytovae.errors import UsageError
+from cytovae.events.anndata_file import SUFFIX as ANNDATA_SUFFIX
+from cytovae.events.anndata_file import open_h5ad
+from cytovae.events.table_file import TABLE_SUFFIXES, open_table
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import open_fcs
 
 
 class EventFile(Protocol):
-    """A file of events, checked but not yet read; see :class:`cytovae.fcs.file.FcsFile` for what each part means."""
+    """A file of events, checked but not yet read.
+
+    Implementations are :class:`cytovae.fcs.file.FcsFile`, :class:`cytovae.events.table_file.TableFile`,
+    :class:`cytovae.events.anndata_file.AnnDataFile`, :class:`cytovae.events.array_file.ArrayFile` and
+    :class:`cytovae.events.compensation.CompensatedFile`.
+    """
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The path of the file."""
+
+    @property
+    def part(self) -> str:
+        """The part of a file that holds several, such as a donor in an .h5ad file; empty otherwise."""
 
     @property
     def version(self) -> str:
-        """Its format: FCS3.1, CSV, Parquet."""
+        """The format: FCS3.1, CSV, Parquet."""
 
     @property
     def n_events(self) -> int:
-        """Number of events."""
+        """The number of events."""
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -39,7 +47,7 @@ class EventFile(Protocol):
 
     @property
     def keywords(self) -> Mapping[str, str]:
-        """What the file says beside its events."""
+        """Metadata of the file by upper-case name."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -47,25 +55,59 @@ class EventFile(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What :meth:`read` gives."""
+        """The type of the values that :meth:`read` returns."""
 
     def read(self, columns: Sequence[int] | None = None, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Events ``start`` … ``stop`` − 1 of the given columns, shape (n, n_columns)."""
+        """Read events ``start`` to ``stop`` − 1 of the given channels (default: all), shape (n, n_columns)."""
 
-    def chunks(self, columns: Sequence[int] | None, n_events: int) -> Iterator[NDArray[Any]]:
-        """The same values in consecutive pieces of at most ``n_events`` rows."""
+    def chunks(self, columns: Sequence[int] | None, chunk_size: int) -> Iterator[NDArray[Any]]:
+        """Read events in consecutive chunks of at most ``chunk_size``."""
 
 
 def open_events(path: Path) -> EventFile:
-    """The file of events at ``path``: a table where its suffix says so, else FCS. Raises :class:`InputError`."""
-    if path.suffix.casefold() == ".parquet":
-        return open_parquet(path)
-    if path.suffix.casefold() in TABLE_SUFFIXES:
-        return open_csv(path)
-    return open_fcs(path)
+    """Open a file of events: a table or an .h5ad file if its suffix says so, otherwise an FCS file.
+
+    Raises :class:`InputError` if the file cannot be read.
+    """
+    return open_parts(path)[0]
+
+
+def open_parts(path: Path, *, layer: str | None = None, file_key: str | None = None) -> tuple[EventFile, ...]:
+    """The files of events in the file at ``path``: one, or several in an .h5ad file with a ``file_key``.
+
+    ``layer`` and ``file_key`` concern .h5ad files only, see :func:`cytovae.events.anndata_file.open_h5ad`.
+    """
+    suffix = path.suffix.casefold()
+    if suffix == ANNDATA_SUFFIX:
+        return open_h5ad(path, layer=layer, file_key=file_key)
+    return (open_table(path) if suffix in TABLE_SUFFIXES else open_fcs(path),)
+
+
+def open_event_files(
+    paths: Sequence[Path], *, layer: str | None = None, file_key: str | None = None
+) -> tuple[EventFile, ...]:
+    """The files of events at ``paths``; see :func:`open_parts`.
+
+    Raises
+    ------
+    UsageError
+        If ``layer`` or ``file_key`` is given and no file is an .h5ad file.
+    InputError
+        If a file cannot be read.
+    """
+    if (layer, file_key) != (None, None) and not any(path.suffix.casefold() == ANNDATA_SUFFIX for path in paths):
+        raise UsageError("a layer or a file key is for .h5ad files, and none of the files is one")
+    return tuple(file for path in paths for file in open_parts(path, layer=layer, file_key=file_key))
 
 
 def file_names(files: Sequence[EventFile]) -> tuple[str, ...]:
-    """How tables call the files: by their last part where that tells them apart, else by the path as given."""
-    shared = Counter(file.path.name for file in files)
-    return tuple(readable(file.path.name if shared[file.path.name] == 1 else file.path) for file in files)
+    """The names of files in outputs: the last part of the path, or the path as given if several files share that.
+
+    The parts of an .h5ad file have names of their own.
+    """
+    short = [file.part or file.path.name for file in files]
+    counts = Counter(short)
+    return tuple(
+        readable(name if counts[name] == 1 else f"{file.path}/{file.part}" if file.part else file.path)
+        for name, file in zip(short, files, strict=True)
+    )

@@ -1,64 +1,140 @@
 """One file seen through a panel and a transform: marker values, checked, in chunks or by row."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.events.compensation import CompensatedFile, has_spillover
-from cytovae.events.event_file import EventFile
-from cytovae.events.panel import Panel
+from cytovae.events.event_file import EventFile, file_names
+from cytovae.events.panel import Panel, columns_in_study, columns_of
 from cytovae.events.transform import Transform, check_finite
 from cytovae.events.value_scale import transform_warning
 from cytovae.fcs.file import FcsFile
 
-CHUNK = 32_768  # events read at once
+EVENTS_PER_CHUNK = 32_768
+_EVENTS_FOR_SCALE = 20_000  # enough to recognise the scale of the values
 
 
-_EVENTS_FOR_SCALE = 20_000
+@dataclass(frozen=True, eq=False)
+class MarkerFile:
+    """A file of events as a model sees it: its markers, in the order of the panel, on the scale of the model.
 
-
-def file_warnings(file: EventFile, columns: Sequence[int], panel: Panel, transform: Transform) -> tuple[str, ...]:
-    """What a user should know before the markers at ``columns`` of ``file`` are taken for ``panel``.
-
-    Oddities that reading tolerated, a spillover matrix that is not applied, and values that do not suit the transform
-    (told from the first 20,000 events).
+    Attributes
+    ----------
+    file : EventFile
+        The events, compensated if the study asks for it.
+    panel : Panel
+        The markers.
+    transform : Transform
+        What turns raw values into marker values.
+    columns : tuple of int
+        The channel index of each marker in ``file``.
+    name : str
+        How tables name the file.
     """
-    warnings = list(file.notes)
-    if has_spillover(file) and not isinstance(file, CompensatedFile):
-        warnings.append(
-            "it carries a spillover matrix, which is not applied; --compensate file does, if values are raw."
-        )
-    raw = file.read(columns, 0, _EVENTS_FOR_SCALE)
-    with np.errstate(invalid="ignore"):  # infinite values are refused when they are read to learn from
-        scale = transform_warning(raw, panel.names, transform.cofactors, transform.kind)
-    return (*warnings, f"{scale}.") if scale else tuple(warnings)
 
+    file: EventFile
+    panel: Panel
+    transform: Transform
+    columns: tuple[int, ...]
+    name: str
 
-def transformed(
-    raw: NDArray[Any], markers: Sequence[str], transform: Transform, file: EventFile
-) -> NDArray[np.float32]:
-    """Raw values on the model's scale, all finite; a float64 may be too large for it."""
-    check_finite(raw, markers, file.path)
-    with np.errstate(over="ignore"):
-        values = transform.apply(raw)
-    if raw.dtype != np.float32:
-        check_finite(values, markers, file.path)
-    return values
+    @property
+    def n_events(self) -> int:
+        """Number of events."""
+        return self.file.n_events
 
+    def raw(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """Values of the markers of events ``start`` to ``stop`` − 1 before the transform, (n, n_markers)."""
+        return self.file.read(self.columns, start, stop)
 
-def read_rows(file: EventFile, columns: list[int], rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Raw values (len(rows), len(columns)) of ascending ``rows``."""
-    raw = np.empty((len(rows), len(columns)), dtype=file.dtype)
-    if not len(rows):
+    def values(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Marker values of events ``start`` to ``stop`` − 1.
+
+        Returns
+        -------
+        ndarray of shape (n, n_markers)
+            Transformed values, all finite.
+
+        Raises
+        ------
+        InputError
+            If a marker has a value that is not finite, before or after the transform.
+        """
+        return self._transformed(self.raw(start, stop))
+
+    def values_at(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Marker values (len(rows), n_markers) of the events at ascending ``rows``; see :meth:`values`."""
+        return self._transformed(self._raw_at(rows))
+
+    def chunks(self, n_events: int = EVENTS_PER_CHUNK) -> Iterator[NDArray[np.float32]]:
+        """All marker values in chunks of at most ``n_events`` rows; see :meth:`values`."""
+        for start in range(0, self.n_events, n_events):
+            yield self.values(start, min(start + n_events, self.n_events))
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know about the file, one sentence each.
+
+        These are oddities that the reader tolerated, a spillover matrix that is not applied, and values that do not
+        suit the transform (judged by the first 20,000 events).
+        """
+        found = list(self.file.notes)
+        if has_spillover(self.file) and not isinstance(self.file, CompensatedFile):
+            found.append(
+                "it carries a spillover matrix, which is not applied; --compensate file does, if values are raw."
+            )
+        raw = self.raw(0, _EVENTS_FOR_SCALE)
+        with np.errstate(invalid="ignore"):  # values that are not finite raise an error later, when they are used
+            scale = transform_warning(raw, self.panel.names, self.transform.cofactors, self.transform.kind)
+        return (*found, f"{scale}.") if scale else tuple(found)
+
+    def _transformed(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        check_finite(raw, self.panel.names, self.file.path)
+        with np.errstate(over="ignore"):
+            values = self.transform.apply(raw)
+        if raw.dtype != np.float32:  # a float64 may be too large for a float32
+            check_finite(values, self.panel.names, self.file.path)
+        return values
+
+    def _raw_at(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        raw = np.empty((len(rows), len(self.columns)), dtype=self.file.dtype)
+        if not len(rows):
+            return raw
+        step, columns = EVENTS_PER_CHUNK, list(self.columns)
+        mapped = self.file.mapped() if isinstance(self.file, FcsFile) else None
+        if mapped is not None:  # reads these rows only
+            for start in range(0, len(rows), step):
+                raw[start : start + step] = mapped[rows[start : start + step]][:, columns]
+            return raw
+        for number, chunk in enumerate(self.file.chunks(columns, step)):
+            low, high = np.searchsorted(rows, [number * step, (number + 1) * step])
+            raw[low:high] = chunk[rows[low:high] - number * step]
         return raw
-    mapped = file.mapped() if isinstance(file, FcsFile) else None
-    if mapped is not None:  # only those rows are read
-        for start in range(0, len(rows), CHUNK):
-            raw[start : start + CHUNK] = mapped[rows[start : start + CHUNK]][:, columns]
-        return raw
-    for number, chunk in enumerate(file.chunks(columns, CHUNK)):
-        low, high = np.searchsorted(rows, [number * CHUNK, (number + 1) * CHUNK])
-        raw[low:high] = chunk[rows[low:high] - number * CHUNK]
-    return raw
+
+
+def files_of_study(files: Sequence[EventFile], panel: Panel, transform: Transform) -> tuple[MarkerFile, ...]:
+    """The files of a training run through the panel of the first one.
+
+    Raises :class:`PanelError` if a file lacks a marker.
+    """
+    return _marker_files(files, panel, transform, columns_in_study)
+
+
+def files_for_model(files: Sequence[EventFile], panel: Panel, transform: Transform) -> tuple[MarkerFile, ...]:
+    """Files through the panel of a trained model. Raises :class:`ModelError` if a file lacks a marker."""
+    return _marker_files(files, panel, transform, columns_of)
+
+
+def _marker_files(
+    files: Sequence[EventFile],
+    panel: Panel,
+    transform: Transform,
+    locate: Callable[[Panel, EventFile], NDArray[np.int64]],
+) -> tuple[MarkerFile, ...]:
+    return tuple(
+        MarkerFile(file, panel, transform, tuple(locate(panel, file).tolist()), name)
+        for file, name in zip(files, file_names(files), strict=True)
+    )

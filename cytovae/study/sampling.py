@@ -1,4 +1,4 @@
-"""Several FCS files as one study: the cells to learn from, and whole files streamed through a model."""
+"""Which events are read for training, and which of them become landmarks."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -8,15 +8,10 @@ from numpy.typing import NDArray
 
 from cytovae.cells import CellTable
 from cytovae.errors import InputError, UsageError
-from cytovae.events.event_file import EventFile, file_names
-from cytovae.events.marker_file import read_rows, transformed
-from cytovae.events.panel import Panel, columns_in_study
-from cytovae.events.transform import Transform
+from cytovae.events.marker_file import MarkerFile
 
 Sampling = Literal["equal", "proportional"]
-
-
-POOL = 200_000  # cells read for training, over all files, unless asked otherwise
+MOST_TRAINING_CELLS = 200_000  # read for training, over all files
 
 
 def sample_sizes(
@@ -24,12 +19,21 @@ def sample_sizes(
     *,
     max_events_per_file: int | None = None,
     sampling: Sampling = "proportional",
-    at_most: int | None = POOL,
+    at_most: int | None = MOST_TRAINING_CELLS,
 ) -> tuple[int, ...]:
-    """How many cells to take of files with ``n_events`` events.
+    """Number of cells to draw from each file.
 
-    "equal" takes the same number of each file, as many as the smallest that has events can give; "proportional" takes
-    the same share of each. No file gives more than ``max_events_per_file``, all together not more than ``at_most``.
+    Parameters
+    ----------
+    n_events : sequence of int
+        Number of events of each file.
+    max_events_per_file : int, optional
+        No file contributes more cells than this.
+    sampling : {"proportional", "equal"}
+        "equal" draws the same number from each file, as many as the smallest non-empty file has; "proportional" draws
+        the same share of each file.
+    at_most : int, optional
+        Largest total over all files.
     """
     if (max_events_per_file is not None and max_events_per_file < 1) or (at_most is not None and at_most < 1):
         raise UsageError("a sample needs at least one cell of each file")
@@ -56,47 +60,64 @@ def sample_sizes(
     return tuple(taken.tolist())
 
 
-def read_cells(
-    files: Sequence[EventFile],
-    panel: Panel,
-    transform: Transform,
+def draw_cells(
+    files: Sequence[MarkerFile],
     *,
     max_events_per_file: int | None = None,
     sampling: Sampling = "proportional",
-    at_most: int | None = POOL,
+    at_most: int | None = MOST_TRAINING_CELLS,
     seed: int = 0,
 ) -> CellTable:
-    """Cells of several files for training, file by file in the order of their events.
+    """Random cells of several files, file by file in the order of their events.
 
-    Which events are taken (see :func:`sample_sizes`) is drawn from ``seed`` before anything is read, so memory is
-    bounded by the sample and one chunk. Raises :class:`PanelError` where a file lacks a marker of ``panel``, and
-    :class:`InputError` for values that are not finite or where there is no event at all.
+    The events are drawn before anything is read, so memory is bounded by the sample and one chunk.
+
+    Parameters
+    ----------
+    files : sequence of MarkerFile
+        The files, all with the same panel.
+    max_events_per_file, sampling, at_most
+        See :func:`sample_sizes`.
+    seed : int
+        Seed of the draw.
+
+    Raises
+    ------
+    InputError
+        If no file has an event, or if a value is not finite.
     """
-    columns = [columns_in_study(panel, file).tolist() for file in files]
-    sizes = [file.n_events for file in files]
-    taken = sample_sizes(sizes, max_events_per_file=max_events_per_file, sampling=sampling, at_most=at_most)
+    taken = sample_sizes(
+        [file.n_events for file in files], max_events_per_file=max_events_per_file, sampling=sampling, at_most=at_most
+    )
     if not sum(taken):
-        raise InputError(", ".join(str(file.path) for file in files), "$TOT", "no events", "cells to learn from")
-    values = np.empty((sum(taken), len(panel)), dtype=np.float32)
+        raise InputError(", ".join(str(file.file.path) for file in files), "$TOT", "no events", "cells to learn from")
+    markers = files[0].panel.names
+    values = np.empty((sum(taken), len(markers)), dtype=np.float32)
     events = np.empty(sum(taken), dtype=np.int64)
     first = 0
     for index, file in enumerate(files):
-        rows = _draw(sizes[index], taken[index], [seed, index])
-        part = slice(first, first + len(rows))
-        raw = read_rows(file, columns[index], rows)
-        values[part], events[part] = transformed(raw, panel.names, transform, file), rows
+        rows = _draw(file.n_events, taken[index], [seed, index])
+        of_file = slice(first, first + len(rows))
+        values[of_file], events[of_file] = file.values_at(rows), rows
         first += len(rows)
     source = np.repeat(np.arange(len(files), dtype=np.int32), taken)
-    return CellTable(values, panel.names, file_names(files), source, events)
+    return CellTable(values, markers, tuple(file.name for file in files), source, events)
 
 
-def constant_markers(cells: CellTable, files: Sequence[EventFile]) -> tuple[str, ...]:
-    """Markers that have one value in all cells and so tell nothing apart. Raises :class:`InputError` if all have."""
+def constant_markers(cells: CellTable, files: Sequence[MarkerFile]) -> tuple[str, ...]:
+    """Markers with one value in all cells. Raises :class:`InputError` if no marker varies."""
     same = (cells.values == cells.values[:1]).all(axis=0)
     if same.all():
-        names = ", ".join(str(file.path) for file in files)
+        names = ", ".join(str(file.file.path) for file in files)
         raise InputError(names, "marker values", "one value for all cells in every marker", "markers that vary")
     return tuple(name for name, constant in zip(cells.markers, same, strict=True) if constant)
+
+
+def choose_landmarks(n_cells: int, n_landmarks: int, seed: int) -> NDArray[np.int64]:
+    """Rows of the landmarks, ascending: ``n_landmarks`` cells drawn at random, or all (0, or too few cells)."""
+    if n_landmarks == 0 or n_cells <= n_landmarks:
+        return np.arange(n_cells)
+    return np.sort(np.random.default_rng(seed).choice(n_cells, n_landmarks, replace=False))
 
 
 def _draw(n_events: int, n_taken: int, seed: list[int]) -> NDArray[np.int64]:
@@ -104,10 +125,3 @@ def _draw(n_events: int, n_taken: int, seed: list[int]) -> NDArray[np.int64]:
     if n_taken == n_events:
         return np.arange(n_events, dtype=np.int64)
     return np.sort(np.random.default_rng(seed).choice(n_events, n_taken, replace=False, shuffle=False))
-
-
-def choose_landmarks(n_cells: int, n_landmarks: int, seed: int) -> NDArray[np.int64]:
-    """Rows of at most ``n_landmarks`` of ``n_cells`` cells, ascending, each equally likely; 0 = all."""
-    if n_landmarks == 0 or n_cells <= n_landmarks:
-        return np.arange(n_cells)
-    return np.sort(np.random.default_rng(seed).choice(n_cells, n_landmarks, replace=False))

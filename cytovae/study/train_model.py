@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cytovae.cells import CellTable
+from cytovae.cells import CellTable, check_assignment
 from cytovae.errors import NumericalError, UsageError
+from cytovae.inference.assigner import Assigner
 from cytovae.inference.cell_distribution import MOST_MARKERS, fit_distribution
 from cytovae.inference.novelty import fit_novelty
 from cytovae.inference.trained_model import Learning, TrainedModel
@@ -19,7 +20,7 @@ from cytovae.model_folder.checkpoint import Checkpoint
 from cytovae.network.device import CHUNK
 from cytovae.network.scaling import fit_scaling
 from cytovae.network.training_loop import build_network, train
-from cytovae.populations.expert_merges import expert_tree, merge_tree
+from cytovae.populations.expert_merges import keep_experts, merge_experts
 from cytovae.populations.neighbors import Neighbors, nearest_neighbors
 from cytovae.populations.population_tree import population_tree
 from cytovae.populations.similarity import draw_weight, make_similarity
@@ -28,6 +29,7 @@ from cytovae.settings import Settings
 from cytovae.study.sampling import choose_landmarks
 
 FEWEST_CELLS = 50  # fewer have no neighbourhoods to speak of
+CELLS_CHECKED = 1_000  # landmarks whose probabilities must sum to 1 before training returns
 
 
 def learn(
@@ -40,13 +42,13 @@ def learn(
     n_clusters: int | None = None,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> TrainedModel:
-    """The model of ``cells``; see :func:`learn_with_history`."""
-    return learn_with_history(
+    """The model of ``cells``; see :func:`train_model`."""
+    return train_model(
         cells, settings, seed=seed, device=device, labels=labels, n_clusters=n_clusters, progress=progress
     ).model
 
 
-def learn_with_history(
+def train_model(
     cells: CellTable,
     settings: Settings,
     *,
@@ -97,7 +99,7 @@ def learn_with_history(
                 values,
                 coordinates,
                 cells.source[rows],
-                units=settings.experts,
+                n_micro_clusters=settings.experts,
                 valley=settings.valley,
                 populations=settings.populations,
                 seed=seed,
@@ -122,11 +124,13 @@ def learn_with_history(
         distribution = fit_distribution(network, scaling, values) if generates else None
     for name, spent in (kept.earlier if kept is not None else {}).items():
         seconds[name] += spent
-    merges = expert_tree(probabilities) if tree is None else merge_tree(probabilities, tree)
+    merges = keep_experts(probabilities) if tree is None else merge_experts(probabilities, tree)
     model = TrainedModel(network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty, distribution)
     if n_clusters is not None:
         model = model.with_clusters(n_clusters)
-    return Learning(model, rows, coordinates, tuple(history), seconds)
+    assigner = Assigner(model)
+    check_assignment(assigner.assign(values[:CELLS_CHECKED]), model.n_clusters, "the training cells")
+    return Learning(model, rows, coordinates, assigner.codes(values), tuple(history), seconds)
 
 
 def _made_now(_stage: str, make: Callable[[], tuple[NDArray[Any], ...]]) -> tuple[NDArray[Any], ...]:

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from cytovae.errors import InputError, UsageError
 from cytovae.events.compensation import CompensatedFile, Compensation, Spillover, compensated, read_matrix, spillover_of
 from cytovae.events.event_file import open_events
-from cytovae.events.marker_file import file_warnings
+from cytovae.events.marker_file import files_for_model
 from cytovae.events.panel import resolve_panel
 from cytovae.events.transform import Transform
 from cytovae.fcs.channels import Channel
@@ -202,6 +202,7 @@ def test_a_file_without_a_matrix_is_refused_and_one_for_all_is_not(tmp_path: Pat
 def test_a_spillover_that_is_not_used_is_warned_of(tmp_path: Path) -> None:
     file = fcs(tmp_path / "x.fcs", "2,FITC-A,PE-A,1,0.1,0,1")
     panel = resolve_panel(file, markers=["FITC-A", "PE-A"])
-    options: tuple[Any, ...] = ([0, 1], panel, Transform("arcsinh", panel.cofactors))
-    assert any("spillover" in warning for warning in file_warnings(file, *options))
-    assert not any("spillover" in warning for warning in file_warnings(Compensation("file").of(file), *options))
+    transform = Transform("arcsinh", panel.cofactors)
+    plain, compensated = files_for_model([file, Compensation("file").of(file)], panel, transform)
+    assert any("spillover" in warning for warning in plain.warnings())
+    assert not any("spillover" in warning for warning in compensated.warnings())

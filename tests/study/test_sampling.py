@@ -1,4 +1,4 @@
-"""Several files as one study: which cells are taken, that they are the right ones, and what is said about files."""
+"""Sampling of several files: how many cells, that they are the right ones, and the warnings about files."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cytovae.cells import CellTable
 from cytovae.errors import InputError, PanelError, UsageError
 from cytovae.events.event_file import file_names
-from cytovae.events.marker_file import file_warnings
+from cytovae.events.marker_file import files_for_model, files_of_study
 from cytovae.events.panel import Panel, resolve_panel
 from cytovae.events.transform import Transform, arcsinh
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import FcsFile, open_fcs
 from cytovae.fcs.write import write_fcs
-from cytovae.study.sampling import Sampling, read_cells, sample_sizes
+from cytovae.study.sampling import Sampling, draw_cells, sample_sizes
 
 
 def make(path: Path, n_events: int, first: float = 0.0, names: tuple[str, ...] = ("CD3", "CD4", "CD8")) -> FcsFile:
@@ -25,6 +26,10 @@ def make(path: Path, n_events: int, first: float = 0.0, names: tuple[str, ...] =
     values = events + np.array([float(name[2:]) for name in names])
     write_fcs(path, values, [Channel(index, name, "", 1e6) for index, name in enumerate(names)])
     return open_fcs(path)
+
+
+def read_cells(files: list[FcsFile], panel: Panel, transform: Transform, **options: Any) -> CellTable:
+    return draw_cells(files_of_study(files, panel, transform), **options)
 
 
 def plain(file: FcsFile) -> tuple[Panel, Transform]:
@@ -145,10 +150,12 @@ def test_a_spillover_matrix_and_an_odd_scale_are_said(tmp_path: Path) -> None:
     write_fcs(tmp_path / "a.fcs", rng.uniform(0, 2e5, (500, 3)), channels, {"$SPILLOVER": "2,CD3,CD4,1,0.1,0,1"})
     file = open_fcs(tmp_path / "a.fcs")
     panel, transform = plain(file)
-    said = file_warnings(file, [0, 1, 2], panel, Transform("arcsinh", panel.cofactors))
+    (marker_file,) = files_for_model([file], panel, Transform("arcsinh", panel.cofactors))
+    said = marker_file.warnings()
     assert any("spillover" in warning for warning in said)
     assert any("--cofactor" in warning or "cofactor 5" in warning for warning in said)
     # Every value is made once: small whole numbers with cofactor 5 are as they should be.
     write_fcs(tmp_path / "b.fcs", rng.poisson(40, (500, 3)).astype(float), channels)
-    assert file_warnings(open_fcs(tmp_path / "b.fcs"), [0, 1, 2], panel, Transform("arcsinh", panel.cofactors)) == ()
+    (plain_file,) = files_for_model([open_fcs(tmp_path / "b.fcs")], panel, Transform("arcsinh", panel.cofactors))
+    assert plain_file.warnings() == ()
     assert transform.kind == "none"

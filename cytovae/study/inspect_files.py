@@ -1,0 +1,183 @@
+"""The content of files and how it is understood: what `cytovae inspect` prints."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytovae.annotations.gates import gates_beside
+from cytovae.errors import InputError
+from cytovae.events.channel_names import channel_uses
+from cytovae.events.compensation import has_spillover, spillover_of
+from cytovae.events.event_file import EventFile
+from cytovae.events.value_scale import looks_transformed, suggested_cofactor, transform_warning, value_scale
+
+_EVENTS_AT_ONCE = 50_000
+_EVENTS_FOR_QUANTILES = 20_000
+_DEFAULT_COFACTOR = 5.0
+
+
+@dataclass(frozen=True)
+class ChannelSummary:
+    """One channel: its names, its use, and the range of its values (None if no value is finite)."""
+
+    number: int
+    name: str
+    label: str
+    marker: str
+    used: bool
+    reason: str
+    range: float | None
+    minimum: float | None
+    maximum: float | None
+    zeros: float | None
+    not_finite: int
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """One file: its format, its channels, and what its values say about their scale."""
+
+    file: str
+    version: str
+    instrument: str
+    events: int
+    gates: str | None
+    spillover: bool
+    spillover_channels: tuple[str, ...]
+    scale: str
+    transformed: bool
+    suggested_cofactor: float | None
+    warning: str | None
+    notes: tuple[str, ...]
+    channels: tuple[ChannelSummary, ...]
+
+
+@dataclass(frozen=True)
+class PanelDifference:
+    """A marker that only some of several files have."""
+
+    marker: str
+    files: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ChannelDifference:
+    """A marker that is on different channels ($PnN) in several files; maps each channel to its files."""
+
+    marker: str
+    channels: dict[str, tuple[str, ...]]
+
+
+def summarise(file: EventFile) -> FileSummary:
+    """Summary of the channels, values and warnings of one file. Reads all events in chunks.
+
+    Parameters
+    ----------
+    file : EventFile
+        The file.
+
+    Returns
+    -------
+    FileSummary
+        The format, instrument and number of events, a row for each channel, and what the values say about their scale.
+    """
+    n_channels = len(file.channels)
+    lowest, highest = np.full(n_channels, np.inf), np.full(n_channels, -np.inf)
+    zeros, not_finite = np.zeros(n_channels, dtype=np.int64), np.zeros(n_channels, dtype=np.int64)
+    stride = max(1, math.ceil(file.n_events / _EVENTS_FOR_QUANTILES))
+    thinned, offset = [], 0
+    for chunk in file.chunks(list(range(n_channels)), _EVENTS_AT_ONCE):
+        finite = np.isfinite(chunk)
+        lowest = np.minimum(lowest, np.min(chunk, axis=0, where=finite, initial=np.inf))
+        highest = np.maximum(highest, np.max(chunk, axis=0, where=finite, initial=-np.inf))
+        zeros += (chunk == 0).sum(axis=0)
+        not_finite += (~finite).sum(axis=0)
+        thinned.append(np.array(chunk[-offset % stride :: stride]))
+        offset += len(chunk)
+
+    uses = channel_uses(file.channels)
+    columns = [use.channel.index for use in uses if use.used and not not_finite[use.channel.index]]
+    names = [use.marker for use in uses if use.channel.index in columns]
+    values: NDArray[Any] = np.concatenate(thinned)[:, columns] if thinned else np.empty((0, len(columns)))
+    beside = gates_beside(file.path)
+    keywords = {key.lstrip("$"): value for key, value in file.keywords.items()}
+    notes = list(file.notes)
+    spillover = None
+    try:
+        spillover = spillover_of(file)
+    except InputError as error:
+        notes.append(f"its spillover matrix cannot be used: {error.found}.")
+    return FileSummary(
+        file=f"{file.path}/{file.part}" if file.part else str(file.path),
+        version=file.version,
+        instrument=keywords.get("CYT", "").strip(),
+        events=file.n_events,
+        gates=str(beside) if beside else None,
+        spillover=has_spillover(file),
+        spillover_channels=spillover.channels if spillover is not None else (),
+        scale=value_scale(values).value,
+        transformed=looks_transformed(values),
+        suggested_cofactor=suggested_cofactor(values),
+        warning=transform_warning(values, names, _DEFAULT_COFACTOR),
+        notes=tuple(notes),
+        channels=tuple(
+            ChannelSummary(
+                number=use.channel.index + 1,
+                name=use.channel.name,
+                label=use.channel.label,
+                marker=use.marker,
+                used=use.used,
+                reason=use.reason,
+                range=_finite(use.channel.range),
+                minimum=_finite(lowest[use.channel.index]),
+                maximum=_finite(highest[use.channel.index]),
+                zeros=int(zeros[use.channel.index]) / file.n_events if file.n_events else None,
+                not_finite=int(not_finite[use.channel.index]),
+            )
+            for use in uses
+        ),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def panel_differences(summaries: Sequence[FileSummary]) -> tuple[PanelDifference, ...]:
+    """The markers that not all files have, in order of first appearance. Case and spaces do not matter."""
+    spelled: dict[str, str] = {}
+    having: dict[str, list[str]] = {}
+    for summary in summaries:
+        for marker in dict.fromkeys(channel.marker for channel in summary.channels if channel.used):
+            key = "".join(marker.casefold().split())
+            spelled.setdefault(key, marker)
+            having.setdefault(key, []).append(summary.file)
+    return tuple(
+        PanelDifference(
+            spelled[key], tuple(files), tuple(summary.file for summary in summaries if summary.file not in files)
+        )
+        for key, files in having.items()
+        if len(files) < len(summaries)
+    )
+
+
+def channel_differences(summaries: Sequence[FileSummary]) -> tuple[ChannelDifference, ...]:
+    """The markers that are on different channels in different files."""
+    spelled: dict[str, str] = {}
+    places: dict[str, dict[str, list[str]]] = {}
+    for summary in summaries:
+        for channel in summary.channels:
+            if channel.used:
+                key = "".join(channel.marker.casefold().split())
+                spelled.setdefault(key, channel.marker)
+                places.setdefault(key, {}).setdefault(channel.name, []).append(summary.file)
+    return tuple(
+        ChannelDifference(spelled[key], {name: tuple(files) for name, files in found.items()})
+        for key, found in places.items()
+        if len(found) > 1 and len({file for files in found.values() for file in files}) > 1
+    )

@@ -1,11 +1,10 @@
 """The panel table that a user writes."""
 
-import csv
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from cytovae.delimited import read_text, split_lines
 from cytovae.errors import PanelError
 
 
@@ -33,23 +32,14 @@ def read_panel(path: Path) -> tuple[PanelRow, ...]:
     Comma, semicolon or tab separate them. ``channel`` or ``marker`` must be there, the rest may be missing: ``use`` is
     then yes and ``cofactor`` that of the run. Raises :class:`PanelError` naming the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PanelError(path, "panel table", f"{error}", "a readable text file in UTF-8") from error
-    first_line = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first_line.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    try:
-        lines = [(reader.line_num, fields) for fields in reader]
-    except csv.Error as error:
-        raise PanelError(path, f"line {reader.line_num}", str(error), "a table") from error
+    text = read_text(path, "panel table", PanelError)
+    lines = split_lines(text, path, PanelError)
     header = [column.strip().casefold() for column in (lines[0][1] if lines else ())]
     if not {"channel", "marker"} & set(header):
         raise PanelError(
             path,
             "header",
-            repr(first_line.strip()),
+            repr(text.partition("\n")[0].strip()),
             "columns channel, marker, use, cofactor (the first or the second at least)",
         )
     rows = []

@@ -56,10 +56,10 @@ def study_cli(
 
     Example: cytovae workflow study --samples samples.csv -o study && cd study && snakemake --cores 2
     """
-    from cytovae.annotations.study_samples import read_samples
+    from cytovae.annotations.sample_sheet import read_study
     from cytovae.workflow.folder import write_study
 
-    found = read_samples(samples)
+    found = read_study(samples)
     settings: dict[str, str | int] = {
         "seed": seed,
         "max_events_per_file": max_events_per_file,
@@ -120,11 +120,11 @@ def gather_cli(
 
     Example: cytovae workflow gather assigned/ --samples samples.csv -o abundance.csv
     """
-    from cytovae.annotations.study_samples import read_samples
+    from cytovae.annotations.sample_sheet import read_study
     from cytovae.outputs.tables import write_table
     from cytovae.workflow.gather import gather_abundance
 
-    table = gather_abundance(folder, read_samples(samples))
+    table = gather_abundance(folder, read_study(samples))
     write_table(output, table, force=force)
     if not quiet:
         console.say(f"wrote {output}: {len(table):,} rows")

@@ -58,8 +58,6 @@ def output_errors(path: Path | str) -> Iterator[None]:
     """Convert every :class:`OSError` of the block into an :class:`OutputError` that names ``path``."""
     try:
         yield
-    except FileExistsError as error:
-        raise already_exists(path) from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -99,7 +97,10 @@ def whole_file(path: Path, *, force: bool = False, ending: str = "partial") -> I
         with output_errors(path):
             yield partial
             check_target(final, force=force)  # it may have appeared in the meantime
-            put_in_place(partial, final, force=force)
+            try:
+                put_in_place(partial, final, force=force)
+            except FileExistsError as error:
+                raise already_exists(path) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

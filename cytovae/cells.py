@@ -1,4 +1,4 @@
-"""What is known per cell, row-aligned: the small frozen types that pass between rooms. numpy only, no files."""
+"""Row-aligned data about cells: marker values, gate labels and cluster assignments."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,36 @@ from numpy.typing import NDArray
 from cytovae.errors import NumericalError, UsageError
 
 UNGATED = -1
+"""The population index of a cell in no gate."""
+
+UNASSIGNED = 0
+"""The cluster of a cell that a method left out; also "no cluster" for a population without a match."""
+
+SUM_TOLERANCE = 1e-5
+"""How far the probabilities of a cell may deviate from a sum of 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class CellTable:
-    """Transformed marker values of cells.
+    """Transformed marker values of cells, and where each cell came from.
 
-    ``values`` is float32 of shape (n_cells, n_markers), on the arcsinh (or published) scale, all finite;
-    ``markers`` names its columns; ``source`` is the index into ``files`` of the file each cell came from,
-    int32 of shape (n_cells,), and ``event`` the 0-based row there, int64 of shape (n_cells,).
+    Parameters
+    ----------
+    values : ndarray of float32, shape (n_cells, n_markers)
+        Marker values on the transformed scale, all finite.
+    markers : tuple of str
+        Names of the columns of ``values``.
+    files : tuple of str
+        Names of the files.
+    source : ndarray of int32, shape (n_cells,)
+        The file of each cell, as an index into ``files``.
+    event : ndarray of int64, shape (n_cells,)
+        The row of each cell in its file, from 0.
+
+    Raises
+    ------
+    UsageError
+        If the shapes do not fit each other.
     """
 
     values: NDArray[np.float32]
@@ -28,28 +49,41 @@ class CellTable:
     def __post_init__(self) -> None:
         n_cells = len(self.values)
         if self.values.shape != (n_cells, len(self.markers)):
-            raise UsageError(f"{self.values.shape} values do not fit {len(self.markers)} markers")
+            raise UsageError(f"values of shape {self.values.shape} do not fit {len(self.markers)} markers")
         if self.source.shape != (n_cells,) or self.event.shape != (n_cells,):
-            raise UsageError(f"source and event must have one entry for each of {n_cells} cells")
+            raise UsageError(f"source and event need one entry for each of {n_cells} cells")
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, rows: NDArray[np.integer]) -> "CellTable":
-        """The cells at ``rows``, in that order."""
+        """The cells at ``rows`` (n_rows,), in that order."""
         return CellTable(self.values[rows], self.markers, self.files, self.source[rows], self.event[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class GateLabels:
-    """Manual gates: ``population`` int32 (n_cells,) is an index into ``names``, −1 where a cell is ungated."""
+    """Manual gates: the population of each cell.
+
+    Parameters
+    ----------
+    population : ndarray of int32, shape (n_cells,)
+        Index into ``names``; -1 for a cell in no gate.
+    names : tuple of str
+        Names of the populations.
+
+    Raises
+    ------
+    UsageError
+        If ``population`` is not one-dimensional, or holds an index outside -1 … ``len(names) - 1``.
+    """
 
     population: NDArray[np.int32]
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if self.population.ndim != 1:
-            raise UsageError(f"gate labels must be one-dimensional, not {self.population.shape}")
+            raise UsageError(f"gate labels must be one-dimensional, not of shape {self.population.shape}")
         if len(self.population) and not (self.population.min() >= UNGATED and self.population.max() < len(self.names)):
             raise UsageError(f"gate labels must lie in -1 … {len(self.names) - 1}")
 
@@ -59,11 +93,18 @@ class GateLabels:
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
-    """Clusters of cells: ``cluster`` int32 (n_cells,), from 1; ``probabilities`` float32 (n_cells, n_clusters).
+    """The cluster of each cell, with probabilities.
 
-    Probabilities of a cell sum to 1; its cluster is the column of the largest, plus one (the lowest on a tie).
-    ``novelty`` float32 (n_cells,), where it is known, lies in [0, 1]: 1 is a cell unlike any seen in training.
-    ``coordinates`` float32 (n_cells, 2), where they were asked for, are the places on the UMAP of training.
+    Parameters
+    ----------
+    cluster : ndarray of int32, shape (n_cells,)
+        The most probable cluster, numbered from 1; the lowest number on a tie.
+    probabilities : ndarray of float32, shape (n_cells, n_clusters)
+        Probability of each cluster; rows sum to 1.
+    novelty : ndarray of float32, shape (n_cells,), optional
+        In [0, 1]; 1 for a cell unlike any training cell.
+    coordinates : ndarray of float32, shape (n_cells, 2), optional
+        Position on the UMAP of the training cells.
     """
 
     cluster: NDArray[np.int32]
@@ -75,9 +116,6 @@ class Assignment:
         return len(self.cluster)
 
 
-SUM_TOLERANCE = 1e-5
-
-
 def probability_of(assignment: Assignment) -> NDArray[np.float32]:
     """The probability of each cell's own cluster, float32 (n_cells,)."""
     own = np.take_along_axis(assignment.probabilities, assignment.cluster[:, None] - 1, axis=1)[:, 0]
@@ -85,13 +123,32 @@ def probability_of(assignment: Assignment) -> NDArray[np.float32]:
 
 
 def check_assignment(assignment: Assignment, n_clusters: int, file: str) -> None:
-    """Raise :class:`NumericalError` where a row is no distribution or its cluster none of the clusters."""
+    """Check clusters and probabilities before they are written.
+
+    Parameters
+    ----------
+    assignment
+        The cells to check.
+    n_clusters
+        The number of clusters of the model.
+    file
+        The file of the cells, for messages.
+
+    Raises
+    ------
+    UsageError
+        If the shape of the probabilities does not fit.
+    NumericalError
+        If the probabilities of a cell are negative, NaN or do not sum to 1, or its cluster is not in 1 …
+        ``n_clusters``.
+    """
     p, cluster = assignment.probabilities, assignment.cluster
     if p.shape != (len(cluster), n_clusters):
-        raise UsageError(f"{p.shape} probabilities do not fit {len(cluster)} cells and {n_clusters} clusters")
+        raise UsageError(f"probabilities of shape {p.shape} do not fit {len(cluster)} cells and {n_clusters} clusters")
     if not len(cluster):
         return
     with np.errstate(invalid="ignore"):
+        # Negated comparisons are true for NaN, too.
         wrong = ~(np.abs(p.sum(axis=1, dtype=np.float64) - 1) <= SUM_TOLERANCE) | ~(p.min(axis=1) >= 0)
     wrong |= (cluster < 1) | (cluster > n_clusters)
     if wrong.any():

@@ -1,24 +1,33 @@
-"""One family of errors. Each says what was found, what was expected and what to do, and knows its exit code."""
+"""The errors that this package raises on purpose. Each has an exit code."""
 
 from pathlib import Path
 
 
 class CytovaeError(Exception):
-    """Root of every error this package raises on purpose; anything else that escapes is a bug of ours."""
+    """Base of every error that this package raises on purpose. Any other exception that escapes is a bug."""
 
     exit_code = 1
 
 
 class UsageError(CytovaeError):
-    """The request itself was wrong: options that contradict each other, a value out of range."""
+    """The request itself is wrong: options that contradict each other, or a value out of range."""
 
     exit_code = 2
 
 
 class InputError(CytovaeError):
-    """Input data cannot be trusted or does not hold what was asked of it.
+    """An input file is damaged, or lacks what was requested.
 
-    The parts are kept as attributes so that callers (and tests) need not parse the sentence.
+    Parameters
+    ----------
+    file
+        The input file.
+    field
+        The part of the file that is wrong: a keyword, a column, a line.
+    found, expected
+        What the file contains there, and what it should contain.
+    hint
+        What to do about it, as a sentence.
     """
 
     exit_code = 3
@@ -41,15 +50,15 @@ class InputError(CytovaeError):
 
 
 class FcsError(InputError):
-    """An FCS file whose HEADER, TEXT or DATA cannot be trusted."""
+    """An FCS file with a damaged or unsupported HEADER, TEXT or DATA segment."""
 
 
 class PanelError(InputError):
-    """Markers that were asked for cannot be found in a file, or are ambiguous there."""
+    """Requested markers are missing from a file, or ambiguous there."""
 
 
 class GateError(InputError):
-    """Manual gates that cannot be read, or that do not fit their file."""
+    """Manual gates cannot be read, or do not fit their file."""
 
 
 class OutputError(CytovaeError):
@@ -59,13 +68,13 @@ class OutputError(CytovaeError):
 
 
 class ModelError(CytovaeError):
-    """A model folder that is damaged, of another schema version, or does not fit the file at hand."""
+    """A model folder is damaged, has another schema version, or does not fit the files."""
 
     exit_code = 5
 
 
 class DeviceError(CytovaeError):
-    """The device asked for is missing, or its memory (or the machine's) is too small."""
+    """The requested device is missing, or its memory (or the machine's) is too small."""
 
     exit_code = 6
 
@@ -77,4 +86,4 @@ class NumericalError(CytovaeError):
 
 
 ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
-"""What asks a process to end: a user, a scheduler, its warning before that, a terminal that was closed."""
+"""Signals that ask a process to end: from a user, a scheduler (also as its early warning), or a closed terminal."""

@@ -1,4 +1,4 @@
-"""Manual gates of files, one label per event: from a table, a channel of the file, or an FCS file per population."""
+"""Manual gates of files: one label per event, from a table, a channel, or one FCS file per population."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,27 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
-from cytovae.annotations.label_tables import read_label_table, read_text
+from cytovae.annotations.label_tables import PARQUET_SUFFIXES, TEXT_DELIMITERS, is_no_label, read_gate_table
 from cytovae.annotations.population_files import read_populations
 from cytovae.cells import UNGATED, GateLabels
+from cytovae.delimited import read_text
 from cytovae.errors import GateError
 from cytovae.events.channel_names import find_channels, nearest_names
 from cytovae.events.event_file import EventFile
 
-# Spellings of "in no gate", without case and white space.
-_UNGATED = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null", "ungated", "unassigned", "notgated"})
-
-
+_TABLE_SUFFIXES = (*TEXT_DELIMITERS, *PARQUET_SUFFIXES)
 _WHOLE_NUMBER = re.compile(r"\d+\.0+")
 
 
-_TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
-
-
 def gates_beside(path: Path) -> Path | None:
-    """``NAME.gates.csv`` beside ``NAME.fcs``, or None where there is none."""
-    beside = path.with_suffix(".gates.csv")
-    return beside if beside.is_file() else None
+    """The file ``NAME.gates.csv`` beside ``NAME.fcs``, or None if it does not exist."""
+    table = _table_beside(path)
+    return table if table.is_file() else None
 
 
 def read_gates(
@@ -36,12 +31,29 @@ def read_gates(
     names: Path | None = None,
     zero_is_ungated: bool = False,
 ) -> GateLabels:
-    """The gates of the events of one file, population names sorted (numbers by size).
+    """Read the gates of one file.
 
-    ``spec`` is a table (CSV, TSV, Parquet), a folder of one FCS file per population, or the name of a channel that
-    holds a number per population. Empty, NaN, "ungated" and "unassigned" mean in no gate; with ``zero_is_ungated``
-    so does 0, as in FlowCAP's label files and in 0/1 labels of a rare population. ``names`` is a text file of label,
-    tab, population. Raises :class:`GateError`.
+    Parameters
+    ----------
+    spec
+        A CSV, TSV or Parquet table, a folder with one FCS file per population, or the name of a channel with one
+        number per population. Empty cells, NaN and words such as "ungated" mean in no gate.
+    file
+        The events.
+    names
+        A text file of label, tab, population that renames labels.
+    zero_is_ungated
+        The label 0 means in no gate, as in FlowCAP's label files and in 0/1 labels of a rare population.
+
+    Returns
+    -------
+    GateLabels
+        With the names of populations sorted; numbers by size.
+
+    Raises
+    ------
+    GateError
+        If the gates cannot be read, or do not fit the events.
     """
     return _as_gates(_labels_of(spec, (file,), zero_is_ungated), names)
 
@@ -53,67 +65,79 @@ def read_gates_of_files(
     names: Path | None = None,
     zero_is_ungated: bool = False,
 ) -> GateLabels:
-    """The gates of several files, one after another, with common population names.
+    """Read the gates of several files, one after another, with common populations.
 
-    Without ``spec`` each file's gates are those beside it. A table serves all files if it has a column ``file``, or one
-    row for each event of each file in turn; a channel is read in each file; a folder holds ``NAME.gates.csv`` or a
-    folder ``NAME`` for each file. Raises :class:`GateError`.
+    Parameters
+    ----------
+    files
+        The events.
+    spec
+        A table with a column ``file``, or with one row for each event of each file in turn; a channel that every file
+        has; or a folder with ``NAME.gates.csv`` or a folder ``NAME`` for each file. Default: the table beside each
+        file, see :func:`gates_beside`.
+    names, zero_is_ungated
+        See :func:`read_gates`.
+
+    Returns
+    -------
+    GateLabels
+        With one label for each event of each file.
+
+    Raises
+    ------
+    GateError
+        If the gates cannot be read, or do not fit the events.
     """
-    if spec is None:
-        without = [str(file.path.with_suffix(".gates.csv")) for file in files if gates_beside(file.path) is None]
-        if without:
-            raise GateError(
-                ", ".join(without),
-                "gates",
-                "no such file",
-                "NAME.gates.csv beside NAME.fcs",
-                "Or say where with --gates.",
-            )
-        labels = [
-            label
-            for file in files
-            for label in _labels_of(file.path.with_suffix(".gates.csv"), (file,), zero_is_ungated)
-        ]
-        return _as_gates(labels, names)
-    return _as_gates(_labels_of(spec, files, zero_is_ungated), names)
+    if spec is not None:
+        return _as_gates(_labels_of(spec, files, zero_is_ungated), names)
+    missing = [str(_table_beside(file.path)) for file in files if gates_beside(file.path) is None]
+    if missing:
+        expected = "NAME.gates.csv beside NAME.fcs"
+        raise GateError(", ".join(missing), "gates", "no such file", expected, "Or name the gates with --gates.")
+    labels = [label for file in files for label in _labels_of(_table_beside(file.path), (file,), zero_is_ungated)]
+    return _as_gates(labels, names)
+
+
+def _table_beside(path: Path) -> Path:
+    return path.with_suffix(".gates.csv")
 
 
 def _labels_of(spec: str | Path, files: Sequence[EventFile], zero_is_ungated: bool) -> list[str]:
-    """One label for each event of ``files``, empty where ungated."""
+    """One label for each event of ``files``; empty for ungated events."""
     path = Path(spec)
     if path.is_dir():
-        labels = _folder(path, files, zero_is_ungated)
+        labels = _read_folder(path, files, zero_is_ungated)
     elif path.is_file():
-        labels = read_label_table(path, files)
+        labels = read_gate_table(path, files)
     elif isinstance(spec, Path) or path.suffix.casefold() in _TABLE_SUFFIXES:
         raise GateError(spec, "gates", "no such file or folder", "a table, a folder, or a channel of the FCS file")
     else:
-        labels = [label for file in files for label in _channel(spec, file)]
+        labels = [label for file in files for label in _read_channel(spec, file)]
     return [_clean(label, zero_is_ungated) for label in labels]
 
 
 def _clean(label: str, zero_is_ungated: bool) -> str:
+    """The label without surrounding white space; empty if it means in no gate."""
     label = label.strip()
     if _WHOLE_NUMBER.fullmatch(label):
-        # A column of whole numbers with gaps is often written as 1.0, 2.0 ...
+        # Programs write a column of whole numbers with gaps as 1.0, 2.0, …
         label = label.partition(".")[0]
-    ungated = "".join(label.casefold().split()) in _UNGATED or (zero_is_ungated and label == "0")
-    return "" if ungated else label
+    return "" if is_no_label(label) or (zero_is_ungated and label == "0") else label
 
 
 def _as_gates(labels: Iterable[str], names: Path | None) -> GateLabels:
-    """Labels as indices into their sorted names; ``names`` renames them first."""
-    renamed = _read_names(names) if names is not None else {}
-    texts = [renamed.get(label, label) for label in labels]
-    found = sorted(set(texts) - {""}, key=lambda text: (0, int(text), text) if text.isdecimal() else (1, 0, text))
-    index = {name: position for position, name in enumerate(found)} | {"": UNGATED}
-    return GateLabels(np.array([index[text] for text in texts], dtype=np.int32), tuple(found))
+    """Labels as indices into their sorted names, after renaming them by ``names``."""
+    new_name = _read_new_names(names) if names is not None else {}
+    texts = [new_name.get(label, label) for label in labels]
+    populations = sorted(set(texts) - {""}, key=lambda text: (0, int(text), text) if text.isdecimal() else (1, 0, text))
+    index = {name: position for position, name in enumerate(populations)} | {"": UNGATED}
+    return GateLabels(np.array([index[text] for text in texts], dtype=np.int32), tuple(populations))
 
 
-def _read_names(path: Path) -> dict[str, str]:
-    """Population by label from lines of label, tab, population; a header line is allowed."""
+def _read_new_names(path: Path) -> dict[str, str]:
+    """The population of each label, from lines of label, tab, population. A header line is allowed."""
     names = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, "gates", GateError).splitlines(), start=1):
         label, tab, population = line.partition("\t")
         label, population = label.strip().strip('"'), population.strip().strip('"')
         if not line.strip() or (number == 1 and label.casefold() in ("label", "population")):
@@ -124,32 +148,23 @@ def _read_names(path: Path) -> dict[str, str]:
     return names
 
 
-# --- a channel --------------------------------------------------------------------------------------------------------
-
-
-def _channel(name: str, file: EventFile) -> list[str]:
+def _read_channel(name: str, file: EventFile) -> list[str]:
     """Labels from a channel of whole numbers; NaN is ungated."""
-    found = find_channels(file.channels, name)
-    if len(found) != 1:
+    matches = find_channels(file.channels, name)
+    if len(matches) != 1:
         near = ", ".join(nearest_names(file.channels, name)) or ", ".join(channel.name for channel in file.channels[:8])
-        raise GateError(
-            file.path, "gates", f"{len(found)} channels called {name!r} (and no file of that name)", "one",
-            f"Nearest: {near}.",
-        )  # fmt: skip
-    values = file.read([found[0].index])[:, 0]
+        found = f"{len(matches)} channels called {name!r} (and no file of that name)"
+        raise GateError(file.path, "gates", found, "one", f"Nearest: {near}.")
+    values = file.read([matches[0].index])[:, 0]
     gated = values[~np.isnan(values)]
     if not np.array_equal(gated, np.rint(gated)) or not np.isfinite(gated).all():
-        raise GateError(
-            file.path, f"channel {found[0].name}", "measurements", "a whole number for each population, NaN for ungated"
-        )
+        expected = "a whole number for each population, NaN for ungated"
+        raise GateError(file.path, f"channel {matches[0].name}", "measurements", expected)
     return ["" if np.isnan(value) else str(int(value)) for value in values]
 
 
-# --- one FCS file per population --------------------------------------------------------------------------------------
-
-
-def _folder(folder: Path, files: Sequence[EventFile], zero_is_ungated: bool) -> list[str]:
-    """Labels from a folder: gates by file name, or one FCS file per population."""
+def _read_folder(folder: Path, files: Sequence[EventFile], zero_is_ungated: bool) -> list[str]:
+    """Labels from a folder: a table or a folder of populations for each file, or the populations of the only file."""
     labels = []
     for file in files:
         table, populations = folder / f"{file.path.stem}.gates.csv", folder / file.path.stem
@@ -158,7 +173,6 @@ def _folder(folder: Path, files: Sequence[EventFile], zero_is_ungated: bool) -> 
         elif len(files) == 1:
             labels += read_populations(folder, file)
         else:
-            raise GateError(
-                folder, "gates", f"neither {table.name} nor a folder {populations.name}", f"one of them for {file.path}"
-            )
+            found = f"neither {table.name} nor a folder {populations.name}"
+            raise GateError(folder, "gates", found, f"one of them for {file.path}")
     return labels

@@ -1,199 +1,270 @@
-"""Tables with one label per event: one reader for gates and for cluster labels."""
+"""Tables with one label per event: gates and cluster labels.
 
-import csv
-import io
+Gate tables are aligned with the events of their files while they are read, and every row is checked. Cluster tables
+may have many columns and are aligned later, so only the columns that matter are read.
+"""
+
+import gzip
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-import pyarrow as pa
-from pyarrow import parquet
-
+from cytovae.delimited import delimiter_of, read_text, split_lines
 from cytovae.errors import GateError, InputError
 from cytovae.events.event_file import EventFile
 
-_LABEL_COLUMNS = ("population", "label")
+if TYPE_CHECKING:
+    import pandas as pd
+
+CLUSTER, FILE, EVENT = "cluster", "file", "event"
+POPULATION_COLUMNS = ("population", "label")
+"""Usual names of the column of gates."""
+
+PARQUET_SUFFIXES = (".parquet", ".pq")
+TEXT_DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+"""The customary delimiter of each suffix."""
+
+_NO_LABEL = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null", "ungated", "unassigned", "notgated"})
 
 
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise GateError(path, "gates", str(error), "a readable text file in UTF-8") from error
+def is_no_label(text: str) -> bool:
+    """Whether a label means "in no gate" or "in no cluster", ignoring case and white space."""
+    return _plain(text) in _NO_LABEL
 
 
-# --- a table ----------------------------------------------------------------------------------------------------------
+# --- gate tables ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Table:
-    """A table as text: column names without case and white space, and the cells of each column."""
+class _GateTable:
+    """A table of text: plain names of the columns (see ``_plain``), and their cells."""
 
     path: Path
     columns: Mapping[str, Sequence[str]]
     n_rows: int
-    first_line_is_data: bool = False
 
 
-def read_label_table(path: Path, files: Sequence[EventFile]) -> list[str]:
+def read_gate_table(path: Path, files: Sequence[EventFile]) -> list[str]:
+    """Read a table of gates and align it with the events of ``files``.
+
+    Parameters
+    ----------
+    path
+        A Parquet or text table. The labels are in the column ``population`` or ``label``, or in the only column
+        besides ``file`` and ``event``. Without those two, rows are events, in the order of ``files``. A text table
+        with a single column and no header is accepted if it has a line for each event.
+    files
+        The files of the gates.
+
+    Returns
+    -------
+    list of str
+        The label of each event as it is in the table; empty for events without a row.
+
+    Raises
+    ------
+    GateError
+        If the table cannot be read, or does not fit the events.
+    """
     n_events = sum(file.n_events for file in files)
-    table = _read_parquet(path) if path.suffix.casefold() == ".parquet" else _read_csv(path, n_events)
-    labels = _label_column(table)
-    if "file" in table.columns:
+    is_parquet = path.suffix.casefold() in PARQUET_SUFFIXES
+    table = _read_parquet_gates(path) if is_parquet else _read_text_gates(path, n_events)
+    labels = _gate_column(table)
+    if FILE in table.columns:
         return [label for file in files for label in _rows_of_file(table, labels, file)]
-    if "event" in table.columns and len(files) == 1:
+    if EVENT in table.columns and len(files) == 1:
         return _by_event(table, labels, range(table.n_rows), files[0])
     if table.n_rows != n_events:
-        of_files = f"{files[0].path}" if len(files) == 1 else f"the {len(files)} files together"
+        described = f"{files[0].path}" if len(files) == 1 else f"the {len(files)} files together"
         raise GateError(
-            path, "rows", f"{table.n_rows} rows", f"{n_events}, one for each event of {of_files}",
+            path,
+            "rows",
+            f"{table.n_rows} rows",
+            f"{n_events}, one for each event of {described}",
             "A table for some events only needs the columns file, event and population.",
-        )  # fmt: skip
+        )
     return list(labels)
 
 
-def _read_csv(path: Path, n_events: int) -> _Table:
-    """A delimited text table. A blank line of a one-column table is an ungated event; at the end it is none."""
-    text = read_text(path)
-    first_line = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first_line.count)
-    try:
-        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
-    except csv.Error as error:
-        raise GateError(path, "gates", str(error), "a table with one row for each event") from error
-    if not rows:
+def _read_text_gates(path: Path, n_events: int) -> _GateTable:
+    """A text table. In a single column, a blank line is an ungated event, except at the end."""
+    lines = split_lines(read_text(path, "gates", GateError), path, GateError)
+    if not lines:
         raise GateError(path, "gates", "an empty file", "a header and one row for each event")
-    header = ["".join(name.casefold().split()) for name in rows[0]]
-    one_column = len(header) == 1
-    if not one_column:
-        rows = rows[:1] + [row for row in rows[1:] if row]
-    # Some label files have no header: then there are as many lines as events, and the first is no column name.
-    headless = one_column and len(rows) == n_events and header[0] not in _LABEL_COLUMNS
-    if headless:
-        return _Table(path, {_LABEL_COLUMNS[0]: [row[0] if row else "" for row in rows]}, n_events)
-    body = rows[1:]
-    while one_column and len(body) > n_events and not any(body[-1]):
-        body.pop()
-    for number, row in enumerate(body, start=2):
-        if not one_column and len(row) != len(header):
-            raise GateError(path, f"row {number}", f"{len(row)} cells", f"{len(header)}, as in the header")
-    columns = {name: [row[position] if row else "" for row in body] for position, name in enumerate(header)}
-    return _Table(path, columns, len(body))
+    rows = [cells for _, cells in lines]
+    header = [_plain(name) for name in rows[0]]
+    if len(header) == 1:
+        # If there are as many lines as events, the first line is a label, not a header.
+        if len(rows) == n_events and header[0] not in POPULATION_COLUMNS:
+            return _GateTable(path, {POPULATION_COLUMNS[0]: _first_cells(rows)}, n_events)
+        body = rows[1:]
+        while len(body) > n_events and not any(body[-1]):
+            body.pop()
+        return _GateTable(path, {header[0]: _first_cells(body)}, len(body))
+    body = [cells for cells in rows[1:] if cells]
+    for number, cells in enumerate(body, start=2):
+        if len(cells) != len(header):
+            raise GateError(path, f"row {number}", f"{len(cells)} cells", f"{len(header)}, as in the header")
+    columns = {name: [cells[column] for cells in body] for column, name in enumerate(header)}
+    return _GateTable(path, columns, len(body))
 
 
-def _read_parquet(path: Path) -> _Table:
-    import pyarrow
-    import pyarrow.parquet
+def _first_cells(rows: Iterable[Sequence[str]]) -> list[str]:
+    return [cells[0] if cells else "" for cells in rows]
+
+
+def _read_parquet_gates(path: Path) -> _GateTable:
+    import pyarrow as pa
+    from pyarrow import parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
+        table = parquet.read_table(path)
+    except (OSError, pa.ArrowException) as error:
         raise GateError(path, "gates", str(error), "a readable Parquet file") from error
     columns = {
-        "".join(name.casefold().split()): [_spell(value) for value in table.column(position).to_pylist()]
-        for position, name in enumerate(table.column_names)
+        _plain(name): [_as_text(value) for value in table.column(column).to_pylist()]
+        for column, name in enumerate(table.column_names)
     }
-    return _Table(path, columns, table.num_rows)
+    return _GateTable(path, columns, table.num_rows)
 
 
-def _spell(value: Any) -> str:
-    """A cell as text: nothing for missing values, whole numbers without a decimal point."""
+def _as_text(value: Any) -> str:
+    """A cell as text: empty if missing, whole numbers without a decimal point."""
     if value is None or value != value:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _label_column(table: _Table) -> Sequence[str]:
-    for name in _LABEL_COLUMNS:
+def _gate_column(table: _GateTable) -> Sequence[str]:
+    for name in POPULATION_COLUMNS:
         if name in table.columns:
             return table.columns[name]
     # R writes row names into a column without a name.
-    others = [name for name in table.columns if name not in ("", "file", "event")]
+    others = [name for name in table.columns if name not in ("", FILE, EVENT)]
     if len(others) == 1:
         return table.columns[others[0]]
-    raise GateError(
-        table.path, "header", f"columns {', '.join(table.columns)}", f"a column {' or '.join(_LABEL_COLUMNS)}"
-    )
+    expected = f"a column {' or '.join(POPULATION_COLUMNS)}"
+    raise GateError(table.path, "header", f"columns {', '.join(table.columns)}", expected)
 
 
-def _rows_of_file(table: _Table, labels: Sequence[str], file: EventFile) -> list[str]:
-    """The labels of one file out of a table with a column ``file`` (its path, its name, or its name without suffix)."""
-    accepted = {str(file.path), file.path.name, file.path.stem}
-    rows = [row for row, name in enumerate(table.columns["file"]) if name.strip() in accepted]
+def _rows_of_file(table: _GateTable, labels: Sequence[str], file: EventFile) -> list[str]:
+    """The labels of one file, which the column ``file`` names by path, name or stem."""
+    names = {str(file.path), file.path.name, file.path.stem}
+    rows = [row for row, name in enumerate(table.columns[FILE]) if name.strip() in names]
     if not rows:
-        present = list(dict.fromkeys(table.columns["file"]))
+        present = list(dict.fromkeys(table.columns[FILE]))
         raise GateError(
-            table.path, "file", f"no row for {file.path.name}", "its name in the column file",
+            table.path,
+            "file",
+            f"no row for {file.path.name}",
+            "its name in the column file",
             f"The table is about {', '.join(present[:5])}{', …' if len(present) > 5 else ''}.",
-        )  # fmt: skip
-    if "event" in table.columns:
+        )
+    if EVENT in table.columns:
         return _by_event(table, labels, rows, file)
     if len(rows) != file.n_events:
-        raise GateError(
-            table.path, "rows", f"{len(rows)} rows for {file.path.name}", f"{file.n_events}, one for each event"
-        )
+        found = f"{len(rows)} rows for {file.path.name}"
+        raise GateError(table.path, "rows", found, f"{file.n_events}, one for each event")
     return [labels[row] for row in rows]
 
 
-def _by_event(table: _Table, labels: Sequence[str], rows: Iterable[int], file: EventFile) -> list[str]:
-    """Labels put at their 0-based event; events that no row names are ungated."""
-    placed: dict[int, str] = {}
+def _by_event(table: _GateTable, labels: Sequence[str], rows: Iterable[int], file: EventFile) -> list[str]:
+    """Labels in the order of events; empty for events without a row."""
+    label_of: dict[int, str] = {}
     for row in rows:
-        cell = table.columns["event"][row]
+        cell = table.columns[EVENT][row]
         try:
             event = int(cell)
         except ValueError:
             event = -1
-        if not 0 <= event < file.n_events or event in placed:
-            found = f"{cell!r} a second time" if event in placed else repr(cell)
-            raise GateError(
-                table.path, "event", found, f"each of 0 … {file.n_events - 1} of {file.path.name} at most once"
-            )
-        placed[event] = labels[row]
-    return [placed.get(event, "") for event in range(file.n_events)]
+        if not 0 <= event < file.n_events or event in label_of:
+            found = f"{cell!r} a second time" if event in label_of else repr(cell)
+            expected = f"each of 0 … {file.n_events - 1} of {file.path.name} at most once"
+            raise GateError(table.path, "event", found, expected)
+        label_of[event] = labels[row]
+    return [label_of.get(event, "") for event in range(file.n_events)]
 
 
-CLUSTER, FILE, EVENT = "cluster", "file", "event"
+# --- cluster tables ---------------------------------------------------------------------------------------------------
 
 
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+def read_cluster_table(path: Path, column: str | None, usual: tuple[str, ...]) -> "pd.DataFrame":
+    """Read labels whose events are not known yet.
 
+    Parameters
+    ----------
+    path
+        A Parquet or text table. A text table may be compressed (``.gz``).
+    column
+        The column of labels. Default: the first of ``usual`` that exists, or the only column.
+    usual
+        Usual names of the column of labels.
 
-NO_LABEL = frozenset({"", "na", "n/a", "nan", "<na>", "none", "null", "unassigned", "ungated", "not gated"})
-"""Texts that say, in any case of letters, that a cell has no cluster or lies in no gate."""
+    Returns
+    -------
+    pandas.DataFrame
+        The labels as column ``cluster``, with the columns ``file`` and ``event`` if the table has them. A blank line
+        of a text table is a row without a label.
 
+    Raises
+    ------
+    InputError
+        If the table cannot be read, or has no such column.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    from pyarrow import parquet
 
-def read_cluster_table(path: Path, column: str | None, usual: tuple[str, ...]) -> pd.DataFrame:
-    """The labels as a column named ``cluster``, with ``file`` and ``event`` where there are such columns."""
+    unreadable = (pa.ArrowException, pd.errors.ParserError, pd.errors.EmptyDataError)
     if not path.is_file():
         raise InputError(path, "labels", "no such file", "a Parquet, CSV, TSV or FCS file with labels")
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            wanted = _columns(path, parquet.read_schema(path).names, column, usual)
+        if path.suffix.lower() in PARQUET_SUFFIXES:
+            wanted = _wanted_columns(path, parquet.read_schema(path).names, column, usual)
             table = parquet.read_table(path, columns=wanted).to_pandas(ignore_metadata=True)
         else:
-            options = _text_options(path)
-            wanted = _columns(path, [str(name) for name in pd.read_csv(path, nrows=0, **options)], column, usual)
+            options: dict[str, Any] = {
+                "sep": _delimiter(path),
+                "skip_blank_lines": False,
+                "encoding": "utf-8-sig",
+                "index_col": False,
+            }
+            header = [str(name) for name in pd.read_csv(path, nrows=0, **options)]
+            wanted = _wanted_columns(path, header, column, usual)
             table = pd.read_csv(path, usecols=wanted, low_memory=False, **options)
-    except (pa.ArrowException, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, OSError) as error:
+    except (
+        pa.ArrowException,
+        pd.errors.ParserError,
+        pd.errors.EmptyDataError,
+        UnicodeError,
+        OSError,
+        EOFError,
+    ) as error:
         raise InputError(path, "labels", str(error), "a readable table in the format of its suffix") from error
     return pd.DataFrame(table).rename(columns={wanted[0]: CLUSTER})
 
 
-def _text_options(path: Path) -> dict[str, Any]:
-    """How pandas reads a text table. A blank line is a cell without a label, not a line to skip."""
-    suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
-    if suffix.lower() not in SEPARATORS:
-        raise InputError(path, "labels", f"a file ending in {suffix!r}", f".parquet, .fcs, {', '.join(SEPARATORS)}")
-    separator = SEPARATORS[suffix.lower()]
-    return {"sep": separator, "skip_blank_lines": False, "encoding": "utf-8-sig", "index_col": False}
+def _delimiter(path: Path) -> str:
+    """The customary delimiter of the suffix, unless only another one is in both of the first two lines."""
+    is_gzip = path.suffix.lower() == ".gz"
+    suffix = Path(path.stem).suffix if is_gzip else path.suffix
+    customary = TEXT_DELIMITERS.get(suffix.lower())
+    if customary is None:
+        expected = f"{', '.join(PARQUET_SUFFIXES)}, .fcs, {', '.join(TEXT_DELIMITERS)}"
+        raise InputError(path, "labels", f"a file ending in {suffix!r}", expected)
+    with gzip.open(path, "rt", encoding="utf-8-sig") if is_gzip else path.open(encoding="utf-8-sig") as stream:
+        header, row = [*islice(stream, 2), "", ""][:2]
+    if customary in header:
+        return customary
+    other = delimiter_of(header)
+    return other if other in header and other in row else customary
 
 
-def _columns(path: Path, present: list[str], column: str | None, usual: tuple[str, ...]) -> list[str]:
-    """The column of labels, and those that say where each cell lies."""
+def _wanted_columns(path: Path, present: list[str], column: str | None, usual: tuple[str, ...]) -> list[str]:
+    """The column of labels, followed by the existing ones of ``file`` and ``event``."""
     if column is None:
         column = next((name for name in usual if name in present), present[0] if len(present) == 1 else usual[0])
         if column not in usual and re.fullmatch(r"-?\d+(\.\d*)?|Unnamed: 0", column):
@@ -202,3 +273,8 @@ def _columns(path: Path, present: list[str], column: str | None, usual: tuple[st
         hint = "Name the column of cluster labels with --channel."
         raise InputError(path, "columns", ", ".join(map(repr, present)) or "none", f"a column {column!r}", hint)
     return [column, *(name for name in (FILE, EVENT) if name in present and name != column)]
+
+
+def _plain(text: str) -> str:
+    """Lower case without white space."""
+    return "".join(text.casefold().split())

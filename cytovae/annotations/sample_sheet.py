@@ -1,81 +1,196 @@
-"""The sample sheet: a table (file, sample, batch, condition, …) that says what each file of a study is. No files."""
+"""The sample sheet: a text table (file, sample, batch, condition, …) with a row for each file of a study.
 
+:func:`read_samples` looks up files that a command has opened; :func:`read_study` lists the files of a workflow.
+"""
+
+import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cytovae.delimited import parse_sheet
+from cytovae.delimited import TextTable, parse_table, read_text
 from cytovae.errors import InputError
 
-# Columns that outputs have already, under the same name.
-_TAKEN = re.compile(r"file|event|cluster|population|probability|novelty|umap_[12]|p_\d+|cells|fraction|cluster_\d+")
+STUDY_COLUMNS = ("file", "sample", "batch", "condition")
+"""The columns that a workflow uses."""
+
+# Columns that outputs already have under the same name.
+_RESERVED = re.compile(r"file|event|cluster|population|probability|novelty|umap_[12]|p_\d+|cells|fraction|cluster_\d+")
+
+_UNSAFE_CHARACTERS = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+# --- annotations of opened files --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class SampleSheet:
-    """What each file is: ``columns`` beside ``file``, and for the name that each file goes by in tables a text for
-    each of them, empty where nothing is known.
+    """Annotations of files, for the tables that outputs write.
+
+    Attributes
+    ----------
+    columns
+        Names of the annotations: the columns of the sheet except ``file``.
+    rows
+        For each file, by its name in tables, one text per column. A text is empty if the cell is.
     """
 
     columns: tuple[str, ...] = ()
     rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, file: str) -> tuple[str, ...]:
-        """The texts of ``file``, one for each column."""
+        """The annotations of ``file``, one per column."""
         return self.rows[file] if self.columns else ()
 
 
 NO_SAMPLES = SampleSheet()
 
 
+def read_samples(path: Path, files: Mapping[str, Path]) -> SampleSheet:
+    """Read the sample sheet at ``path`` for ``files``, see :func:`parse_samples`."""
+    return parse_samples(read_text(path, "samples"), path, files)
+
+
 def parse_samples(text: str, path: Path, files: Mapping[str, Path]) -> SampleSheet:
-    """The sheet in ``text``, for ``files``: the path of each by the name it goes by in tables.
+    """Parse a sample sheet and look up ``files`` in it.
 
-    Comma, semicolon or tab separate the columns; ``file`` must be one of them, every other is carried along under its
-    name in small letters. A row is about the file whose path it names, taken as given or from the folder of the sheet
-    (``path``), else about the one file of that name, with or without its suffix. Rows about other files are ignored, so
-    one sheet serves a whole study. :class:`InputError` names the line that cannot be understood or names a file twice,
-    a column that outputs have already, and the files that no row is about.
+    A row annotates the file with that path, absolute or relative to the working folder or to the folder of the
+    sheet; failing that, the one file with that name, with or without its suffix. Rows of other files are ignored,
+    so one sheet can serve a whole study.
+
+    Parameters
+    ----------
+    text
+        The table: a column ``file`` and at least one other. Names of columns become lower case, with underscores
+        for spaces.
+    path
+        Where the sheet is, for relative paths and messages.
+    files
+        The path of each file, by its name in tables.
+
+    Raises
+    ------
+    InputError
+        If a line cannot be parsed, a file has two rows or none, or a column has a name that outputs use.
     """
-    sheet = parse_sheet(text, path)
-    header = ["_".join(column.casefold().split()) for column in sheet.header]
+    table = parse_table(text, path)
+    header = _column_names(table)
     if header.count("file") != 1 or len(header) < 2 or len(set(header)) < len(header) or "" in header:
-        expected = "the column file and others beside it, such as sample, batch, condition, each once"
-        raise InputError(path, "header", repr(sheet.first_line), expected)
-    taken = [column for column in header if column != "file" and _TAKEN.fullmatch(column)]
-    if taken:
-        hint = "Give it another name; outputs have a column of that name."
-        raise InputError(path, f"column {taken[0]}", "a name that is taken", "names of your own", hint)
-    where = header.index("file")
-    found: dict[str, tuple[str, ...]] = {}
-    for number, cells in sheet.rows:
+        expected = "a column file and others beside it, such as sample, batch, condition, each once"
+        raise InputError(path, "header", repr(table.first_line), expected)
+    reserved = [column for column in header if column != "file" and _RESERVED.fullmatch(column)]
+    if reserved:
+        hint = "Rename it; outputs have a column of that name."
+        raise InputError(path, f"column {reserved[0]}", "a name that is taken", "another name", hint)
+    file_column = header.index("file")
+    rows: dict[str, tuple[str, ...]] = {}
+    for number, cells in table.rows:
         texts = [" ".join(cell.split()) for cell in cells]
-        for name in _meant(cells[where], path, files):
-            if name in found:
-                raise InputError(path, f"line {number}, file", f"{cells[where]} again", "one row for each file")
-            found[name] = tuple(text for place, text in enumerate(texts) if place != where)
-    without = [name for name in files if name not in found]
-    if without:
-        more = f" and {len(without) - 3} more" if len(without) > 3 else ""
-        raise InputError(path, "file", f"no row for {', '.join(without[:3])}{more}", "a row for each file")
-    return SampleSheet(tuple(column for column in header if column != "file"), found)
+        for name in _files_named(cells[file_column], path, files):
+            if name in rows:
+                raise InputError(path, f"line {number}, file", f"{cells[file_column]} again", "one row for each file")
+            rows[name] = tuple(text for column, text in enumerate(texts) if column != file_column)
+    missing = [name for name in files if name not in rows]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(path, "file", f"no row for {', '.join(missing[:3])}{more}", "a row for each file")
+    return SampleSheet(tuple(column for column in header if column != "file"), rows)
 
 
-def _meant(cell: str, sheet: Path, files: Mapping[str, Path]) -> Sequence[str]:
-    """The names of the files that ``cell`` is about: one, or none."""
-    for place in (Path(cell), sheet.parent / cell):
-        same = [name for name, file in files.items() if file.resolve() == place.resolve()]
+def _files_named(cell: str, sheet: Path, files: Mapping[str, Path]) -> Sequence[str]:
+    """The names of the files that ``cell`` refers to. An ambiguous file name refers to none."""
+    for candidate in (Path(cell), sheet.parent / cell):
+        same = [name for name, file in files.items() if file.resolve() == candidate.resolve()]
         if same:
             return same
     named = [name for name, file in files.items() if cell in (file.name, file.stem)]
     return named if len(named) == 1 else []
 
 
-def read_samples(path: Path, files: Mapping[str, Path]) -> SampleSheet:
-    """The sample sheet at ``path``, see :func:`cytovae.annotations.sample_sheet.parse_samples`."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, "samples", str(error), "a readable text file in UTF-8") from error
-    return parse_samples(text, path, files)
+# --- the files of a workflow ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """One file of a study.
+
+    Attributes
+    ----------
+    name
+        A unique name for its outputs, safe in paths.
+    path
+        The absolute path of the file.
+    sample, batch, condition
+        The cells of the sheet. An empty sample is the name; the others may be empty.
+    """
+
+    name: str
+    path: Path
+    sample: str = ""
+    batch: str = ""
+    condition: str = ""
+
+
+def read_study(path: Path) -> tuple[StudyFile, ...]:
+    """List the files of the sample sheet at ``path``, in its order.
+
+    The column ``file`` holds paths relative to the sheet. ``sample``, ``batch`` and ``condition`` are optional, other
+    columns are ignored. The name of a file is its stem, or a longer part of its path if stems are not unique.
+
+    Raises
+    ------
+    InputError
+        If a line cannot be parsed, names a file that does not exist or a file twice, or if names cannot be made
+        unique.
+    """
+    table = parse_table(read_text(path, "samples"), path)
+    header = _column_names(table)
+    if "file" not in header:
+        raise InputError(path, "header", repr(table.first_line), f"a column file (and {', '.join(STUDY_COLUMNS[1:])})")
+    if repeated := [column for column, times in Counter(header).items() if times > 1 and column in STUDY_COLUMNS]:
+        raise InputError(path, "header", f"{repeated[0]} twice", "each column once")
+    rows = [dict(zip(header, cells, strict=True)) for _, cells in table.rows]
+    files: list[Path] = []
+    for (number, _), row in zip(table.rows, rows, strict=True):
+        # Not resolved, because the user may know the file by the name of a link.
+        file = Path(os.path.normpath(path.absolute().parent / row["file"])) if row["file"] else Path()
+        if not file.is_file():
+            raise InputError(path, f"line {number}, file", repr(row["file"]), "an existing file")
+        if file in files:
+            raise InputError(path, f"line {number}, file", f"{row['file']} again", "one row for each file")
+        if "\n" in str(file) or "\r" in str(file):
+            raise InputError(path, f"line {number}, file", repr(row["file"]), "a path without line breaks")
+        files.append(file)
+    if not files:
+        raise InputError(path, "rows", "none", "a row for each file")
+    return tuple(
+        StudyFile(name, file, row.get("sample") or name, row.get("batch", ""), row.get("condition", ""))
+        for name, file, row in zip(_unique_names(files, path), files, rows, strict=True)
+    )
+
+
+def _unique_names(files: Sequence[Path], sheet: Path) -> list[str]:
+    """A safe name for each file: its stem, or its path from the folder that all files share."""
+    stems = Counter(_safe_name(file.stem) for file in files)
+    top = Path(os.path.commonpath([file.parent for file in files]))
+    names = [
+        _safe_name(file.stem)
+        if stems[_safe_name(file.stem)] == 1
+        else "__".join(map(_safe_name, file.relative_to(top).with_suffix("").parts))
+        for file in files
+    ]
+    for name, times in Counter(names).items():
+        if times > 1:
+            same = [str(file) for file, own in zip(files, names, strict=True) if own == name]
+            raise InputError(sheet, "file", f"{same[0]} and {same[1]}", "names that differ by more than odd characters")
+    return names
+
+
+def _safe_name(name: str) -> str:
+    return _UNSAFE_CHARACTERS.sub("_", name).lstrip(".") or "_"
+
+
+def _column_names(table: TextTable) -> list[str]:
+    return ["_".join(column.casefold().split()) for column in table.header]

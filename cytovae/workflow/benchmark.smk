@@ -1,11 +1,11 @@
-# Every method, data set and seed of a benchmark as a job of its own, and the tables at the end.
+# Runs every method, data set and seed of a benchmark in its own job, then writes the tables.
 #
 #     snakemake --cores 2                             on this machine, two jobs at a time
 #     snakemake --executor slurm --jobs 100           on a cluster (pip install snakemake-executor-plugin-slurm)
 #
-# Short jobs can share a cluster job: --groups job=jobs --group-components jobs=20. After a crash or a kill, give the same
-# command with --rerun-incomplete (and, where it says that the folder is locked, once with --unlock). What is finished
-# stays. Settings stand in config.yaml.
+# Short jobs can share a cluster job: --groups job=jobs --group-components jobs=20. After a crash or a kill, repeat the
+# command with --rerun-incomplete. If Snakemake reports that the folder is locked, run it once with --unlock first.
+# Finished jobs are not repeated. Settings are in config.yaml.
 
 import csv
 import shlex
@@ -13,9 +13,9 @@ import shlex
 configfile: "config.yaml"
 
 with open("jobs.csv", encoding="utf-8", newline="") as planned:
-    NUMBER = {row["key"]: row["number"] for row in csv.DictReader(planned)}  # the file of rows of a job: its number
+    NUMBER = {row["key"]: row["number"] for row in csv.DictReader(planned)}  # stem of the results file -> number of the job
 
-# The paths in the arguments mean files as seen from the folder in which the benchmark was planned.
+# Paths in the arguments are relative to the folder in which the workflow was written.
 BENCHMARK = (
     f"cd {shlex.quote(config['folder'])} && "
     f"{config['cytovae']} benchmark {shlex.join(config['arguments'])} --output {shlex.quote(config['results'])}"
@@ -52,7 +52,7 @@ rule job:
 
 
 rule tables:
-    # All jobs are done: what is left to the same command is to write the tables.
+    # All jobs are finished, so the same command only writes the tables.
     input:
         expand("results/rows/{key}.json", key=NUMBER),
     output:

@@ -1,4 +1,4 @@
-"""The folder of a workflow: a Snakefile, its config.yaml and the tables they name. Written whole or not at all."""
+"""The folder of a workflow: a Snakefile, its config.yaml, and the tables that they read."""
 
 import csv
 import io
@@ -10,23 +10,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from cytovae.annotations.study_samples import COLUMNS, Sample
-from cytovae.atomic import check_target, whole_file
-from cytovae.errors import OutputError
+from cytovae.annotations.sample_sheet import STUDY_COLUMNS, StudyFile
+from cytovae.atomic import check_target, output_errors, whole_file
 
 SNAKEFILE, CONFIG, SAMPLES, FILE_LIST, JOBS = "Snakefile", "config.yaml", "samples.csv", "files.txt", "jobs.csv"
-
 
 Setting = str | int | Sequence[str]
 
 
-def write_study(folder: Path, samples: Sequence[Sample], settings: Mapping[str, Setting], *, force: bool) -> None:
-    """Write the workflow that assigns ``samples`` into ``folder``; ``settings`` replace those of the same name.
+def write_study(folder: Path, study: Sequence[StudyFile], settings: Mapping[str, Setting], *, force: bool) -> None:
+    """Write a workflow that trains a model on a study and assigns each of its files.
 
-    Raises :class:`OutputError` where something of that name is there already (unless ``force``) or cannot be written.
+    Parameters
+    ----------
+    folder
+        Where to write the workflow.
+    study
+        The files of the study.
+    settings
+        Values in ``config.yaml`` that differ from the defaults below.
+    force
+        Replace files of the same names.
+
+    Raises
+    ------
+    OutputError
+        If a file exists and ``force`` is not set, or cannot be written.
     """
-    rows = ((s.name, str(s.file), s.sample, s.batch, s.condition) for s in samples)
-    chosen: dict[str, Setting] = {
+    rows = ((file.name, str(file.path), file.sample, file.batch, file.condition) for file in study)
+    defaults: dict[str, Setting] = {
         "samples": SAMPLES,
         "seed": 0,
         "max_events_per_file": 10_000,
@@ -49,9 +61,9 @@ def write_study(folder: Path, samples: Sequence[Sample], settings: Mapping[str, 
         folder,
         {
             SNAKEFILE: _template("study.smk"),
-            SAMPLES: _csv(("name", *COLUMNS), rows),
-            FILE_LIST: "".join(f"{sample.file}\n" for sample in samples),
-            CONFIG: _yaml({**chosen, **settings}),
+            SAMPLES: _csv(("name", *STUDY_COLUMNS), rows),
+            FILE_LIST: "".join(f"{file.path}\n" for file in study),
+            CONFIG: _yaml({**defaults, **settings}),
         },
         force=force,
     )
@@ -60,10 +72,25 @@ def write_study(folder: Path, samples: Sequence[Sample], settings: Mapping[str, 
 def write_benchmark(
     folder: Path, arguments: Sequence[str], jobs: Iterable[tuple[int, str]], *, threads: int, force: bool
 ) -> None:
-    """Write the workflow that does ``jobs``, each a number and the stem of its file of rows, into ``folder``.
+    """Write a workflow that runs each job of a benchmark by itself.
 
-    ``arguments`` are those of ``cytovae benchmark``, as given in the present working folder. Raises as
-    :func:`write_study` does.
+    Parameters
+    ----------
+    folder
+        Where to write the workflow.
+    arguments
+        The arguments of ``cytovae benchmark``; paths are relative to the current folder.
+    jobs
+        Number of each job, and the stem of its file of results.
+    threads
+        Threads of each job.
+    force
+        Replace files of the same names.
+
+    Raises
+    ------
+    OutputError
+        If a file exists and ``force`` is not set, or cannot be written.
     """
     settings: dict[str, Setting] = {
         "folder": str(Path.cwd()),
@@ -89,16 +116,16 @@ def _template(name: str) -> str:
 
 
 def _command() -> str:
-    """How a job starts this program: by its name where that is it, else by the path of this Python."""
-    found = shutil.which("cytovae")
-    own = Path(sys.executable).parent / "cytovae"
-    return (
-        "cytovae" if found and Path(found).resolve() == own.resolve() else f"{shlex.quote(sys.executable)} -m cytovae"
-    )
+    """How a job starts this program: by name if the name on the PATH is this installation, else by its Python."""
+    on_path = shutil.which("cytovae")
+    installed = Path(sys.executable).parent / "cytovae"
+    if on_path and Path(on_path).resolve() == installed.resolve():
+        return "cytovae"
+    return f"{shlex.quote(sys.executable)} -m cytovae"
 
 
 def _yaml(settings: Mapping[str, Setting]) -> str:
-    """A flat mapping. JSON's texts, numbers and lists are YAML's, too."""
+    """A flat mapping as YAML, in which strings, numbers and lists may be written as in JSON."""
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in {"cytovae": _command(), **settings}.items())
 
 
@@ -111,12 +138,11 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _write(folder: Path, content: Mapping[str, str], *, force: bool) -> None:
-    try:
+    """Write files by name. Nothing is written if one of them may not be."""
+    with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name in content:
             check_target(folder / name, force=force)
         for name, text in content.items():
             with whole_file(folder / name, force=force) as partial:
                 partial.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error

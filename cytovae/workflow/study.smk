@@ -1,17 +1,18 @@
-# One model for all files, every file assigned as a job of its own, abundances and a report at the end.
+# Trains one model on all files, assigns each file in its own job, then joins the abundances and writes a report.
 #
 #     snakemake --cores 2                             on this machine, two jobs at a time
 #     snakemake --executor slurm --jobs 100           on a cluster (pip install snakemake-executor-plugin-slurm)
 #
-# After a crash or a kill, give the same command with --rerun-incomplete (and, where it says that the folder is locked,
-# once with --unlock). What is finished stays. Settings stand in config.yaml; --config seed=1 changes one for once.
+# After a crash or a kill, repeat the command with --rerun-incomplete. If Snakemake reports that the folder is locked,
+# run it once with --unlock first. Finished jobs are not repeated. Settings are in config.yaml; --config seed=1 changes
+# one for a single run.
 
 import csv
 
 configfile: "config.yaml"
 
 with open(config["samples"], encoding="utf-8", newline="") as sheet:
-    FCS = {row["name"]: row["file"] for row in csv.DictReader(sheet)}  # the name of a job: its FCS file
+    FCS = {row["name"]: row["file"] for row in csv.DictReader(sheet)}  # name of the file -> its path
 
 MODEL = [f"model/{part}" for part in ("model.safetensors", "model.json", "history.parquet", "landmarks.parquet", "run.json")]
 
@@ -30,7 +31,7 @@ rule all:
 
 
 rule train:
-    # On a sample of all files: at most max_events_per_file of each, and 200,000 cells in all, drawn from the seed.
+    # On a random sample: at most max_events_per_file events of each file, and 200,000 in all.
     input:
         FCS.values(),
     output:

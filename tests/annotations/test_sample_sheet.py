@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cytovae.annotations.sample_sheet import NO_SAMPLES, parse_samples
+from cytovae.annotations.sample_sheet import NO_SAMPLES, parse_samples, read_study
 from cytovae.errors import InputError
 
 FILES = {"a.fcs": Path("run/a.fcs"), "b.fcs": Path("run/b.fcs")}
@@ -43,3 +43,57 @@ def test_a_path_may_start_at_the_sheet(tmp_path: Path) -> None:
 def test_sheets_that_are_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_samples(text, Path("sheet.csv"), FILES)
+
+
+# --- the files of a workflow -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plates(tmp_path: Path) -> Path:
+    for name in ("plate1/A01.fcs", "plate2/A01.fcs", "plate2/B 02.fcs"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def sheet(folder: Path, text: str) -> Path:
+    path = folder / "samples.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_sample_sheet_is_read(plates: Path) -> None:
+    text = (
+        "\ufeffFile;condition; sample;note\nplate1/A01.fcs;stim;d1;x\n\nplate2/A01.fcs;;;\nplate2/B 02.fcs;none;d2;\n"
+    )
+    found = read_study(sheet(plates, text))
+    assert [(s.name, s.path, s.sample, s.batch, s.condition) for s in found] == [
+        ("plate1__A01", plates / "plate1" / "A01.fcs", "d1", "", "stim"),
+        ("plate2__A01", plates / "plate2" / "A01.fcs", "plate2__A01", "", ""),
+        ("B_02", plates / "plate2" / "B 02.fcs", "d2", "", "none"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("", "header"),
+        ("sample\nd1\n", "header"),
+        ("file,file\na,b\n", "header"),
+        ("file\n", "rows"),
+        ("file,sample\nplate1/A01.fcs\n", "line 2"),
+        ("file\nplate1/A01.fcs\nplate9/A01.fcs\n", "line 3, file"),
+        ("file\nplate1/A01.fcs\nplate1/../plate1/A01.fcs\n", "line 3, file"),
+        ("file,sample\n,d1\n", "line 2, file"),
+    ],
+)
+def test_a_sample_sheet_that_cannot_be_trusted_is_refused(plates: Path, text: str, field: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_study(sheet(plates, text))
+    assert caught.value.field == field
+
+
+def test_files_whose_names_cannot_be_told_apart_are_refused(plates: Path) -> None:
+    (plates / "plate2" / "B_02.fcs").touch()
+    with pytest.raises(InputError, match="odd characters"):
+        read_study(sheet(plates, "file\nplate2/B 02.fcs\nplate2/B_02.fcs\n"))

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from helpers.command import Command
 
-from cytovae.annotations.study_samples import read_samples
 from cytovae.errors import InputError, OutputError, UsageError
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -55,7 +54,7 @@ def sheet(folder: Path, text: str) -> Path:
     return path
 
 
-# --- sample sheets ----------------------------------------------------------------------------------------------------
+# --- the folder of a workflow -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -64,43 +63,6 @@ def plates(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
-
-
-def test_a_sample_sheet_is_read(plates: Path) -> None:
-    text = (
-        "\ufeffFile;condition; sample;note\nplate1/A01.fcs;stim;d1;x\n\nplate2/A01.fcs;;;\nplate2/B 02.fcs;none;d2;\n"
-    )
-    found = read_samples(sheet(plates, text))
-    assert [(s.name, s.file, s.sample, s.batch, s.condition) for s in found] == [
-        ("plate1__A01", plates / "plate1" / "A01.fcs", "d1", "", "stim"),
-        ("plate2__A01", plates / "plate2" / "A01.fcs", "plate2__A01", "", ""),
-        ("B_02", plates / "plate2" / "B 02.fcs", "d2", "", "none"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "field"),
-    [
-        ("", "header"),
-        ("sample\nd1\n", "header"),
-        ("file,file\na,b\n", "header"),
-        ("file\n", "rows"),
-        ("file,sample\nplate1/A01.fcs\n", "line 2"),
-        ("file\nplate1/A01.fcs\nplate9/A01.fcs\n", "line 3, file"),
-        ("file\nplate1/A01.fcs\nplate1/../plate1/A01.fcs\n", "line 3, file"),
-        ("file,sample\n,d1\n", "line 2, file"),
-    ],
-)
-def test_a_sample_sheet_that_cannot_be_trusted_is_refused(plates: Path, text: str, field: str) -> None:
-    with pytest.raises(InputError) as caught:
-        read_samples(sheet(plates, text))
-    assert caught.value.field == field
-
-
-def test_files_whose_names_cannot_be_told_apart_are_refused(plates: Path) -> None:
-    (plates / "plate2" / "B_02.fcs").touch()
-    with pytest.raises(InputError, match="odd characters"):
-        read_samples(sheet(plates, "file\nplate2/B 02.fcs\nplate2/B_02.fcs\n"))
 
 
 def test_a_folder_with_a_workflow_is_not_overwritten(plates: Path) -> None:

@@ -1,15 +1,19 @@
-"""New cells from a trained model: an expert of the cluster is drawn in proportion to its cells, a code from its
-Gaussian, the expert decodes it, and observation noise makes a cell of what it rebuilds.
+"""New cells of a cluster.
 
-The KL term (eq. 3) drives a cluster's codes towards a Gaussian of unit variance, but they do not reach it, and an
-expert's are correlated: each expert keeps the mean and the whole covariance of its landmarks' codes. What an expert
-rebuilds is a mean; what it leaves out is kept as the covariance of its residuals. Marker by marker neither looks like
-ion counts, which pile up at and below zero: so a drawn value is replaced by that of the expert's landmarks at the same
-quantile (a Gaussian copula whose marginals are those of the landmarks). No landmark is kept, only 37 quantiles of each
-marker and expert.
+An expert of the cluster is drawn in proportion to its training cells, a latent code from the expert's Gaussian, and
+observation noise from the Gaussian of its residuals; the decoded code plus the noise is a cell. Two steps go beyond
+the paper:
+
+- The KL term (eq. 3) pulls the codes of a cluster towards a Gaussian of unit variance, but does not reach it. Each
+  expert therefore keeps the mean and the full covariance of its landmarks' codes.
+- Neither the decoder nor the noise reproduces the marginals of ion counts, which pile up at and below zero. Each drawn
+  value is replaced by the value of the expert's landmarks at the same quantile: a Gaussian copula with the marginals
+  of the landmarks.
+
+The model stores no landmark for this, only 37 quantiles of each marker and expert.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,17 +21,31 @@ from numpy.typing import NDArray
 
 from cytovae.errors import ModelError, UsageError
 from cytovae.inference.assigner import Assigner
-from cytovae.inference.cell_distribution import MOST_MARKERS, CellDistribution, decoded, residual_roots
+from cytovae.inference.cell_distribution import (
+    MOST_MARKERS,
+    CellDistribution,
+    Decode,
+    decode_with_expert,
+    draw_scaled_cells,
+)
 from cytovae.inference.trained_model import TrainedModel
-from cytovae.network.device import CHUNK
+from cytovae.network.device import ENCODER_CHUNK
 
-MOST_RUNS = 1_000  # for one accepted cell, on average
+MOST_DRAWS_PER_CELL = 1_000  # on average; beyond that, ``min_posterior`` counts as out of reach
 
 
 @dataclass(frozen=True, eq=False)
 class GeneratedCells:
-    """``values`` float32 (n, m) on the model's transformed scale, ``cluster`` int32 (n,) from 1, in order of clusters;
-    ``runs`` says for each cluster how many cells were drawn for those that were taken.
+    """Generated cells, ordered by cluster.
+
+    Attributes
+    ----------
+    values : ndarray of float32, shape (n, m)
+        Markers on the model's transformed scale.
+    cluster : ndarray of int32, shape (n,)
+        The cluster of each cell, from 1.
+    runs : mapping of int to int
+        For each cluster, how many cells were drawn until enough of them were accepted.
     """
 
     values: NDArray[np.float32]
@@ -35,37 +53,41 @@ class GeneratedCells:
     runs: Mapping[int, int]
 
 
-def draw_cells(
-    fitted: CellDistribution,
-    shares: NDArray[np.float64],
-    n: int,
-    decode: Callable[[NDArray[np.float32], int], NDArray[np.float32]],
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """``n`` cells (n, m) on the transformed scale, each of an expert drawn in proportion to ``shares`` (k,)."""
-    parts = []
-    for expert, count in enumerate(rng.multinomial(n, shares / shares.sum()).tolist()):
-        if count:
-            drawn = residual_roots(fitted, expert, count, decode, rng)
-            tables = zip(drawn.T, fitted.drawn[expert].T, fitted.observed[expert].T, strict=True)
-            parts.append(np.stack([np.interp(*table) for table in tables], axis=1))
-    cells = np.concatenate(parts) if parts else np.zeros((0, fitted.observed.shape[2]))
-    return rng.permutation(cells).astype(np.float32)
-
-
 def generate(
     model: TrainedModel, events: Mapping[int, int], *, min_posterior: float = 0.0, seed: int
 ) -> GeneratedCells:
-    """As many new cells of each cluster as ``events`` says, cluster by cluster, whatever others are asked for.
+    """Generate new cells of chosen clusters.
 
-    A cell is taken where its own assignment gives its cluster a probability of at least ``min_posterior``. Raises
-    :class:`ModelError` for a model that cannot generate, and :class:`UsageError` for a cluster there is not and where
-    a thousand runs for each cell do not give enough cells of such a probability.
+    The cells of a cluster depend on ``seed`` and the cluster, not on the other clusters.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        A model with a distribution of cells, as training with ``cytovae train --generative`` returns it.
+    events : mapping of int to int
+        The number of cells for each cluster, by its number from 1.
+    min_posterior : float
+        Accept only cells that the model itself assigns to their cluster with at least this probability.
+    seed : int
+        Seed of the random draws.
+
+    Returns
+    -------
+    GeneratedCells
+        The cells, ordered by cluster.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot generate cells.
+    UsageError
+        If a cluster does not exist, a number or ``min_posterior`` is out of range, or too few cells reach
+        ``min_posterior`` in :data:`MOST_DRAWS_PER_CELL` draws per cell.
     """
     if model.distribution is None and model.settings.kl_weight > 0:
         raise ModelError(
-            f"this model has {len(model.markers)} markers, and only cells of {MOST_MARKERS} at most can be generated; "
-            "train it on fewer with --markers"
+            f"this model has {len(model.markers)} markers, but cells can be generated with {MOST_MARKERS} at most; "
+            "train it on fewer markers with --markers"
         )
     if model.distribution is None:
         raise ModelError(
@@ -73,12 +95,12 @@ def generate(
             "train one that can with `cytovae train --generative`"
         )
     if not 0 <= min_posterior < 1:
-        raise UsageError(f"a probability that cells reach is from 0 to below 1, not {min_posterior}")
+        raise UsageError(f"the least probability of a cell must be at least 0 and below 1, not {min_posterior}")
     for cluster, count in events.items():
         if not 1 <= cluster <= model.n_clusters:
             raise UsageError(f"there is no cluster {cluster}; this model has the clusters 1 … {model.n_clusters}")
         if count < 0:
-            raise UsageError(f"{count} cells of cluster {cluster} cannot be generated")
+            raise UsageError(f"the number of cells of cluster {cluster} must not be negative, found {count}")
     assigner = Assigner(model) if min_posterior else None
     values, runs = [], {}
     for cluster, count in sorted(events.items()):
@@ -97,42 +119,90 @@ def _of_cluster(
     min_posterior: float,
     seed: int,
 ) -> tuple[NDArray[np.float32], int]:
-    """``count`` cells (count, m) of one cluster and how many were drawn for them."""
+    """``count`` accepted cells (count, m) of one cluster, and the number of draws up to the last of them."""
     rng = np.random.default_rng([seed, cluster])
     shares = np.where(model.expert_clusters == cluster, model.tree.cells, 0).astype(np.float64)
-    taken: list[NDArray[np.float32]] = []
+    accepted: list[NDArray[np.float32]] = []
     missing, runs, highest = count, 0, 0.0
     while missing:
-        if runs >= MOST_RUNS * count:
+        if runs >= MOST_DRAWS_PER_CELL * count:
             raise UsageError(
                 f"cluster {cluster}: {count - missing:,} of {count:,} cells reached a probability of {min_posterior:g} "
-                f"in {runs:,} runs, {MOST_RUNS:,} for each; the highest was {highest:.3g}. Ask for a lower one"
+                f"in {runs:,} draws, {MOST_DRAWS_PER_CELL:,} for each; the highest was {highest:.3g}. "
+                "Use a lower probability"
             )
-        # A piece is not larger than what is missing while all are taken: then one run is one cell.
+        # Without a threshold every cell is accepted, so no more cells are drawn than are missing.
         drawn = draw_cells(
             fitted,
             shares,
-            min(CHUNK, missing if assigner is None else max(missing, 256), MOST_RUNS * count - runs),
-            lambda code, expert: decoded(model.network, code, expert),
+            min(ENCODER_CHUNK, missing if assigner is None else max(missing, 256), MOST_DRAWS_PER_CELL * count - runs),
+            lambda code, expert: decode_with_expert(model.network, code, expert),
             rng,
         )
         good = np.ones(len(drawn), dtype=bool)
         if assigner is not None:
             probability = assigner.assign(drawn).probabilities[:, cluster - 1]
             good, highest = probability >= min_posterior, max(highest, float(probability.max()))
-        # What comes after the last one taken was not needed, and is no run.
+        # Cells drawn after the last accepted one were not needed and do not count.
         needed = np.flatnonzero(good)[:missing]
         runs += int(needed[-1]) + 1 if len(needed) == missing else len(drawn)
-        taken.append(drawn[needed])
+        accepted.append(drawn[needed])
         missing -= len(needed)
-    return np.concatenate([np.zeros((0, len(model.markers)), np.float32), *taken]), runs
+    return np.concatenate([np.zeros((0, len(model.markers)), np.float32), *accepted]), runs
+
+
+def draw_cells(
+    fitted: CellDistribution, shares: NDArray[np.float64], n: int, decode: Decode, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Draw cells of several experts.
+
+    Parameters
+    ----------
+    fitted : CellDistribution
+        The distribution of the experts' cells.
+    shares : ndarray of float64, shape (k,)
+        Weight of each expert, not necessarily summing to 1.
+    n : int
+        Number of cells.
+    decode : callable
+        The decoder of an expert.
+    rng : numpy.random.Generator
+        Source of the random draws.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, m)
+        Markers on the transformed scale, in random order.
+    """
+    parts = []
+    for expert, count in enumerate(rng.multinomial(n, shares / shares.sum()).tolist()):
+        if count:
+            scaled = draw_scaled_cells(fitted, expert, count, decode, rng)  # (count, m)
+            markers = zip(scaled.T, fitted.drawn[expert].T, fitted.observed[expert].T, strict=True)
+            parts.append(np.stack([np.interp(*marker) for marker in markers], axis=1))
+    cells = np.concatenate(parts) if parts else np.zeros((0, fitted.observed.shape[2]))
+    return rng.permutation(cells).astype(np.float32)
 
 
 def events_of_clusters(model: TrainedModel, which: str, n: int, seed: int) -> dict[int, int]:
-    """How many cells of each cluster ``which`` and ``n`` ask for: ``n`` of one cluster by its number, ``n`` of each
-    ("all"), or ``n`` in all, each of a cluster drawn in proportion to its cells in training ("proportional").
+    """The number of cells for each cluster, as ``cytovae generate --cluster`` takes it.
 
-    Raises :class:`UsageError` for anything else.
+    Parameters
+    ----------
+    model : TrainedModel
+        The model.
+    which : str
+        The number of a cluster: ``n`` cells of it. ``"all"``: ``n`` cells of each cluster. ``"proportional"``: ``n``
+        cells in total, of clusters drawn in proportion to their training cells.
+    n : int
+        Number of cells.
+    seed : int
+        Seed of the draw for ``"proportional"``.
+
+    Raises
+    ------
+    UsageError
+        If ``which`` is something else.
     """
     if which == "all":
         return dict.fromkeys(range(1, model.n_clusters + 1), n)
@@ -141,5 +211,5 @@ def events_of_clusters(model: TrainedModel, which: str, n: int, seed: int) -> di
         counts = np.random.default_rng([seed, 0]).multinomial(n, cells / cells.sum())
         return {cluster: int(count) for cluster, count in enumerate(counts, start=1) if count}
     if not which.isdecimal():
-        raise UsageError(f"a cluster is asked for by its number, or as all or proportional, not as {which!r}")
+        raise UsageError(f"the cluster must be given by its number, or as all or proportional, not as {which!r}")
     return {int(which): n}

@@ -1,10 +1,9 @@
-"""How unlike a cell is to any that a model has learned from: told from its reconstruction and its place among the cells
-of its own expert.
+"""Novelty: how unlike the training cells a cell is.
 
-Each expert keeps, of its landmarks, the mean and spread of their markers, and the distance from that and the error of
-reconstruction that one landmark in a hundred exceeds. A cell's novelty is u² / (1 + u²), u being the larger of its two
-measures over those limits: 0.5 at the limit, towards 1 beyond it. The network sees markers clipped to the range of
-training, but what is measured are markers as they are: beyond that range lies just what is new.
+Each expert keeps the mean and spread of its landmarks' markers, and two limits that one landmark in a hundred exceeds:
+one for the distance from that mean, one for the error of reconstruction. A cell's novelty is u² / (1 + u²), where u is
+the larger of its two measures, each divided by its limit: 0.5 at the limit, towards 1 beyond it. Novelty uses unclipped
+markers, because new cells often lie outside the training range; the network sees markers clipped to it.
 """
 
 from dataclasses import dataclass
@@ -16,20 +15,26 @@ from torch import Tensor
 
 from cytovae.network.model import MoeSimVae
 
-EXCEEDED_BY = 0.01  # of the landmarks
+SHARE_BEYOND_LIMIT = 0.01  # of the landmarks of an expert
 
+# The spread and the limits of all experts count as this many cells of each expert: few landmarks have no quantile.
+NOVELTY_PRIOR_CELLS = 50.0
 
-# An expert with few landmarks has no quantile of its own: as many cells' worth of the quantile of all are mixed in.
-SHRINKAGE = 50.0
-
-
-SMALLEST = 1e-2  # of a spread, a distance and an error, in scaled markers
+SMALLEST_LIMIT = 1e-2  # in scaled markers; also of a spread
 
 
 @dataclass(frozen=True, eq=False)
 class NoveltyScale:
-    """What novelty is measured by, for k experts and m markers, all float32: ``center`` and ``spread`` (k, m) of an
-    expert's landmarks on the scale of the network, and the limits ``distance`` and ``error`` (k,).
+    """The scale of novelty for k experts and m markers. All arrays are float32.
+
+    Attributes
+    ----------
+    center, spread : shape (k, m)
+        Mean and standard deviation of the landmarks of each expert, in scaled markers.
+    distance : shape (k,)
+        Limit of the distance from the center, in spreads.
+    error : shape (k,)
+        Limit of the reconstruction error, in scaled markers.
     """
 
     center: NDArray[np.float32]
@@ -39,63 +44,77 @@ class NoveltyScale:
 
 
 def fit_novelty(network: MoeSimVae, x: Tensor) -> NoveltyScale:
-    """The scale from scaled landmarks ``x`` (n, m), on which ``network`` was trained."""
+    """Fit the scale to scaled landmarks ``x`` (n, m), on the device of the trained ``network``."""
     with torch.inference_mode():
         code, _ = network.encoder(x)  # (n, d)
         expert = network.clustering(code).argmax(1)  # (n,)
-        error = _error(network, code, expert, x).cpu()
+        error = _error(network, code, expert, x).cpu()  # (n,)
     x, expert = x.cpu(), expert.cpu()
     experts = network.clustering.out.out_features
     count = torch.bincount(expert, minlength=experts).float()[:, None]  # (k, 1)
-    total = torch.zeros(experts, x.shape[1]).index_add_(0, expert, x)
+    total = torch.zeros(experts, x.shape[1]).index_add_(0, expert, x)  # (k, m)
     center = torch.where(count > 0, total / count.clamp_min(1), x.mean(0))  # (k, m)
-    square = torch.zeros_like(total).index_add_(0, expert, (x - center[expert]).square())
-    within = square.sum(0) / len(x)  # (m,): of cells about the center of their own expert
-    spread = ((square + SHRINKAGE * within) / (count + SHRINKAGE)).sqrt().clamp_min(SMALLEST)  # (k, m)
-    distance = _distance(x, center[expert], spread[expert])
+    square = torch.zeros_like(total).index_add_(0, expert, (x - center[expert]).square())  # (k, m)
+    within = square.sum(0) / len(x)  # (m,); variance about the center of the own expert
+    variance = (square + NOVELTY_PRIOR_CELLS * within) / (count + NOVELTY_PRIOR_CELLS)  # (k, m)
+    spread = variance.sqrt().clamp_min(SMALLEST_LIMIT)  # (k, m)
+    distance = _distance(x, center[expert], spread[expert])  # (n,)
     limits = [_limits(measure, expert, experts) for measure in (distance, error)]
     return NoveltyScale(center.numpy(), spread.numpy(), *limits)
 
 
 class NoveltyMeter:
-    """A scale made ready on one device."""
+    """Measures novelty on one device."""
 
     def __init__(self, scale: NoveltyScale, device: torch.device) -> None:
         self.center, self.spread, self.distance, self.error = (
-            torch.from_numpy(part).to(device) for part in (scale.center, scale.spread, scale.distance, scale.error)
+            torch.from_numpy(array).to(device) for array in (scale.center, scale.spread, scale.distance, scale.error)
         )
 
-    def of(self, network: MoeSimVae, code: Tensor, expert: Tensor, x: Tensor) -> Tensor:
-        """Novelty (b,) in [0, 1] of cells ``x`` (b, m), scaled and not clipped, from their ``code`` (b, d) and most
-        likely ``expert`` (b,).
+    def measure(self, network: MoeSimVae, code: Tensor, expert: Tensor, x: Tensor) -> Tensor:
+        """Novelty (b,) in [0, 1] of cells.
+
+        Parameters
+        ----------
+        network : MoeSimVae
+            The network of the model.
+        code : Tensor, shape (b, d)
+            Latent codes of the cells.
+        expert : Tensor, shape (b,)
+            The most likely expert of each cell.
+        x : Tensor, shape (b, m)
+            Scaled markers, not clipped to [0, 1].
         """
-        error = _error(network, code, expert, x)
-        distance = _distance(x, self.center[expert], self.spread[expert])
-        beyond = torch.maximum(distance / self.distance[expert], error / self.error[expert])  # (b,)
-        square = beyond.clamp_max(1e6).square()
+        error = _error(network, code, expert, x)  # (b,)
+        distance = _distance(x, self.center[expert], self.spread[expert])  # (b,)
+        excess = torch.maximum(distance / self.distance[expert], error / self.error[expert])  # (b,)
+        square = excess.clamp_max(1e6).square()
         return square / (1 + square)
 
 
 def _error(network: MoeSimVae, code: Tensor, expert: Tensor, x: Tensor) -> Tensor:
     """Root mean square error (b,) of the reconstruction of scaled cells ``x`` (b, m)."""
-    rebuilt = torch.sigmoid(network.decoder(code, expert))  # (b, m)
-    return (x - rebuilt).square().mean(1).sqrt()
+    reconstruction = torch.sigmoid(network.decoder(code, expert))  # (b, m)
+    return (x - reconstruction).square().mean(1).sqrt()
 
 
 def _distance(x: Tensor, center: Tensor, spread: Tensor) -> Tensor:
-    """How far the marker that is furthest off (of b, m) lies from a center, in spreads: (b,). A population that is
-    missing differs in few markers, and a mean over all would hide it.
+    """Distance (b,) of cells ``x`` (b, m) from a center, in spreads: that of the marker that is furthest off.
+
+    An unknown population differs in few markers; a mean over all markers would hide it.
     """
     return ((x - center) / spread).abs().amax(1)
 
 
 def _limits(measure: Tensor, expert: Tensor, experts: int) -> NDArray[np.float32]:
-    """What one landmark in a hundred of each expert exceeds, (k,)."""
+    """Limit of each expert (k,): the quantile of ``measure`` (n,) in its landmarks, shrunk towards that in all."""
     values, owner = measure.numpy(), expert.numpy()
-    overall = np.quantile(values, 1 - EXCEEDED_BY)
+    level = 1 - SHARE_BEYOND_LIMIT
+    overall = np.quantile(values, level)
     limits = np.full(experts, overall)
     for index in np.unique(owner):
         own = values[owner == index]
-        limits[index] = (len(own) * np.quantile(own, 1 - EXCEEDED_BY) + SHRINKAGE * overall) / (len(own) + SHRINKAGE)
-    bounded: NDArray[np.float32] = np.maximum(limits, SMALLEST).astype(np.float32)
+        pulled = len(own) * np.quantile(own, level) + NOVELTY_PRIOR_CELLS * overall
+        limits[index] = pulled / (len(own) + NOVELTY_PRIOR_CELLS)
+    bounded: NDArray[np.float32] = np.maximum(limits, SMALLEST_LIMIT).astype(np.float32)
     return bounded

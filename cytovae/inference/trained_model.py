@@ -1,4 +1,4 @@
-"""A trained model: everything needed to assign transformed marker values, and nothing about files."""
+"""A trained model in memory: what training returns, and what files need to be assigned."""
 
 from dataclasses import dataclass, replace
 
@@ -20,11 +20,33 @@ from cytovae.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A network in evaluation mode on the CPU, with the scaling of its inputs and the clusters its experts make.
+    """A trained network with the scaling of its input and the clusters of its experts.
 
-    ``n_clusters`` says where ``tree`` is cut: the number found, or the one asked for. ``novelty`` is what unlikeness is
-    measured by, None where that is not known, and ``distribution`` what cells are generated from, None in a model that
-    was not trained to generate.
+    A model knows transformed marker values and nothing about files.
+
+    Attributes
+    ----------
+    network : MoeSimVae
+        The network in evaluation mode on the CPU.
+    settings : Settings
+        The settings it was trained with.
+    markers : tuple of str
+        Names of the m markers.
+    scaling : Scaling
+        From transformed values to the input of the network.
+    tree : MergeTree
+        Merges of the k experts.
+    n_clusters : int
+        The number of clusters that the tree is cut into: the number found, or the number asked for.
+    novelty : NoveltyScale or None
+        The scale of novelty; None in models without it.
+    distribution : CellDistribution or None
+        The distribution of new cells; None in a model that was not trained to generate.
+
+    Raises
+    ------
+    UsageError
+        If the scaling has another number of markers.
     """
 
     network: MoeSimVae
@@ -38,28 +60,51 @@ class TrainedModel:
 
     def __post_init__(self) -> None:
         if len(self.scaling.low) != len(self.markers):
-            raise UsageError(f"a scaling of {len(self.scaling.low)} markers does not fit {len(self.markers)}")
+            raise UsageError(f"a scaling of {len(self.scaling.low)} markers does not fit {len(self.markers)} markers")
 
     @property
     def expert_clusters(self) -> NDArray[np.int32]:
-        """The cluster of each expert (k,), from 1."""
+        """The cluster of each expert, shape (k,), from 1."""
         return self.tree.cut(self.n_clusters)
 
     @property
     def cluster_cells(self) -> NDArray[np.int64]:
-        """Training cells in each cluster, (n_clusters,), falling."""
+        """Number of training cells in each cluster, shape (n_clusters,), in descending order."""
         return np.bincount(self.expert_clusters - 1, weights=self.tree.cells).astype(np.int64)
 
     def with_clusters(self, n_clusters: int) -> "TrainedModel":
-        """The same model cut into ``n_clusters``; no training. Raises :class:`UsageError` where it cannot be."""
+        """The same model with its tree cut into ``n_clusters``, without training.
+
+        Raises
+        ------
+        UsageError
+            If the tree cannot be cut into that many clusters.
+        """
         self.tree.cut(n_clusters)
         return replace(self, n_clusters=n_clusters)
 
 
 @dataclass(frozen=True, eq=False)
 class SavedModel:
-    """What a model folder holds for assigning: the model, the panel to look for in files, and how their raw values
-    become what the model sees: compensation first, then the transform.
+    """Everything a model folder holds for assigning files.
+
+    Raw values of a file become the input of the model in two steps: compensation, then the transform.
+
+    Attributes
+    ----------
+    model : TrainedModel
+        The trained model.
+    panel : Panel
+        The markers to find in files.
+    transform : Transform
+        From raw to transformed values, marker by marker.
+    compensation : Compensation
+        How files are compensated.
+
+    Raises
+    ------
+    UsageError
+        If model, panel and transform do not have the same markers.
     """
 
     model: TrainedModel
@@ -69,17 +114,32 @@ class SavedModel:
 
     def __post_init__(self) -> None:
         if self.panel.names != self.model.markers or len(self.transform.cofactors) != len(self.panel):
-            raise UsageError("panel, transform and model are not of the same markers")
+            raise UsageError("panel, transform and model must have the same markers")
 
 
 @dataclass(frozen=True, eq=False)
 class Learning:
-    """What learning leaves behind beside the model: the landmarks (rows of the cell table), their UMAP coordinates
-    (n, 2), the records of training and the seconds of each stage.
+    """The result of training.
+
+    Attributes
+    ----------
+    model : TrainedModel
+        The trained model.
+    landmarks : ndarray of int64, shape (n,)
+        Rows of the landmarks in the table of training cells.
+    coordinates : ndarray of float32, shape (n, 2)
+        UMAP coordinates of the landmarks.
+    codes : ndarray of float32, shape (n, d)
+        Latent codes of the landmarks: the posterior means of the trained model.
+    history : tuple of ProgressRecord
+        The losses, every few steps.
+    seconds : dict of str to float
+        The time that each stage took.
     """
 
     model: TrainedModel
     landmarks: NDArray[np.int64]
     coordinates: NDArray[np.float32]
+    codes: NDArray[np.float32]
     history: tuple[ProgressRecord, ...]
     seconds: dict[str, float]

@@ -1,17 +1,14 @@
-"""Unfinished training ↔ a folder beside the model, so that training that was broken off goes on to the same bytes.
+"""The state of unfinished training, in a folder beside the model; resumed training ends in the same bytes.
 
-``.MODEL.state`` holds ``state.json``, which says what was asked for, and one safetensors file for each finished stage
-and for the training loop. Each appears whole or not at all, carries a SHA-256 of its arrays, and is read without
-pickle. One process at a time may hold the folder; the model's name is its alone for that time. The folder goes when
-the model is written.
+The folder ``.MODEL.state`` holds ``state.json``, which names the training, and one safetensors file for each finished
+stage and for the training loop. Each file appears whole or not at all, carries a SHA-256 of its arrays, and is read
+without pickle. One process at a time holds the folder, and with it the name of the model. The folder is removed when
+the model is complete.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -23,36 +20,55 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from cytovae.atomic import finish_rename, fixed_hidden_name, hidden_name, put_in_place
+from cytovae.atomic import finish_rename, fixed_hidden_name, hidden_name, output_errors, put_in_place
 from cytovae.errors import ModelError, NumericalError, OutputError, UsageError
+from cytovae.model_folder.folder_lock import FolderLock
 from cytovae.model_folder.training_key import TrainingKey
 from cytovae.network.training_loop import LoopState, ProgressRecord
 
-try:
-    import fcntl
-except ImportError:  # where there is none, nobody is kept from running the same training twice
-    fcntl = None  # type: ignore[assignment]
-
-
 STATE_VERSION = 1
-
 
 SECONDS_BETWEEN_SAVES = 60.0
 
-
-_ASKED, _LOCK, _LOOP = "state.json", "lock", "training"
-
+_KEY_FILE = "state.json"
+_LOOP = "training"  # the stage whose state is the one of the training loop
 
 Arrays = dict[str, NDArray[Any]]
 
 
 class Checkpoint:
-    """The state folder of one model while it is trained; a context manager.
+    """The state folder of one model during its training; a context manager.
 
-    Entering takes the folder, or raises :class:`OutputError` where another process has it, or where one that was broken
-    off left its state and neither ``resume`` nor ``force`` says what to do with that. Leaving without an error removes
-    it; leaving with one (a signal is one, too) writes what the training loop had reached. ``saved`` says whether there
-    is anything to go on from.
+    On entry the folder is locked. On exit without an error it is removed; on exit with one, also from a signal, the
+    last state of the training loop is written and the folder stays.
+
+    Parameters
+    ----------
+    model : Path
+        The model folder that training will write.
+    resume : bool
+        Continue from the state in the folder.
+    force : bool
+        Discard the state in the folder, unless ``resume`` is set.
+    every : float
+        Seconds between two saves of the training loop.
+    warn : callable
+        Receives a warning if a state could not be saved; training continues.
+
+    Attributes
+    ----------
+    folder : Path
+        The state folder.
+    resumed : bool
+        Whether training continues from an earlier state; known after :meth:`begin`.
+    earlier : dict
+        Seconds that earlier processes spent on each stage.
+
+    Raises
+    ------
+    OutputError
+        On entry: if another process holds the folder, if it cannot be written, or if it holds the state of an
+        interrupted training and neither ``resume`` nor ``force`` is set.
     """
 
     def __init__(
@@ -66,31 +82,29 @@ class Checkpoint:
     ) -> None:
         self.model = model
         self.folder = fixed_hidden_name(model.absolute(), "state")
-        self.earlier: dict[str, float] = {}  # seconds that stages took in processes before this one
+        self.earlier: dict[str, float] = {}
         self.resumed = False
         self._resume, self._force, self._every, self._warn = resume, force, every, warn
-        self._lock: int | None = None
+        self._lock = FolderLock(self.folder)
         self._records: list[ProgressRecord] = []
-        self._pending: tuple[Arrays, dict[str, object]] | None = None  # of the last record, not yet written
-        self._began = perf_counter()
-        self._written = monotonic()
+        self._unsaved: tuple[Arrays, dict[str, object]] | None = None  # state of the loop after the last record
+        self._loop_began = perf_counter()
+        self._last_save = monotonic()
 
     def __enter__(self) -> "Checkpoint":
         try:
-            self._take()
-            finish_rename(self.model.absolute())
-            if self._force and not self._resume:
-                self._empty()
-            elif self.saved and not self._resume:
-                raise OutputError(
-                    f"{self.folder} holds the state of training that was broken off; "
-                    "use --resume to go on with it, or --force to begin anew"
-                )
-        except OSError as error:
-            self._let_go()
-            raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}") from error
+            with output_errors(self.folder):
+                self._lock.acquire(f"{self.model} is being written by another process; name another output")
+                finish_rename(self.model.absolute())
+                if self._force and not self._resume:
+                    self._lock.empty_folder()
+                elif self.saved and not self._resume:
+                    raise OutputError(
+                        f"{self.folder} holds the state of an interrupted training; "
+                        "use --resume to continue it, or --force to start again"
+                    )
         except BaseException:
-            self._let_go()
+            self._release()
             raise
         return self
 
@@ -98,115 +112,123 @@ class Checkpoint:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None or issubclass(kind, NumericalError):  # going on would end there again
-                self._empty()
-            elif self._pending is not None:
-                self._write_loop()
+            if kind is None or issubclass(kind, NumericalError):  # resuming would diverge again
+                self._lock.empty_folder()
+            elif self._unsaved is not None:
+                self._save_loop()
         finally:
-            self._let_go()
+            self._release()
 
     @property
     def saved(self) -> bool:
-        """Whether the folder holds anything that took time."""
+        """Whether the folder holds a finished stage or a state of the training loop."""
         return any(self.folder.glob("*.safetensors"))
 
     def begin(self, key: TrainingKey) -> None:
-        """Say what is trained. Raises :class:`UsageError` where the state in the folder is of other training."""
+        """Start or resume the training that ``key`` identifies.
+
+        Raises
+        ------
+        UsageError
+            If the folder holds the state of another training.
+        """
         if self.saved:
-            different = key.differences(self._asked())
+            different = key.differences(self._read_key())
             if different:
                 raise UsageError(
-                    f"{self.folder} was left by training with {', '.join(different)}; repeat the command that was "
-                    "broken off to go on with it, or use --force without --resume to begin anew"
+                    f"{self.folder} was left by training with {', '.join(different)}; repeat the interrupted command "
+                    "to continue it, or use --force without --resume to start again"
                 )
             self.resumed = True
             return
         content = {"state_version": STATE_VERSION, "asked": dict(key.parts)}
-        with self._refused_on_failure():
-            self._replace(_ASKED, json.dumps(content, indent=2).encode())
+        with output_errors(self.folder):
+            self._replace(_KEY_FILE, json.dumps(content, indent=2).encode())
 
-    # --- what learning asks for ---
+    # --- called during training ---
 
-    def stage(self, name: str, make: Callable[[], tuple[NDArray[Any], ...]]) -> tuple[NDArray[Any], ...]:
-        """The arrays that ``make`` gives: those in the folder, or made now and kept there."""
-        if (found := self._read(name)) is not None:
-            arrays, said = found
-            self.earlier[name] = float(said["seconds"])
+    def stage(self, name: str, compute: Callable[[], tuple[NDArray[Any], ...]]) -> tuple[NDArray[Any], ...]:
+        """The arrays of a stage: read from the folder if they are there, else computed and saved."""
+        if (stored := self._read(name)) is not None:
+            arrays, about = stored
+            self.earlier[name] = float(about["seconds"])
             return tuple(arrays[str(index)] for index in range(len(arrays)))
         began = perf_counter()
-        made = make()
-        said = {"seconds": perf_counter() - began}
-        self._keep(name, {str(index): np.array(array, order="C") for index, array in enumerate(made)}, said)
-        return made
+        computed = compute()
+        seconds = {"seconds": perf_counter() - began}
+        self._save(name, {str(index): np.array(array, order="C") for index, array in enumerate(computed)}, seconds)
+        return computed
 
     def restore(self, loop: LoopState) -> tuple[ProgressRecord, ...]:
-        """Put ``loop`` where it was when it was kept last; the records up to there, none where it was not."""
-        self._began, self._written = perf_counter(), monotonic()
-        if (found := self._read(_LOOP)) is None:
+        """Return ``loop`` to its last saved state, with the records up to there; no records without such a state."""
+        self._loop_began, self._last_save = perf_counter(), monotonic()
+        if (stored := self._read(_LOOP)) is None:
             return ()
-        arrays, said = found
+        arrays, about = stored
         try:
             loop.load(arrays)
-            self._records = [ProgressRecord(*record) for record in said["records"]]
-            self.earlier[_LOOP] = float(said["seconds"])
+            self._records = [ProgressRecord(*record) for record in about["records"]]
+            self.earlier[_LOOP] = float(about["seconds"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise self._damaged(_LOOP, error) from error
         return tuple(self._records)
 
     def note(self, loop: LoopState, record: ProgressRecord, *, last: bool) -> None:
-        """Remember where ``loop`` is; written every minute, at the end, and when training is broken off."""
+        """Take the state of ``loop`` after ``record``. It is saved at intervals, at the end, and on interruption."""
         self._records.append(record)
-        said = {
+        about = {
             "records": [astuple(entry) for entry in self._records],
-            "seconds": self.earlier.get(_LOOP, 0.0) + perf_counter() - self._began,
+            "seconds": self.earlier.get(_LOOP, 0.0) + perf_counter() - self._loop_began,
         }
-        self._pending = loop.arrays(), said
-        if last or monotonic() - self._written >= self._every:
-            self._write_loop()
+        self._unsaved = loop.arrays(), about
+        if last or monotonic() - self._last_save >= self._every:
+            self._save_loop()
 
     # --- files ---
 
-    def _write_loop(self) -> None:
-        if self._pending is not None:
-            arrays, said = self._pending
-            self._keep(_LOOP, arrays, said)
-            self._pending, self._written = None, monotonic()
+    def _save_loop(self) -> None:
+        if self._unsaved is not None:
+            arrays, about = self._unsaved
+            self._save(_LOOP, arrays, about)
+            self._unsaved, self._last_save = None, monotonic()
 
-    def _keep(self, name: str, arrays: Arrays, said: Mapping[str, object]) -> None:
-        """Write, or warn: training that cannot be kept is still worth finishing."""
-        about = {"said": json.dumps(said), "sha256": _digest(arrays)}
+    def _save(self, name: str, arrays: Arrays, about: Mapping[str, object]) -> None:
+        """Write the state of a stage. A failure is only a warning, because training can finish without it."""
+        metadata = {"said": json.dumps(about), "sha256": _digest(arrays)}
         try:
-            self._replace(f"{name}.safetensors", save(arrays, about))
+            self._replace(f"{name}.safetensors", save(arrays, metadata))
         except OSError as error:
-            self._warn(f"{self.folder / name} could not be kept, going on without: {error.strerror or error}")
+            self._warn(f"{self.folder / name} could not be saved, continuing without: {error.strerror or error}")
 
     def _read(self, name: str) -> tuple[Arrays, dict[str, Any]] | None:
+        """The arrays of a stage and what :meth:`_save` wrote about them; None if there is nothing to resume from."""
         path = self.folder / f"{name}.safetensors"
         if not self.resumed or not path.exists():
             return None
         try:
             with safe_open(path, framework="numpy") as stored:
-                about = stored.metadata() or {}
+                metadata = stored.metadata() or {}
                 arrays: Arrays = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (no mapping)
-            if about.get("sha256") != _digest(arrays):
-                raise ValueError("its SHA-256 is not that of what was written")
-            said = json.loads(about["said"])
+            if metadata.get("sha256") != _digest(arrays):
+                raise ValueError("its content changed after it was written, its SHA-256 is another one")
+            about = json.loads(metadata["said"])
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise self._damaged(name, error) from error
-        return arrays, said
+        return arrays, about
 
-    def _asked(self) -> dict[str, str]:
+    def _read_key(self) -> dict[str, str]:
+        """The parts of the key of the training that left the state."""
         try:
-            content = json.loads((self.folder / _ASKED).read_text(encoding="utf-8"))
+            content = json.loads((self.folder / _KEY_FILE).read_text(encoding="utf-8"))
             if content["state_version"] != STATE_VERSION:
                 raise ValueError(f"its version is {content['state_version']}, expected {STATE_VERSION}")
             return {str(name): str(value) for name, value in content["asked"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._damaged(_ASKED, error) from error
+            raise self._damaged(_KEY_FILE, error) from error
 
     def _damaged(self, name: str, error: Exception) -> ModelError:
         return ModelError(
-            f"{self.folder}: {name} cannot be read ({error}); begin anew with --force in place of --resume"
+            f"{self.folder}: {name} cannot be read ({error}); use --force without --resume to start again"
         )
 
     def _replace(self, name: str, content: bytes) -> None:
@@ -218,59 +240,8 @@ class Checkpoint:
         finally:
             partial.unlink(missing_ok=True)
 
-    def _empty(self) -> None:
-        """Remove all but the lock, which goes last."""
-        with contextlib.suppress(OSError):
-            for entry in self.folder.iterdir():
-                if entry.name != _LOCK:
-                    entry.unlink()
-
-    @contextlib.contextmanager
-    def _refused_on_failure(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}") from error
-
-    # --- one process at a time ---
-
-    def _take(self) -> None:
-        """Make the folder and lock it; a lock ends with its process, however that ends."""
-        if self.folder.is_symlink() or (self.folder.exists() and not self.folder.is_dir()):
-            raise OutputError(f"{self.folder} is not a folder; move it away, the state of training goes there")
-        while self._lock is None:
-            self.folder.mkdir(exist_ok=True)
-            try:
-                lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            except FileNotFoundError:  # whoever had the folder has just removed it
-                continue
-            try:
-                if fcntl is not None:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                os.close(lock)
-                raise OutputError(f"{self.model} is being written by another process; name another output") from error
-            except OSError:  # a disk without locks
-                pass
-            if _same_file(lock, self.folder / _LOCK):
-                self._lock = lock
-            else:
-                os.close(lock)
-
-    def _let_go(self) -> None:
-        if self._lock is None:
-            return
-        if not self.saved:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._lock)
-        self._lock = None
-
-
-def _same_file(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+    def _release(self) -> None:
+        self._lock.release(remove_folder=not self.saved)
 
 
 def _digest(arrays: Arrays) -> str:

@@ -1,37 +1,141 @@
-"""The model folder: names, schema, columns; known here only."""
+"""The model folder: names of its files, schema of its arrays, columns of its tables. Only this module knows them.
+
+``model.safetensors`` holds every array and ``model.json`` everything else that assigning needs. ``history.parquet``
+holds the losses during training, ``landmarks.parquet`` the training cells with their coordinates, and ``run.json`` how
+the model came about. ``run.json`` is written last, so a folder without it is incomplete.
+"""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args, get_type_hints
-
-import numpy as np
 
 from cytovae.atomic import readable
-from cytovae.errors import InputError
+from cytovae.errors import InputError, ModelError
 from cytovae.events.event_file import EventFile
-from cytovae.populations.merge_tree import MergeTree
+from cytovae.inference.cell_distribution import QUANTILE_LEVELS
 
 SCHEMA_VERSION = 1
 
+# --- files ---
 
-WEIGHTS, DESCRIPTION, RUN, HISTORY, LANDMARKS = (
-    *("model.safetensors", "model.json", "run.json"),
-    *("history.parquet", "landmarks.parquet"),
-)
+WEIGHTS, DESCRIPTION, RUN = "model.safetensors", "model.json", "run.json"
+HISTORY, LANDMARKS = "history.parquet", "landmarks.parquet"
+FILES = (WEIGHTS, DESCRIPTION, HISTORY, LANDMARKS, RUN)  # in the order of writing
+CHECKSUMMED = (WEIGHTS, DESCRIPTION)  # run.json holds their SHA-256
+
+TRAIN_AGAIN = "Train the model again, or use an intact copy of its folder"
 
 
-FILES = (WEIGHTS, DESCRIPTION, HISTORY, LANDMARKS, RUN)  # in the order in which they are written
+def member_path(folder: Path, name: str) -> Path:
+    """The path of a file in the folder.
+
+    Raises :class:`ModelError` if it is missing, is not a regular file, or is a link that leads out of the folder.
+    """
+    path = folder / name
+    try:
+        inside = path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
+    except (OSError, RuntimeError) as error:
+        raise ModelError(f"{path} is missing or cannot be reached. {TRAIN_AGAIN}.") from error
+    if not inside or not path.is_file():
+        raise ModelError(f"{path} is not a plain file, or is a link out of the model folder. {TRAIN_AGAIN}.")
+    return path
 
 
-TRAIN_AGAIN = "Train the model again, or take an unchanged copy of its folder"
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# --- arrays of model.safetensors ---
+
+
+@dataclass(frozen=True)
+class ArrayType:
+    """Type (as safetensors spells it) and shape of an array; None in a shape stands for any length."""
+
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    def matches(self, other: "ArrayType") -> bool:
+        """Whether an array of type ``other`` is allowed here."""
+        return (
+            self.dtype == other.dtype
+            and len(self.shape) == len(other.shape)
+            and all(size in (None, found) for size, found in zip(self.shape, other.shape, strict=True))
+        )
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.shape}"
+
+
+TREE_ARRAYS = ("kept", "absorbed", "valley", "cells", "agreement")
+"""Fields of :class:`cytovae.populations.merge_tree.MergeTree` that are stored as arrays."""
+
+
+def required_arrays(markers: int, experts: int) -> dict[str, ArrayType]:
+    """Arrays that every model has, beside the ``network.`` weights."""
+    return {
+        "scaling.low": ArrayType("F32", (markers,)),
+        "scaling.high": ArrayType("F32", (markers,)),
+        "tree.kept": ArrayType("I32", (None,)),
+        "tree.absorbed": ArrayType("I32", (None,)),
+        "tree.valley": ArrayType("F32", (None,)),
+        "tree.cells": ArrayType("I64", (experts,)),
+        "tree.agreement": ArrayType("F32", (None,)),
+    }
+
+
+def novelty_arrays(markers: int, experts: int) -> dict[str, ArrayType]:
+    """Arrays of a model that measures novelty."""
+    return {
+        "novelty.center": ArrayType("F32", (experts, markers)),
+        "novelty.spread": ArrayType("F32", (experts, markers)),
+        "novelty.distance": ArrayType("F32", (experts,)),
+        "novelty.error": ArrayType("F32", (experts,)),
+    }
+
+
+def distribution_arrays(markers: int, experts: int, code: int) -> dict[str, ArrayType]:
+    """Arrays of a model that can generate cells."""
+    quantiles = len(QUANTILE_LEVELS)
+    return {
+        "distribution.code_mean": ArrayType("F32", (experts, code)),
+        "distribution.code_root": ArrayType("F32", (experts, code, code)),
+        "distribution.noise_root": ArrayType("F32", (experts, markers, markers)),
+        "distribution.drawn": ArrayType("F32", (experts, quantiles, markers)),
+        "distribution.observed": ArrayType("F32", (experts, quantiles, markers)),
+    }
+
+
+def must_be_finite(name: str) -> bool:
+    """Whether the array ``name`` may hold neither NaN nor infinity."""
+    return name.startswith(("network.", "scaling.", "novelty.", "distribution."))
+
+
+# --- columns of the tables ---
+
+LOSS_COLUMNS = ("reconstruction", "kl", "similarity", "depict", "total")
+"""Columns of ``history.parquet`` after ``step``."""
+
+COORDINATES = ("umap_1", "umap_2")
+"""Columns of ``landmarks.parquet`` between ``file``, ``event`` and the latent codes."""
+
+CODE_PREFIX = "z_"
+"""The latent codes of landmarks are the columns ``z_1``, ``z_2``, …"""
+
+
+# --- run.json ---
 
 
 @dataclass(frozen=True)
 class InputRecord:
-    """One file learned from: its path as given, SHA-256, size in bytes, number of events and of cells in the pool."""
+    """A file that the model was trained on.
+
+    ``file`` is its path as given, ``sha256`` and ``bytes`` describe its content, ``events`` counts its events and
+    ``cells`` those among them that were read for training.
+    """
 
     file: str
     sha256: str
@@ -42,41 +146,26 @@ class InputRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """How a model came about: the command, seed, device, inputs and the seconds of each stage."""
+    """How a model came about: command line, seed, device, input files and the seconds that each stage took.
+
+    ``key`` is the digest of the :class:`cytovae.model_folder.training_key.TrainingKey`, empty where unknown.
+    """
 
     argv: tuple[str, ...]
     seed: int
     device: str
     inputs: tuple[InputRecord, ...]
     seconds: Mapping[str, float]
-    key: str = ""  # the digest of what decided the result, see :class:`cytovae.model_folder.training_key.TrainingKey`
+    key: str = ""
 
 
 def input_record(file: EventFile, cells: int) -> InputRecord:
-    """The record of ``file``, of which ``cells`` cells were read for training."""
+    """The record of ``file``, of which ``cells`` events were read for training.
+
+    Raises :class:`InputError` if the file cannot be read.
+    """
     try:
-        with file.path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            size = stream.seek(0, os.SEEK_END)
+        digest, size = sha256_of(file.path), file.path.stat().st_size
     except OSError as error:
         raise InputError(file.path, "file", error.strerror or str(error), "a readable FCS file") from error
     return InputRecord(readable(file.path), digest, size, file.n_events, cells)
-
-
-def _tree_arrays() -> dict[str, str]:
-    """The arrays of a merge tree by name, with the safetensors type of each."""
-    kinds = {np.float32: "F32", np.int32: "I32", np.int64: "I64"}
-    hints = {name: get_args(hint) for name, hint in get_type_hints(MergeTree).items()}
-    return {name: kinds[get_args(parts[1])[0]] for name, parts in hints.items() if parts}
-
-
-TREE_ARRAYS = _tree_arrays()
-
-
-def must_be_finite(name: str) -> bool:
-    return name.startswith(("network.", "scaling.", "novelty.", "distribution."))
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

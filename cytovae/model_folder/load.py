@@ -1,15 +1,9 @@
-"""The model folder ↔ a trained model in memory: safetensors and JSON, versioned, never pickle.
-
-``model.safetensors`` holds every array, ``model.json`` everything else that assigning needs, ``history.parquet`` the
-losses during training, ``landmarks.parquet`` the cells learned from, and ``run.json`` how the model came about. The
-last is written last: without it a folder is not complete. It also holds checksums of the first two, so that a changed
-bit is noticed. A folder appears whole or not at all; what is read from one is checked before it is believed.
-"""
+"""A model folder to a trained model. Everything is checked before it is used, and nothing is unpickled."""
 
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,112 +14,103 @@ from cytovae.errors import ModelError, UsageError
 from cytovae.events.compensation import Compensation, Spillover
 from cytovae.events.panel import Marker, Panel
 from cytovae.events.transform import Logicle, Transform
-from cytovae.inference.cell_distribution import LEVELS, CellDistribution
+from cytovae.inference.cell_distribution import CellDistribution
 from cytovae.inference.novelty import NoveltyScale
 from cytovae.inference.trained_model import SavedModel, TrainedModel
-from cytovae.model_folder.json_fields import JsonFields, member, read_json
+from cytovae.model_folder.json_fields import JsonFields, read_json
 from cytovae.model_folder.layout import (
+    CHECKSUMMED,
     DESCRIPTION,
     RUN,
     SCHEMA_VERSION,
     TRAIN_AGAIN,
     TREE_ARRAYS,
     WEIGHTS,
+    ArrayType,
+    distribution_arrays,
+    member_path,
     must_be_finite,
+    novelty_arrays,
+    required_arrays,
     sha256_of,
 )
 from cytovae.network.model import MoeSimVae
 from cytovae.network.scaling import Scaling
 from cytovae.network.training_loop import build_network
 from cytovae.populations.merge_tree import MergeTree
-from cytovae.settings import Settings, settings_from_dict
+from cytovae.settings import SettingError, Settings, settings_from_dict
 
 MOST_LAYERS = 64
 
-
-# --- reading ----------------------------------------------------------------------------------------------------------
+Arrays = Mapping[str, NDArray[Any]]
 
 
 def load_model(path: Path) -> SavedModel:
-    """The model of a folder. Raises :class:`ModelError` naming the file and what is wrong with it."""
+    """Read a trained model from its folder.
+
+    Parameters
+    ----------
+    path
+        A folder written by :func:`cytovae.model_folder.save.save_model` or ``cytovae train -o``.
+
+    Returns
+    -------
+    SavedModel
+        The model on the CPU in evaluation mode, with the panel, transform and compensation of its files.
+
+    Raises
+    ------
+    ModelError
+        If the folder is missing or incomplete, of another schema version, or damaged. The message names the file and
+        the field.
+    """
     if not path.is_dir():
         found = "is not a folder" if path.exists() else "does not exist"
         raise ModelError(f"{path} {found}; expected a model folder, as `cytovae train -o` writes it")
     if not (path / RUN).exists():
         raise ModelError(f"{path} holds no complete model: {RUN} is missing. {TRAIN_AGAIN}.")
-    content = read_json(member(path, DESCRIPTION))
-    description = JsonFields(member(path, DESCRIPTION), content)
-    version = description.whole("schema_version")
-    if version != SCHEMA_VERSION:
-        raise description.error(
-            "schema_version",
-            f"{version}",
-            f"{SCHEMA_VERSION}",
-            "Use the version of cytovae that wrote it, or train again",
-        )
+    description = _read_description(path)
     panel = _read_panel(description)
     settings = _read_settings(description)
     compensation = _read_compensation(description)
     kind = description.text("transform")
     network = _empty_network(len(panel), settings, description)
-    arrays = _read_arrays(member(path, WEIGHTS), network, len(panel), settings.experts)
+    arrays = _read_arrays(member_path(path, WEIGHTS), network, len(panel), settings.experts)
     try:
         transform = Transform(kind, panel.cofactors, _read_logicle(description))  # type: ignore[arg-type]
         scaling = Scaling(arrays["scaling.low"], arrays["scaling.high"])
     except UsageError as error:
         raise ModelError(f"{path}: {error}. {TRAIN_AGAIN}.") from error
-    tree = _read_tree(arrays, description, member(path, WEIGHTS))
-    n_clusters = description.whole("n_clusters")
-    if not max(1, tree.n_experts - len(tree.kept)) <= n_clusters <= tree.n_most:
-        raise description.error(
-            "n_clusters", f"{n_clusters}", f"a number that the tree can be cut into (1 … {tree.n_most})"
-        )
-    weights = {
-        name.removeprefix("network."): torch.from_numpy(array)
-        for name, array in arrays.items()
-        if name.startswith("network.")
-    }
-    network.load_state_dict(weights, assign=True)
-    network.requires_grad_(False).eval()
+    tree = _read_tree(arrays, description, path / WEIGHTS)
+    n_clusters = _read_n_clusters(description, tree)
     _check_sums(path)
-    return SavedModel(
-        TrainedModel(network, settings, panel.names, scaling, tree, n_clusters, *_read_optional(arrays)),
-        panel,
-        transform,
-        compensation,
-    )
+    _fill(network, arrays)
+    novelty, distribution = _optional_parts(arrays)
+    model = TrainedModel(network, settings, panel.names, scaling, tree, n_clusters, novelty, distribution)
+    return SavedModel(model, panel, transform, compensation)
 
 
-def _read_optional(arrays: Mapping[str, NDArray[Any]]) -> tuple[NoveltyScale | None, CellDistribution | None]:
-    """The scale of novelty and what cells are generated from, None in a model that was written without."""
-    novelty = {field.name: arrays.get(f"novelty.{field.name}") for field in fields(NoveltyScale)}
-    distribution = {field.name: arrays.get(f"distribution.{field.name}") for field in fields(CellDistribution)}
-    return (
-        NoveltyScale(**novelty) if novelty["error"] is not None else None,  # type: ignore[arg-type]
-        CellDistribution(**distribution) if distribution["drawn"] is not None else None,  # type: ignore[arg-type]
-    )
+# --- model.json ---
 
 
-def key_of(path: Path) -> str | None:
-    """The key of the training that made the complete model at ``path``, None where there is none or it is damaged."""
-    try:
-        load_model(path)
-        return str(read_json(member(path, RUN)).get("key", ""))
-    except ModelError:
-        return None
+def _read_description(folder: Path) -> JsonFields:
+    description = read_json(member_path(folder, DESCRIPTION))
+    version = description.integer("schema_version")
+    if version != SCHEMA_VERSION:
+        hint = "Use the version of cytovae that wrote the model, or train it again"
+        raise description.error("schema_version", f"{version}", f"{SCHEMA_VERSION}", hint)
+    return description
 
 
 def _read_panel(description: JsonFields) -> Panel:
     markers = []
-    for position, entry in enumerate(description.of_type("markers", list, "a list of markers")):
-        if not isinstance(entry, dict):
-            raise description.error(f"markers[{position}]", repr(entry), "a marker")
-        marker = JsonFields(description.path, entry, f"markers[{position}].")
-        names = (marker.text("name"), marker.text("channel"), marker.number("cofactor"), marker.text("label"))
+    for entry in description.entries("markers", "a list of markers", "a marker"):
+        name, channel, label = entry.text("name"), entry.text("channel"), entry.text("label")
+        cofactor = entry.number("cofactor")
         try:
-            markers.append(Marker(*names))
+            markers.append(Marker(name, channel, cofactor, label))
         except UsageError as error:
-            raise marker.error("cofactor", str(names[2]), "a positive number") from error
+            raise entry.error("cofactor", f"{cofactor}", "a positive number") from error
     try:
         return Panel(tuple(markers))
     except UsageError as error:
@@ -133,54 +118,54 @@ def _read_panel(description: JsonFields) -> Panel:
 
 
 def _read_logicle(description: JsonFields) -> Logicle:
-    if "logicle" not in description.content:
+    if "logicle" not in description:
         return Logicle()
-    found = JsonFields(description.path, description.of_type("logicle", dict, "T, W, M and A"), "logicle.")
+    parameters = description.nested("logicle", "the parameters T, W, M and A")
     try:
-        return Logicle(**{name: found.number(name) for name in ("t", "w", "m", "a")})
+        return Logicle(**{name: parameters.number(name) for name in ("t", "w", "m", "a")})
     except UsageError as error:
-        raise description.error("logicle", str(error), "parameters of the scale") from error
+        raise description.error("logicle", str(error), "valid parameters T, W, M and A") from error
 
 
 def _read_compensation(description: JsonFields) -> Compensation:
-    if "compensation" not in description.content:
+    if "compensation" not in description:
         return Compensation()
-    content = description.of_type("compensation", dict, "what was done to the files")
-    found = JsonFields(description.path, content, "compensation.")
+    content = description.nested("compensation", "how the files were compensated")
     spillover = None
     try:
         if "matrix" in content:
-            rows = found.of_type("matrix", list, "a matrix")
-            channels = found.of_type("channels", list, "names of channels")
+            rows = content.of_type("matrix", list, "a matrix")
+            channels = content.of_type("channels", list, "a list of channel names")
             spillover = Spillover(tuple(map(str, channels)), np.array(rows, dtype=np.float64))
-        return Compensation(found.text("source"), spillover)  # type: ignore[arg-type]
+        return Compensation(content.text("source"), spillover)  # type: ignore[arg-type]
     except (UsageError, ValueError, TypeError) as error:
-        raise description.error("compensation", str(error), "none, file, or a matrix that can be inverted") from error
+        raise description.error("compensation", str(error), "none, file, or an invertible matrix") from error
 
 
 def _read_settings(description: JsonFields) -> Settings:
-    content = description.of_type("settings", dict, "the settings of the run")
-    settings = JsonFields(description.path, content, "settings.")
-    hints = get_type_hints(Settings)
-    for field in fields(Settings):
-        if field.name not in content:
-            continue  # a choice that did not exist then, when what is its default now was done
-        kind = hints[field.name]
-        if get_origin(kind) is Literal:
-            if content[field.name] not in get_args(kind):
-                raise settings.error(field.name, repr(content[field.name]), f"one of {', '.join(get_args(kind))}")
-        elif kind is float:
-            settings.number(field.name)
-        else:
-            settings.of_type(field.name, kind, f"a value of type {kind.__name__}")
+    settings = description.nested("settings", "the settings of the training")
     try:
-        return settings_from_dict(content)
+        return settings_from_dict(settings.content)  # a setting newer than the model has its default
+    except SettingError as error:
+        raise settings.error(error.name, repr(error.found), error.expected) from error
     except UsageError as error:
         raise ModelError(f"{description.path}: settings: {error}. {TRAIN_AGAIN}.") from error
 
 
+def _read_n_clusters(description: JsonFields, tree: MergeTree) -> int:
+    n_clusters = description.integer("n_clusters")
+    fewest = max(1, tree.n_experts - len(tree.kept))
+    if not fewest <= n_clusters <= tree.n_most:
+        expected = f"a number that the tree can be cut into ({fewest} … {tree.n_most})"
+        raise description.error("n_clusters", f"{n_clusters}", expected)
+    return n_clusters
+
+
+# --- model.safetensors ---
+
+
 def _empty_network(markers: int, settings: Settings, description: JsonFields) -> MoeSimVae:
-    """The network of ``settings`` without memory for its weights: sizes in a file are believed only once they fit."""
+    """The network without memory for its weights: sizes from a file are trusted only if its arrays match them."""
     for name in ("encoder_depth", "clustering_depth"):
         if not 0 <= (depth := getattr(settings, name)) <= MOST_LAYERS:
             raise description.error(f"settings.{name}", f"{depth}", f"0 … {MOST_LAYERS}")
@@ -189,51 +174,38 @@ def _empty_network(markers: int, settings: Settings, description: JsonFields) ->
             return build_network(markers, settings, seed=0)
     except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(
-            f"{description.path}: settings: {error} Expected sizes of a network. {TRAIN_AGAIN}."
+            f"{description.path}: settings: {error} Expected the sizes of a network. {TRAIN_AGAIN}."
         ) from error
 
 
 def _read_arrays(path: Path, network: MoeSimVae, markers: int, experts: int) -> dict[str, NDArray[Any]]:
-    """Every array, each of the type and shape that the rest of the model asks for.
+    """Every array by name, of the type and shape that the rest of the model requires.
 
-    safetensors checks its header against the size of the file before an array is made.
+    safetensors checks its header against the size of the file before it allocates an array.
     """
-    kinds = {torch.float32: "F32", torch.int64: "I64"}
-    expected: dict[str, tuple[str, tuple[int | None, ...]]] = {
-        f"network.{name}": (kinds[tensor.dtype], tuple(tensor.shape)) for name, tensor in network.state_dict().items()
+    dtypes = {torch.float32: "F32", torch.int64: "I64"}
+    expected = {
+        f"network.{name}": ArrayType(dtypes[tensor.dtype], tuple(tensor.shape))
+        for name, tensor in network.state_dict().items()
     }
-    expected |= {"scaling.low": ("F32", (markers,)), "scaling.high": ("F32", (markers,))}
-    expected |= {f"tree.{name}": (kind, (None,)) for name, kind in TREE_ARRAYS.items()}  # None: any length
-    expected["tree.cells"] = ("I64", (experts,))
-    novelty: dict[str, tuple[str, tuple[int | None, ...]]] = {
-        **{f"novelty.{name}": ("F32", (experts, markers)) for name in ("center", "spread")},
-        **{f"novelty.{name}": ("F32", (experts,)) for name in ("distance", "error")},
-    }
-    code, quantiles = network.encoder.mean.out_features, len(LEVELS)
-    distribution: dict[str, tuple[str, tuple[int | None, ...]]] = {
-        "distribution.code_mean": ("F32", (experts, code)),
-        "distribution.code_root": ("F32", (experts, code, code)),
-        "distribution.noise_root": ("F32", (experts, markers, markers)),
-        **{f"distribution.{name}": ("F32", (experts, quantiles, markers)) for name in ("drawn", "observed")},
-    }
+    expected |= required_arrays(markers, experts)
+    code = network.encoder.mean.out_features
     arrays: dict[str, NDArray[Any]] = {}
     try:
         with safe_open(path, framework="numpy") as stored:
             names = set(stored.keys())
-            for optional in (novelty, distribution):
+            for optional in (novelty_arrays(markers, experts), distribution_arrays(markers, experts, code)):
                 if names & set(optional):
                     expected |= optional
             if names != set(expected):
                 first = min(names ^ set(expected))
-                what = "is missing" if first in expected else "is not part of this network"
-                raise ModelError(f"{path}: {first} {what}. {TRAIN_AGAIN}.")
-            for name, (kind, shape) in expected.items():
-                part = stored.get_slice(name)
-                found = tuple(part.get_shape())
-                fits = len(found) == len(shape) and all(a == b or b is None for a, b in zip(found, shape, strict=True))
-                if part.get_dtype() != kind or not fits:
-                    spelled = f"{part.get_dtype()} {found}"
-                    raise ModelError(f"{path}: {name}: found {spelled}, expected {kind} {shape}. {TRAIN_AGAIN}.")
+                problem = "is missing" if first in expected else "is not part of this network"
+                raise ModelError(f"{path}: {first} {problem}. {TRAIN_AGAIN}.")
+            for name, allowed in expected.items():
+                header = stored.get_slice(name)
+                found = ArrayType(header.get_dtype(), tuple(header.get_shape()))
+                if not allowed.matches(found):
+                    raise ModelError(f"{path}: {name}: found {found}, expected {allowed}. {TRAIN_AGAIN}.")
                 arrays[name] = stored.get_tensor(name)
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path} is damaged: {error}. {TRAIN_AGAIN}.") from error
@@ -243,12 +215,12 @@ def _read_arrays(path: Path, network: MoeSimVae, markers: int, experts: int) -> 
     return arrays
 
 
-def _read_tree(arrays: Mapping[str, NDArray[Any]], description: JsonFields, path: Path) -> MergeTree:
-    """The merge tree, checked: each expert is absorbed at most once, and nothing is merged into what is gone."""
-    kept, absorbed, cells = (arrays[f"tree.{name}"] for name in ("kept", "absorbed", "cells"))
-    n_same = description.whole("n_same")
+def _read_tree(arrays: Arrays, description: JsonFields, path: Path) -> MergeTree:
+    """The merge tree; each expert may be absorbed once and takes no part in merges after that."""
+    kept, absorbed, cells = arrays["tree.kept"], arrays["tree.absorbed"], arrays["tree.cells"]
+    n_same = description.integer("n_same")
     if len(kept) != len(absorbed) or len(kept) >= len(cells):
-        found = f"{len(kept)} and {len(absorbed)} sides of merges of {len(cells)} experts"
+        found = f"{len(kept)} kept and {len(absorbed)} absorbed experts in the merges of {len(cells)} experts"
         raise ModelError(f"{path}: tree: found {found}. {TRAIN_AGAIN}.")
     if not 0 <= n_same <= len(kept):
         raise description.error("n_same", f"{n_same}", f"0 … {len(kept)}, the number of merges")
@@ -260,17 +232,37 @@ def _read_tree(arrays: Mapping[str, NDArray[Any]], description: JsonFields, path
             break
         gone[b] = True
     if not sound:
-        raise ModelError(f"{path}: tree: found merges or counts that cannot be. {TRAIN_AGAIN}.")
+        raise ModelError(f"{path}: tree: found impossible merges or cell counts. {TRAIN_AGAIN}.")
     parts: dict[str, Any] = {name: arrays[f"tree.{name}"] for name in TREE_ARRAYS}
     return MergeTree(n_same=n_same, **parts)
 
 
+def _fill(network: MoeSimVae, arrays: Arrays) -> None:
+    """Give the network its weights, and freeze it."""
+    weights = {
+        name.removeprefix("network."): torch.from_numpy(array)
+        for name, array in arrays.items()
+        if name.startswith("network.")
+    }
+    network.load_state_dict(weights, assign=True)
+    network.requires_grad_(False).eval()
+
+
+def _optional_parts(arrays: Arrays) -> tuple[NoveltyScale | None, CellDistribution | None]:
+    """The scale of novelty and the distribution of cells, each None in a model saved without it."""
+    novelty = {field.name: arrays.get(f"novelty.{field.name}") for field in fields(NoveltyScale)}
+    distribution = {field.name: arrays.get(f"distribution.{field.name}") for field in fields(CellDistribution)}
+    return (
+        NoveltyScale(**novelty) if novelty["error"] is not None else None,  # type: ignore[arg-type]
+        CellDistribution(**distribution) if distribution["drawn"] is not None else None,  # type: ignore[arg-type]
+    )
+
+
 def _check_sums(folder: Path) -> None:
-    """Raise :class:`ModelError` where a file is not the one that was written."""
-    path = member(folder, RUN)
-    sums = JsonFields(path, JsonFields(path, read_json(path)).of_type("sha256", dict, "checksums of the model's files"))
-    for name in (WEIGHTS, DESCRIPTION):
+    """Raise :class:`ModelError` if a file changed after it was written."""
+    sums = read_json(member_path(folder, RUN)).nested("sha256", "checksums of the model's files")
+    for name in CHECKSUMMED:
         if sums.text(name) != sha256_of(folder / name):
             raise ModelError(
-                f"{folder / name} is not as it was written (its SHA-256 is not that in {RUN}). {TRAIN_AGAIN}."
+                f"{folder / name} changed after it was written: its SHA-256 is not the one in {RUN}. {TRAIN_AGAIN}."
             )

@@ -1,11 +1,10 @@
-"""How a model came about, read from its folder: ``run.json``, ``history.parquet`` and ``landmarks.parquet``."""
+"""How a model came about: ``run.json``, the losses during training, and the landmarks."""
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +13,23 @@ from pyarrow import parquet
 
 from cytovae.errors import ModelError, UsageError
 from cytovae.events.event_file import EventFile
-from cytovae.inference.umap_placement import LandmarkPlaces
-from cytovae.model_folder.json_fields import member
-from cytovae.model_folder.layout import HISTORY, LANDMARKS, RUN, TRAIN_AGAIN, InputRecord
+from cytovae.inference.umap_placement import LandmarkPositions
+from cytovae.model_folder.json_fields import read_json
+from cytovae.model_folder.layout import (
+    CODE_PREFIX,
+    COORDINATES,
+    HISTORY,
+    LANDMARKS,
+    RUN,
+    TRAIN_AGAIN,
+    InputRecord,
+    member_path,
+)
+
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 LOSSES = ("total", "reconstruction", "similarity", "depict", "kl")
+"""The losses in the order in which they are shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +42,10 @@ class History:
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
-    """The cells learned from: the place of each one's file among the run's inputs, int64 (l,), −1 where it is none of
-    them; its event there, int64 (l,); and its UMAP ``coordinates`` float32 (l, 2).
+    """The landmarks of a model.
+
+    ``source`` int64 (l,) is the index of each landmark's file among the inputs of the run, −1 if it is none of them;
+    ``event`` int64 (l,) its event in that file; ``coordinates`` float32 (l, 2) its position on the UMAP.
     """
 
     source: NDArray[np.int64]
@@ -42,114 +55,118 @@ class Landmarks:
 
 @dataclass(frozen=True, eq=False)
 class ModelRecord:
-    """Everything a model folder says about its making."""
+    """How a model came about: command line, versions, seconds per stage, input files, losses and landmarks."""
 
     argv: tuple[str, ...]
     seed: int
     device: str
-    versions: Mapping[str, str]
-    seconds: Mapping[str, float]
+    versions: dict[str, str]
+    seconds: dict[str, float]
     inputs: tuple[InputRecord, ...]
     history: History
     landmarks: Landmarks
 
 
 def read_record(folder: Path) -> ModelRecord:
-    """The record of a model folder that loads. Raises :class:`ModelError` naming the file that cannot be used."""
-    run = _read_run(folder / RUN)
-    path = folder / RUN
-    inputs = []
-    for entry in _field(run, "inputs", list, path):
-        if not isinstance(entry, dict):
-            raise ModelError(f"{path}: inputs: found {entry!r:.80}, expected a record of a file.")
-        names = {"file": str, "sha256": str, "bytes": int, "events": int, "cells": int}
-        inputs.append(InputRecord(**{name: _field(entry, name, kind, path) for name, kind in names.items()}))
-    seconds = {str(k): float(v) for k, v in _field(run, "seconds", dict, path).items() if isinstance(v, int | float)}
+    """Read the record of a model from its folder.
+
+    Raises
+    ------
+    ModelError
+        If ``run.json``, ``history.parquet`` or ``landmarks.parquet`` is missing or damaged.
+    """
+    run = read_json(member_path(folder, RUN))
+    inputs = tuple(
+        InputRecord(
+            file=entry.text("file"),
+            sha256=entry.text("sha256"),
+            bytes=entry.integer("bytes"),
+            events=entry.integer("events"),
+            cells=entry.integer("cells"),
+        )
+        for entry in run.entries("inputs", "a list of input files", "a record of a file")
+    )
+    versions = run.nested("versions", "versions of packages")
+    seconds = run.nested("seconds", "seconds of each stage")
     return ModelRecord(
-        argv=tuple(map(str, _field(run, "argv", list, path))),
-        seed=_field(run, "seed", int, path),
-        device=_field(run, "device", str, path),
-        versions={str(name): str(value) for name, value in _field(run, "versions", dict, path).items()},
-        seconds=seconds,
-        inputs=tuple(inputs),
-        history=_read_history(folder / HISTORY),
-        landmarks=_read_landmarks(folder / LANDMARKS, tuple(record.file for record in inputs)),
+        argv=tuple(map(str, run.of_type("argv", list, "a list of words"))),
+        seed=run.integer("seed"),
+        device=run.text("device"),
+        versions={name: versions.text(name) for name in versions.content},
+        seconds={name: seconds.number(name) for name in seconds.content},
+        inputs=inputs,
+        history=_read_history(folder),
+        landmarks=_read_landmarks(folder, [record.file for record in inputs]),
     )
 
 
+def load_landmark_places(folder: Path) -> LandmarkPositions:
+    """Read the latent codes and UMAP coordinates of a model's landmarks.
+
+    Raises
+    ------
+    ModelError
+        If ``landmarks.parquet`` is missing or damaged, or was written without codes.
+    """
+    path = member_path(folder, LANDMARKS)
+    table = _read_table(path)
+    names = [name for name in table.column_names if name.startswith(CODE_PREFIX)]
+    codes, coordinates = (_columns(table, part, np.float32, path) for part in (names, COORDINATES))
+    try:
+        return LandmarkPositions(codes, coordinates)
+    except UsageError as error:
+        raise ModelError(f"{path} holds no usable codes and UMAP coordinates: {error}. {TRAIN_AGAIN}.") from error
+
+
 def matched_inputs(files: Sequence[EventFile], inputs: Sequence[InputRecord]) -> tuple[int | None, ...]:
-    """For each file the place among ``inputs`` of the one it is, or None for a file the model has never seen.
+    """For each file its index among the inputs of the run, None for a file that was not among them.
 
-    A file is known again by its name, its size and its number of events, wherever it lies now.
+    Files are recognized by name, size and number of events, in whatever folder they are. Among several such inputs,
+    the one with the same path counts.
     """
-    found: list[int | None] = []
+    matches: list[int | None] = []
     for file in files:
-        size = file.path.stat().st_size
+        identity = (file.path.name, file.n_events, file.path.stat().st_size)
         same = [
-            place
-            for place, record in enumerate(inputs)
-            if (Path(record.file).name, record.events, record.bytes) == (file.path.name, file.n_events, size)
+            index
+            for index, record in enumerate(inputs)
+            if (Path(record.file).name, record.events, record.bytes) == identity
         ]
-        as_given = [place for place in same if inputs[place].file == str(file.path)]
-        found.append(as_given[0] if as_given else same[0] if len(same) == 1 else None)
-    return tuple(found)
+        same_path = [index for index in same if inputs[index].file == str(file.path)]
+        matches.append(same_path[0] if same_path else same[0] if len(same) == 1 else None)
+    return tuple(matches)
 
 
-def _read_run(path: Path) -> dict[str, Any]:
+def _read_table(path: Path) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read as JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} holds no JSON object.")
-    return content
+        return parquet.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise ModelError(f"{path} cannot be read as the table that training wrote: {error}. {TRAIN_AGAIN}.") from error
 
 
-def _field(content: Mapping[str, Any], name: str, kind: type, path: Path) -> Any:
-    value = content.get(name)
-    if not isinstance(value, kind):
-        raise ModelError(f"{path}: {name}: found {value!r:.80}, expected a {kind.__name__}.")
-    return value
-
-
-def _read_columns(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _columns(table: Any, names: Sequence[str], kind: type[_Kind], path: Path) -> NDArray[_Kind]:
+    """Columns of the table of file ``path`` side by side, (n, len(names))."""
     try:
-        table = parquet.read_table(path, columns=list(names))
-        return {name: table.column(name).to_numpy() for name in names}
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise ModelError(f"{path} cannot be read as the table that training wrote: {error}.") from error
+        return np.stack([table.column(name).to_numpy() for name in names], axis=1).astype(kind)
+    except (KeyError, ValueError, TypeError) as error:
+        spelled = ", ".join(names)
+        raise ModelError(f"{path}: {spelled}: expected columns that training wrote; {error}. {TRAIN_AGAIN}.") from error
 
 
-def _read_history(path: Path) -> History:
-    columns = _read_columns(path, ("step", *LOSSES))
-    losses = np.stack([columns[name].astype(np.float64) for name in LOSSES], axis=1)
-    return History(columns["step"].astype(np.int64), losses)
+def _read_history(folder: Path) -> History:
+    path = member_path(folder, HISTORY)
+    table = _read_table(path)
+    return History(_columns(table, ("step",), np.int64, path)[:, 0], _columns(table, LOSSES, np.float64, path))
 
 
-def _read_landmarks(path: Path, inputs: Sequence[str]) -> Landmarks:
-    columns = _read_columns(path, ("file", "event", "umap_1", "umap_2"))
+def _read_landmarks(folder: Path, inputs: Sequence[str]) -> Landmarks:
+    path = member_path(folder, LANDMARKS)
+    table = _read_table(path)
+    files = _columns(table, ("file",), np.str_, path)[:, 0]
     shared = Counter(Path(name).name for name in inputs)
-    # The names that cytovae.events.event_file.file_names gave them.
-    known = {name if shared[Path(name).name] > 1 else Path(name).name: place for place, name in enumerate(inputs)}
-    names, index = np.unique(columns["file"].astype(str), return_inverse=True)
-    source = np.array([known.get(str(name), -1) for name in names], dtype=np.int64)[index]
-    coordinates = np.stack([columns["umap_1"], columns["umap_2"]], axis=1).astype(np.float32)
-    return Landmarks(source, columns["event"].astype(np.int64), coordinates)
-
-
-def load_landmark_places(folder: Path) -> LandmarkPlaces:
-    """Where training put the landmarks of the model in ``folder``: their latent codes and UMAP coordinates.
-
-    Raises :class:`ModelError` where they are not there or cannot be used.
-    """
-    path = member(folder, LANDMARKS)
-    try:
-        table = parquet.read_table(path)
-        codes = [name for name in table.column_names if name.startswith("z_")]
-        parts = [
-            np.stack([table.column(name).to_numpy() for name in names], axis=1).astype(np.float32)
-            for names in (codes, ("umap_1", "umap_2"))
-        ]
-        return LandmarkPlaces(*parts)
-    except (OSError, pa.ArrowException, KeyError, ValueError, UsageError) as error:
-        raise ModelError(f"{path} does not say where training put the landmarks: {error}. {TRAIN_AGAIN}.") from error
+    # Training names files by cytovae.events.event_file.file_names: by their path if two have the same name.
+    known = {name if shared[Path(name).name] > 1 else Path(name).name: index for index, name in enumerate(inputs)}
+    names, inverse = np.unique(files, return_inverse=True)
+    source = np.array([known.get(str(name), -1) for name in names], dtype=np.int64)[inverse]
+    event = _columns(table, ("event",), np.int64, path)[:, 0]
+    return Landmarks(source, event, _columns(table, COORDINATES, np.float32, path))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,19 +13,22 @@ from pyarrow import parquet
 from safetensors.numpy import save
 
 from cytovae.atomic import already_exists, check_parent, readable, whole_folder
-from cytovae.cells import CellTable, check_assignment
+from cytovae.cells import CellTable
 from cytovae.environment import versions_of
 from cytovae.errors import NumericalError, OutputError
 from cytovae.events.compensation import Compensation
-from cytovae.inference.assigner import Assigner, latent_codes
 from cytovae.inference.cell_distribution import CellDistribution
 from cytovae.inference.novelty import NoveltyScale
-from cytovae.inference.trained_model import SavedModel, TrainedModel
+from cytovae.inference.trained_model import Learning, SavedModel, TrainedModel
 from cytovae.model_folder.layout import (
+    CHECKSUMMED,
+    CODE_PREFIX,
+    COORDINATES,
     DESCRIPTION,
     FILES,
     HISTORY,
     LANDMARKS,
+    LOSS_COLUMNS,
     RUN,
     SCHEMA_VERSION,
     TREE_ARRAYS,
@@ -37,45 +40,60 @@ from cytovae.model_folder.layout import (
 from cytovae.model_folder.load import load_model
 from cytovae.settings import settings_to_dict
 
-if TYPE_CHECKING:
-    from cytovae.inference.trained_model import Learning
-
-
-CELLS_CHECKED = 1000  # whose probabilities must sum to 1 before a model is written
-
-
-# --- writing ----------------------------------------------------------------------------------------------------------
+_PACKAGES = ("cytovae", "python", "numpy", "pyarrow", "torch", "umap-learn", "safetensors")  # recorded in run.json
 
 
 def check_model_target(path: Path, *, force: bool = False) -> None:
     """Raise :class:`OutputError` unless a model folder can be written at ``path``.
 
-    Nothing or an empty folder may be there; with ``force`` also an earlier model, but no folder with other files.
+    The path must be free or an empty folder; with ``force`` it may hold an earlier model, but no other files.
     """
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise OutputError(f"{path} is not a folder; name another place for the model")
+        raise OutputError(f"{path} is not a folder; choose another name for the model")
     present = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
     foreign = [name for name in present if name not in FILES]
     if foreign:
-        raise OutputError(f"{path} holds files that are no part of a model, such as {foreign[0]}; name another folder")
+        raise OutputError(f"{path} holds files that are not part of a model, such as {foreign[0]}; name another folder")
     if present and not force:
         raise already_exists(path)
     check_parent(path, path.absolute().parent)
 
 
 def save_model(
-    path: Path, saved: SavedModel, learning: "Learning", cells: CellTable, run: RunRecord, *, force: bool = False
+    path: Path, saved: SavedModel, learning: Learning, cells: CellTable, run: RunRecord, *, force: bool = False
 ) -> None:
-    """Write the folder at ``path``; ``cells`` are those that ``learning`` learned from.
+    """Write a trained model to a folder.
 
-    It is written beside ``path``, read back, and renamed; with ``force`` an earlier model is replaced only then. Raises
-    :class:`OutputError` where it cannot be written and :class:`NumericalError` where weights are not finite.
+    The folder is written under a hidden name beside ``path``, loaded again as a check, and then renamed. The network
+    is not run: ``learning`` brings everything that is computed with it.
+
+    Parameters
+    ----------
+    path : Path
+        The model folder.
+    saved : SavedModel
+        The model with the panel, transform and compensation of its files.
+    learning : Learning
+        What training returned: landmarks, their coordinates and codes, and the losses.
+    cells : CellTable
+        The training cells, of which ``learning.landmarks`` are rows.
+    run : RunRecord
+        The record of the run, for ``run.json``.
+    force : bool
+        Replace an earlier model, once the new one is complete.
+
+    Raises
+    ------
+    OutputError
+        If the folder exists or cannot be written, see :func:`check_model_target`.
+    NumericalError
+        If weights, coordinates, codes or losses are not finite, or the landmarks are not distinct cells.
     """
     arrays = _arrays(saved.model)
     for name, array in arrays.items():
         if must_be_finite(name) and not np.isfinite(array).all():
             raise NumericalError(f"training left values in {name} that are not finite; try a smaller learning rate")
-    _check_learning(saved, learning, cells)
+    _check_learning(learning, len(cells))
     check_model_target(path, force=force)
     with whole_folder(path) as partial:
         (partial / WEIGHTS).write_bytes(save(arrays))
@@ -86,22 +104,22 @@ def save_model(
         load_model(partial)
 
 
-def _check_learning(saved: SavedModel, learning: "Learning", cells: CellTable) -> None:
-    """Raise :class:`NumericalError` where what training left cannot be: the last look before it is written."""
+def _check_learning(learning: Learning, n_cells: int) -> None:
+    """Raise :class:`NumericalError` if the landmarks or losses of training cannot be right."""
     rows = learning.landmarks
     losses = np.array([astuple(record) for record in learning.history], dtype=np.float64)
-    if not len(rows) or rows.min() < 0 or rows.max() >= len(cells) or len(np.unique(rows)) != len(rows):
-        raise NumericalError("the landmarks are not different cells of those read; please report this")
+    if not len(rows) or rows.min() < 0 or rows.max() >= n_cells or len(np.unique(rows)) != len(rows):
+        raise NumericalError("the landmarks are not distinct cells of those read; please report this")
     if learning.coordinates.shape != (len(rows), 2) or not np.isfinite(learning.coordinates).all():
         raise NumericalError("UMAP left coordinates that are not finite; try another --metric or --transform")
+    if len(learning.codes) != len(rows) or not np.isfinite(learning.codes).all():
+        raise NumericalError("training left latent codes that are not finite; try a smaller learning rate")
     if not np.isfinite(losses).all():
         raise NumericalError("a loss is not finite; try a smaller learning rate, or --transform arcsinh")
-    some = cells.values[rows[:CELLS_CHECKED]]
-    check_assignment(Assigner(saved.model).assign(some), saved.model.n_clusters, "the training cells")
 
 
 def _arrays(model: TrainedModel) -> dict[str, NDArray[Any]]:
-    """Every array of a model under the name it has in the weights file."""
+    """Every array of the model by its name in ``model.safetensors``."""
     arrays = {f"network.{name}": tensor.detach().cpu().numpy() for name, tensor in model.network.state_dict().items()}
     arrays |= {"scaling.low": model.scaling.low, "scaling.high": model.scaling.high}
     arrays |= {f"tree.{name}": getattr(model.tree, name) for name in TREE_ARRAYS}
@@ -114,31 +132,33 @@ def _arrays(model: TrainedModel) -> dict[str, NDArray[Any]]:
 
 
 def _description(saved: SavedModel) -> dict[str, object]:
+    """The content of ``model.json``."""
     return {
         "schema_version": SCHEMA_VERSION,
         "markers": [asdict(marker) for marker in saved.panel.markers],
         "transform": saved.transform.kind,
         **({"logicle": asdict(saved.transform.logicle)} if saved.transform.kind == "logicle" else {}),
-        "compensation": _described(saved.compensation),
+        "compensation": _describe_compensation(saved.compensation),
         "n_clusters": saved.model.n_clusters,
         "n_same": saved.model.tree.n_same,
         "settings": settings_to_dict(saved.model.settings),
     }
 
 
-def _described(compensation: Compensation) -> dict[str, object]:
+def _describe_compensation(compensation: Compensation) -> dict[str, object]:
     spillover = compensation.spillover
     matrix = {} if spillover is None else {"channels": spillover.channels, "matrix": spillover.values.tolist()}
     return {"source": compensation.source, **matrix}
 
 
 def _run(run: RunRecord, folder: Path) -> dict[str, object]:
+    """The content of ``run.json``, with checksums of the other files in ``folder``."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "versions": versions_of(("cytovae", "python", "numpy", "pyarrow", "torch", "umap-learn", "safetensors")),
+        "versions": versions_of(_PACKAGES),
         **asdict(run),
         "argv": [readable(word) for word in run.argv],
-        "sha256": {name: sha256_of(folder / name) for name in (WEIGHTS, DESCRIPTION)},
+        "sha256": {name: sha256_of(folder / name) for name in CHECKSUMMED},
     }
 
 
@@ -146,24 +166,21 @@ def _write_json(path: Path, content: Mapping[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _write_history(path: Path, learning: "Learning") -> None:
-    names = ("step", "reconstruction", "kl", "similarity", "depict", "total")
-    types = [pa.int32(), *[pa.float32()] * 5]
-    columns = [
-        pa.array([getattr(record, name) for record in learning.history], kind)
-        for name, kind in zip(names, types, strict=True)
-    ]
-    parquet.write_table(pa.table(columns, names=list(names)), path)
+def _write_history(path: Path, learning: Learning) -> None:
+    columns = {"step": pa.array([record.step for record in learning.history], pa.int32())}
+    for name in LOSS_COLUMNS:
+        columns[name] = pa.array([getattr(record, name) for record in learning.history], pa.float32())
+    parquet.write_table(pa.table(columns), path)
 
 
-def _write_landmarks(path: Path, learning: "Learning", cells: CellTable) -> None:
+def _write_landmarks(path: Path, learning: Learning, cells: CellTable) -> None:
     landmarks = cells.take(learning.landmarks)
-    codes = latent_codes(Assigner(learning.model), landmarks.values)
-    table = {
+    columns = {
         "file": pa.array(np.array(cells.files, dtype=object)[landmarks.source], pa.string()),
         "event": pa.array(landmarks.event),
-        "umap_1": pa.array(np.ascontiguousarray(learning.coordinates[:, 0], dtype=np.float32)),
-        "umap_2": pa.array(np.ascontiguousarray(learning.coordinates[:, 1], dtype=np.float32)),
-        **{f"z_{number}": pa.array(np.ascontiguousarray(code)) for number, code in enumerate(codes.T, start=1)},
     }
-    parquet.write_table(pa.table(table), path)
+    for name, values in zip(COORDINATES, learning.coordinates.T, strict=True):
+        columns[name] = pa.array(np.ascontiguousarray(values, dtype=np.float32))
+    for number, values in enumerate(learning.codes.T, start=1):
+        columns[f"{CODE_PREFIX}{number}"] = pa.array(np.ascontiguousarray(values, dtype=np.float32))
+    parquet.write_table(pa.table(columns), path)

@@ -1,24 +1,34 @@
-"""Everything that decides the result of training."""
+"""The training key: everything that decides the result of training."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from cytovae.cells import CellTable
+from cytovae.environment import versions_of
+from cytovae.errors import ModelError
+from cytovae.model_folder.json_fields import read_json
+from cytovae.model_folder.layout import RUN, member_path
+from cytovae.model_folder.load import load_model
 from cytovae.settings import Settings, settings_to_dict
 
 _PACKAGES = ("cytovae", "torch", "numpy", "umap-learn", "numba", "scikit-learn", "scipy")
 
+_LONGEST_VALUE = 40  # characters of a value that an error message spells out; digests are longer
+
 
 @dataclass(frozen=True)
 class TrainingKey:
-    """Everything that decides the result of training, by name: the same key means the same bytes on a CPU."""
+    """Everything that decides the result of training, as pairs of name and value.
+
+    On a CPU, trainings with the same key write the same bytes.
+    """
 
     parts: tuple[tuple[str, str], ...]
 
@@ -28,12 +38,12 @@ class TrainingKey:
         return hashlib.sha256(json.dumps(self.parts).encode()).hexdigest()
 
     def differences(self, earlier: Mapping[str, str]) -> tuple[str, ...]:
-        """What differs from an earlier key, in words."""
+        """What differs from the parts of an earlier key, in words."""
         now = dict(self.parts)
         names = [name for name in {**now, **earlier} if now.get(name) != earlier.get(name)]
         return tuple(
             f"other {name}"
-            if len(now.get(name, "")) > 40
+            if len(now.get(name, "")) > _LONGEST_VALUE
             else f"{name} {earlier.get(name, 'unknown')} (now {now.get(name, 'unknown')})"
             for name in names
         )
@@ -47,7 +57,10 @@ def training_key(
     device: str,
     labels: NDArray[np.int64] | None = None,
 ) -> TrainingKey:
-    """The key of training on these cells. Where the merge tree is cut is no part of it: that comes afterwards."""
+    """The key of training on ``cells``, with ``labels`` (n_cells,) if some are known.
+
+    The number of clusters is not part of it, because the merge tree is cut after training.
+    """
     content = hashlib.sha256(json.dumps([cells.markers, cells.files]).encode())
     for array in (cells.values, cells.source, cells.event):
         content.update(array.tobytes())
@@ -60,6 +73,16 @@ def training_key(
             ("device", device),
             ("threads", str(torch.get_num_threads())),
             *((name, json.dumps(value)) for name, value in settings_to_dict(settings).items()),
-            *((f"version of {name}", metadata.version(name)) for name in _PACKAGES),
+            *((f"version of {name}", version) for name, version in versions_of(_PACKAGES).items()),
         )
     )
+
+
+def key_of(path: Path) -> str | None:
+    """The digest of the key that the model in folder ``path`` was trained with; None without an intact model."""
+    try:
+        load_model(path)
+        run = read_json(member_path(path, RUN))
+    except ModelError:
+        return None
+    return str(run.content.get("key", ""))

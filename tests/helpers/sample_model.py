@@ -8,6 +8,7 @@ from cytovae.cells import CellTable
 from cytovae.events.panel import resolve_panel
 from cytovae.events.transform import Transform, arcsinh
 from cytovae.fcs.file import open_fcs
+from cytovae.inference.assigner import Assigner
 from cytovae.inference.trained_model import Learning, SavedModel, TrainedModel
 from cytovae.model_folder.layout import RunRecord
 from cytovae.model_folder.save import save_model
@@ -44,6 +45,8 @@ def write_model(path: Path, tree: MergeTree, n_clusters: int) -> Path:
     trained = TrainedModel(network, settings, panel.names, fit_scaling(values), tree, n_clusters)
     saved = SavedModel(trained, panel, Transform("arcsinh", panel.cofactors))
     cells = CellTable(values[:5], panel.names, ("a",), np.zeros(5, np.int32), np.arange(5, dtype=np.int64))
-    learning = Learning(trained, np.arange(5), np.arange(10, dtype=np.float32).reshape(5, 2), (), {})
+    learning = Learning(
+        trained, np.arange(5), np.arange(10, dtype=np.float32).reshape(5, 2), Assigner(trained).codes(values[:5]), (), {}
+    )
     save_model(path, saved, learning, cells, RunRecord(("test",), 0, "cpu", (), {}))
     return path

@@ -11,6 +11,7 @@ from cytovae.events.transform import Transform, arcsinh
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import open_fcs
 from cytovae.fcs.write import write_fcs
+from cytovae.inference.assigner import Assigner
 from cytovae.inference.trained_model import Learning, SavedModel, TrainedModel
 from cytovae.model_folder.layout import RunRecord, input_record
 from cytovae.model_folder.save import save_model
@@ -65,7 +66,8 @@ def write_study(folder: Path, sizes: tuple[int, ...] = (300, 200)) -> list[Path]
     cells = CellTable(everything, panel.names, tuple(path.name for path in paths), source, event)
     landmarks = np.arange(0, len(everything), 2)
     history = tuple(ProgressRecord(step, 1 / step, 0.0, 0.2, 0.1, 1 / step + 0.3) for step in range(1, 5))
-    learning = Learning(trained, landmarks, everything[landmarks][:, [0, 3]], history, {})
+    coordinates, codes = everything[landmarks][:, [0, 3]], Assigner(trained).codes(everything[landmarks])
+    learning = Learning(trained, landmarks, coordinates, codes, history, {})
     inputs = tuple(input_record(file, size) for file, size in zip(files, sizes, strict=True))
     run = RunRecord(("/bin/cytovae", "train", "<i>x</i>"), 0, "cpu", inputs, {"training": 1.5})
     transform = Transform("arcsinh", panel.cofactors)

@@ -21,7 +21,7 @@ from cytovae.inference.trained_model import Learning
 from cytovae.model_folder.checkpoint import Checkpoint
 from cytovae.model_folder.training_key import TrainingKey, training_key
 from cytovae.settings import Settings
-from cytovae.study.train_model import learn_with_history
+from cytovae.study.train_model import train_model
 
 SMALL = Settings(
     experts=8, code=3, encoder_depth=1, encoder_width=12, clustering_width=12, expert_width=4, batch=32, steps=120,
@@ -45,7 +45,7 @@ def learn(kept: Checkpoint | None, settings: Settings, stop_at: tuple[str, int] 
         if stop_at is not None and (stage, done) == stop_at:
             raise Stop
 
-    return learn_with_history(table(), settings, seed=5, progress=progress, kept=kept)
+    return train_model(table(), settings, seed=5, progress=progress, kept=kept)
 
 
 def key(settings: Settings = SMALL, **changed: Any) -> TrainingKey:

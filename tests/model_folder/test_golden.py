@@ -14,9 +14,9 @@ from cytovae.inference.assigner import Assigner
 from cytovae.model_folder.layout import SCHEMA_VERSION
 from cytovae.model_folder.load import load_model
 
-HERE = Path(__file__).parent
-GOLDEN = sorted((HERE / "golden").glob("schema*"))
-FILE = HERE.parent / "sample_data" / "donor1_baseline.fcs"
+ROOT = Path(__file__).parents[2]
+GOLDEN = sorted((ROOT / "tests" / "golden").glob("schema*"))
+FILE = ROOT / "sample_data" / "donor1_baseline.fcs"
 
 
 def answers(folder: Path, device: str = "cpu") -> tuple[NDArray[np.int32], NDArray[np.float32]]:

@@ -9,7 +9,7 @@ from cytovae.cells import Assignment
 from cytovae.errors import UsageError
 from cytovae.inference.novelty import NoveltyMeter
 from cytovae.inference.trained_model import TrainedModel
-from cytovae.network.device import ENCODER_CHUNK, decoder_chunk, encoder_chunk
+from cytovae.network.device import decoder_chunk, encoder_chunk
 from cytovae.network.scaling import scale_unclipped
 
 
@@ -91,10 +91,11 @@ class Assigner:
             If the values have another number of markers than the model.
         """
         self._check(values)
+        chunk = encoder_chunk(self.device)
         codes = np.empty((len(values), self.network.encoder.mean.out_features), dtype=np.float32)
         with torch.inference_mode():
-            for start in range(0, len(values), ENCODER_CHUNK):
-                x = self._scaled(values[start : start + ENCODER_CHUNK]).clamp(0, 1)  # (b, m)
+            for start in range(0, len(values), chunk):
+                x = self._scaled(values[start : start + chunk]).clamp(0, 1)  # (b, m)
                 code, _ = self.network.encoder(x)  # (b, d)
                 codes[start : start + len(x)] = code.cpu().numpy()
         return codes

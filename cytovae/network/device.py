@@ -1,20 +1,41 @@
-"""Which device the network runs on."""
+"""The device of the network, its number of threads, and how many cells it takes at once."""
 
 import torch
 
 from cytovae.errors import DeviceError
 
+# Cells at once on a CPU. The encoder takes what fits the processor's cache. The decoder takes more, because it
+# multiplies the cells of each expert separately and small products are slow.
+ENCODER_CHUNK = 8_192
+DECODER_CHUNK = 32_768
 
-def resolve_device(asked: str) -> str:
-    """``auto`` becomes the GPU if there is one, else the CPU. Raises :class:`DeviceError` for one that is missing."""
-    if asked == "auto":
+GPU_CHUNK = 1_048_576
+"""Cells at once on a GPU, for both."""
+
+
+def encoder_chunk(device: torch.device) -> int:
+    """How many cells to encode at once."""
+    return ENCODER_CHUNK if device.type == "cpu" else GPU_CHUNK
+
+
+def decoder_chunk(device: torch.device) -> int:
+    """How many cells to decode at once."""
+    return DECODER_CHUNK if device.type == "cpu" else GPU_CHUNK
+
+
+def resolve_device(requested: str) -> str:
+    """The device to use: ``auto`` becomes a GPU if there is one, else the CPU.
+
+    Raises :class:`DeviceError` if this machine does not have the requested device.
+    """
+    if requested == "auto":
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        device = torch.device(asked)
+        device = torch.device(requested)
     except RuntimeError as error:
-        raise DeviceError(f"there is no device {asked!r}; use auto, cpu, cuda, cuda:N or mps") from error
+        raise DeviceError(f"unknown device {requested!r}; use auto, cpu, cuda, cuda:N or mps") from error
     missing = (
         (device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()))
         or (device.type == "mps" and not torch.backends.mps.is_available())
@@ -22,26 +43,17 @@ def resolve_device(asked: str) -> str:
     )
     if missing:
         raise DeviceError(
-            f"device {asked} was asked for, but this machine has "
-            f"{torch.cuda.device_count()} CUDA devices. Use --device auto or cpu, or install torch for your GPU."
+            f"device {requested} is not available; this machine has {torch.cuda.device_count()} CUDA devices. "
+            "Use --device auto or cpu, or install torch for your GPU."
         )
-    return asked
-
-
-CHUNK = 8_192  # cells in the network at once: more do not fit a processor's cache
-
-
-BLOCK = 32_768  # cells decoded at once: fewer leave each expert too few for one product
-
-
-GPU_CHUNK = 1_048_576  # on a GPU both
+    return requested
 
 
 def use_threads(n_threads: int, *, with_umap: bool = False) -> None:
-    """How many threads torch uses for one operation from now on, and with ``with_umap`` numba, too."""
+    """Set the number of threads of torch, and with ``with_umap`` also of numba."""
     if with_umap:
-        # The first parallel function that UMAP runs starts numba's threads, and that sets torch's number anew: they
-        # are started here, before.
+        # Numba starts its threads at UMAP's first parallel function, which changes torch's number of threads. So they
+        # are started here, before torch's number is set.
         import numba
 
         most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]

@@ -1,7 +1,9 @@
-"""The network of MoE-Sim-VAE (Figure 1): tensors in, tensors out.
+"""The network of MoE-Sim-VAE (Figure 1 of the paper).
 
-Read it in the order data flows: markers x are encoded to a code z (B, C in the figure); the clustering network says
-which population z belongs to (G); the code goes to the expert of the most likely one, which reconstructs x (D).
+The modules stand in the order data flows, with the letters of the figure. The encoder (B) turns markers x into a code z
+(C). The clustering network (G) turns z into probabilities p of the experts. The most likely expert of the decoder (D)
+reconstructs x from z.
+
 Shapes: b cells in the batch, m markers, d code dimensions, k experts, h hidden units of an expert.
 """
 
@@ -14,30 +16,27 @@ from torch.nn import functional
 ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU}
 
 
-# Weights of an expert, and cells for each, above which weights are not gathered for each cell: that would move more
-# than it computes.
-GATHERED = 2**14
+# The decoder computes one cell at a time, with the weights of its expert, if an expert has at most so many weights and
+# gets at most so many cells on average. Beyond, copying the weights for each cell takes longer than computing.
+LARGEST_GATHERED_EXPERT = 2**14
+MOST_GATHERED_CELLS = 16
 
-
-GATHERED_CELLS = 16
-
-
-SMALL = (
-    400  # entries of a matrix below which torch multiplies a batch of them faster, and backwards twice as fast, by hand
-)
+# Below so many entries of a weight matrix, multiplying and summing is faster than torch's batched matrix product, and
+# its backward pass twice as fast.
+SMALL_MATRIX = 400
 
 
 class ModelOutput(NamedTuple):
-    """Probabilities of the clean branch, logs of the noisy one (b, k); the code (b, d); the experts' logits (b, m)."""
+    """What the network computes for a batch."""
 
-    probabilities: Tensor
-    noisy_log_probabilities: Tensor
-    code: Tensor
-    logits: Tensor
+    probabilities: Tensor  # (b, k), p of the clean branch
+    noisy_log_probabilities: Tensor  # (b, k), log p̂ of the noisy branch (DEPICT)
+    code: Tensor  # (b, d), z
+    logits: Tensor  # (b, m), of the reconstructed markers
 
 
 class Encoder(nn.Module):
-    """Markers (b, m) to the posterior's mean and log-variance, each (b, d). Batch norm after each hidden layer."""
+    """From markers to the posterior of the code, a diagonal Gaussian. Batch norm after each hidden layer."""
 
     def __init__(self, markers: int, code: int, depth: int, width: int, activation: str) -> None:
         super().__init__()
@@ -49,13 +48,13 @@ class Encoder(nn.Module):
         self.log_variance = nn.Linear(width, code)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior mean and log-variance of markers ``x`` (b, m)."""
+        """Mean and log-variance (b, d) of the posterior, given markers ``x`` (b, m)."""
         h = self.hidden(x)  # (b, width)
         return self.mean(h), self.log_variance(h)  # (b, d) each
 
 
 class ClusteringNetwork(nn.Module):
-    """Codes (b, d) to logits over experts (b, k). The noisy branch (DEPICT) drops units after each layer."""
+    """From codes to experts. The noisy branch (DEPICT) has dropout after each hidden layer."""
 
     def __init__(self, code: int, experts: int, depth: int, width: int, activation: str, dropout: float) -> None:
         super().__init__()
@@ -65,28 +64,28 @@ class ClusteringNetwork(nn.Module):
         self.dropout = dropout
 
     def forward(self, z: Tensor, noise: torch.Generator | None = None) -> Tensor:
-        """Logits (b, k) of codes ``z`` (b, d); with ``noise``, of the noisy branch."""
+        """Logits (b, k) of codes ``z`` (b, d). With ``noise``, the noisy branch, which draws from that generator."""
         h = z
         for layer in self.hidden:
             h = self.activation(layer(h))  # (b, width)
             if noise is not None:
-                kept = torch.rand(h.shape, generator=noise, device=h.device) >= self.dropout
-                h = h * kept / (1 - self.dropout)
+                keep = torch.rand(h.shape, generator=noise, device=h.device) >= self.dropout  # (b, width)
+                h = h * keep / (1 - self.dropout)
         logits: Tensor = self.out(h)  # (b, k)
         return logits
 
 
 class Experts(nn.Module):
-    """The mixture-of-experts decoder: one small network per population, all of them in four tensors.
+    """The mixture-of-experts decoder: k small networks, whose weights are stored in four tensors.
 
-    Each cell's code meets the weights of its own expert (hard gating), gathered into one batched product for all
-    cells: no loop over cells or experts, and no work for the experts a cell does not go to.
+    Gating is hard: each cell is decoded by one expert. For small experts, the weights of each cell's expert are
+    gathered, and all cells are computed in one batched product without a loop.
     """
 
     def __init__(self, experts: int, code: int, width: int, markers: int, activation: str) -> None:
         super().__init__()
         self.shape = (code, width, markers)
-        bound, bound_out = code**-0.5, width**-0.5  # as nn.Linear draws its weights
+        bound, bound_out = code**-0.5, width**-0.5  # initialized as nn.Linear
         self.weight = nn.Parameter(torch.empty(experts, code * width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(experts, width).uniform_(-bound, bound))
         self.weight_out = nn.Parameter(torch.empty(experts, width * markers).uniform_(-bound_out, bound_out))
@@ -96,42 +95,40 @@ class Experts(nn.Module):
     def forward(self, z: Tensor, expert: Tensor) -> Tensor:
         """Logits (b, m) of codes ``z`` (b, d), each decoded by its ``expert`` (b,)."""
         code, width, markers = self.shape
-        if len(self.weight) == 1:  # a single decoder, for the cells of all experts
+        if len(self.weight) == 1:  # a single decoder for all cells
             h = self.activation(torch.addmm(self.bias, z, self.weight.view(code, width)))  # (b, h)
             return torch.addmm(self.bias_out, h, self.weight_out.view(width, markers))
-        if (code + markers) * width > GATHERED or len(z) > GATHERED_CELLS * len(self.weight):
+        if (code + markers) * width > LARGEST_GATHERED_EXPERT or len(z) > MOST_GATHERED_CELLS * len(self.weight):
             return self._by_expert(z, expert)
-        # Gathering rows as an embedding does has a fast backward pass, and the same one every time.
+        # An embedding gathers rows with a fast and deterministic backward pass.
         weight = functional.embedding(expert, self.weight).view(-1, code, width)  # (b, d, h)
         weight_out = functional.embedding(expert, self.weight_out).view(-1, width, markers)  # (b, h, m)
-        h = self.activation(_own_product(functional.embedding(expert, self.bias), z, weight))  # (b, h)
-        return _own_product(functional.embedding(expert, self.bias_out), h, weight_out)  # (b, m)
+        h = self.activation(_multiply_each(functional.embedding(expert, self.bias), z, weight))  # (b, h)
+        return _multiply_each(functional.embedding(expert, self.bias_out), h, weight_out)  # (b, m)
 
     def _by_expert(self, z: Tensor, expert: Tensor) -> Tensor:
-        """The same for large experts, as images need, and for many cells: one product for the cells of each expert."""
+        """The same with one matrix product per expert: for large experts, as images need, and for many cells."""
         code, width, markers = self.shape
-        order = expert.argsort(stable=True)
+        order = expert.argsort(stable=True)  # (b,), cells of the same expert side by side
         counts = expert.bincount(minlength=len(self.weight)).tolist()
-        parts = torch.split(z[order], counts)
+        codes = torch.split(z[order], counts)
         layers = zip(self.weight.unbind(), self.bias.unbind(), self.weight_out.unbind(), self.bias_out, strict=True)
-        out = [
-            torch.addmm(
-                bias_out, self.activation(torch.addmm(bias, part, weight.view(code, width))), out.view(width, markers)
-            )
-            for part, (weight, bias, out, bias_out) in zip(parts, layers, strict=True)
-        ]
-        return torch.cat(out)[order.argsort()]  # (b, m)
+        logits = []
+        for own, (weight, bias, weight_out, bias_out) in zip(codes, layers, strict=True):
+            h = self.activation(torch.addmm(bias, own, weight.view(code, width)))  # (cells of the expert, h)
+            logits.append(torch.addmm(bias_out, h, weight_out.view(width, markers)))
+        return torch.cat(logits)[order.argsort()]  # (b, m)
 
 
-def _own_product(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """``bias`` (b, n) + ``x`` (b, m) times ``weight`` (b, m, n): each cell meets a matrix of its own."""
-    if weight[0].numel() < SMALL:
+def _multiply_each(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """``bias`` (b, n) + ``x`` (b, m) times ``weight`` (b, m, n): a matrix for each cell."""
+    if weight[0].numel() < SMALL_MATRIX:
         return bias + (x[:, :, None] * weight).sum(1)
     return torch.baddbmm(bias[:, None], x[:, None], weight)[:, 0]
 
 
 class MoeSimVae(nn.Module):
-    """The whole network. Sizes are plain numbers so that a stored model can rebuild it."""
+    """The whole network. Its sizes are plain numbers, so that it can be rebuilt from a saved model."""
 
     def __init__(
         self,
@@ -154,17 +151,26 @@ class MoeSimVae(nn.Module):
         self.decoder = Experts(1 if decoder == "single" else experts, code, expert_width, markers, activation)
 
     def forward(self, x: Tensor, noise: Tensor | None = None, dropout: torch.Generator | None = None) -> ModelOutput:
-        """``x`` (b, m) in [0, 1]; ``noise`` (b, d) standard normal draws z from the posterior, None takes its mean;
-        ``dropout`` is what the noisy branch (DEPICT) draws from, None leaves that branch out.
+        """Encode, cluster and reconstruct a batch.
+
+        Parameters
+        ----------
+        x
+            Markers (b, m) in [0, 1].
+        noise
+            Standard normal numbers (b, d), to sample z from the posterior; without them z is its mean.
+        dropout
+            Generator of the noisy branch (DEPICT); without it that branch is left out.
+
         """
         mean, log_variance = self.encoder(x)  # (b, d) each
         z = mean if noise is None else mean + noise * (0.5 * log_variance).exp()  # (b, d)
         p = torch.softmax(self.clustering(z), 1)  # (b, k)
-        noisy = p if dropout is None else torch.log_softmax(self.clustering(z, dropout), 1)  # (b, k); p is not read
-        logits = self.decoder(z, p.argmax(1))  # (b, m), gated by eq. "k = argmax p"
+        noisy = p if dropout is None else torch.log_softmax(self.clustering(z, dropout), 1)  # (b, k); p is a dummy
+        logits = self.decoder(z, p.argmax(1))  # (b, m), by expert k = argmax p
         return ModelOutput(p, noisy, z, logits)
 
     def assign(self, x: Tensor) -> Tensor:
-        """Probabilities (b, k) of cells ``x`` (b, m), from the posterior's mean: the same answer every time."""
+        """Probabilities (b, k) of the experts for markers ``x`` (b, m), from the mean of the posterior."""
         mean, _ = self.encoder(x)  # (b, d)
         return torch.softmax(self.clustering(mean), 1)

@@ -1,7 +1,7 @@
-"""Adam and the one-cycle schedule, as functions of the step.
+"""Adam and the one-cycle schedule of the learning rate.
 
-torch's own optimizers import its compiler as soon as one is made, and their schedules keep a state: a second and a
-half of every run that nothing here has a use for. The arithmetic is torch's, from its functional form.
+The arithmetic is that of torch, from its functional form. The optimizers of torch import its compiler, which takes a
+second and a half at each start, and its schedules have a state that would have to be saved.
 """
 
 import math
@@ -12,38 +12,32 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 BETAS = (0.9, 0.99)
-
-
 EPSILON = 1e-8
 
-
-# One cycle: the rate rises for this share of the steps, from the peak over RISE to the peak, and falls to FALL of its
-# first value (Smith and Topin 2019; the numbers are torch's).
-RISING = 0.1
-
-
-RISE = 25.0
-
-
-FALL = 1e-4
+# The one-cycle schedule (Smith and Topin 2019), with the numbers of torch: the learning rate rises from peak / 25 to
+# the peak in the first tenth of the steps, then falls to a ten-thousandth of where it started.
+WARMUP_SHARE = 0.1
+START_DIVISOR = 25.0
+FINAL_FACTOR = 1e-4
 
 
 def one_cycle(step: int, steps: int, peak: float) -> float:
-    """The learning rate of ``step``, 1 … ``steps`` (of which there must be some 20), two halves of a cosine."""
-    top = RISING * steps - 1  # counted from 0
-    at = step - 1
-    first, last = peak / RISE, peak / RISE * FALL
-    if at <= top:
-        return _between(first, peak, at / top)
-    return _between(peak, last, (at - top) / (steps - 1 - top))
+    """The learning rate of ``step``, 1 … ``steps``, along two halves of a cosine. There must be 20 steps or more."""
+    top = WARMUP_SHARE * steps - 1  # counted from 0
+    position = step - 1
+    first, last = peak / START_DIVISOR, peak / START_DIVISOR * FINAL_FACTOR
+    if position <= top:
+        return _cosine(first, peak, position / top)
+    return _cosine(peak, last, (position - top) / (steps - 1 - top))
 
 
-def _between(start: float, end: float, share: float) -> float:
+def _cosine(start: float, end: float, share: float) -> float:
+    """The value at ``share`` (0 … 1) of the way from ``start`` to ``end``."""
     return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015) for ``parameters``, which are changed in place."""
+    """Adam (Kingma and Ba 2015). Changes ``parameters`` in place."""
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
         self._parameters = list(parameters)
@@ -51,14 +45,14 @@ class Adam:
         self._square = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._steps = [torch.zeros((), device=parameter.device) for parameter in self._parameters]
 
-    def forget_gradients(self) -> None:
-        """To be called before each backward pass, which adds to what is there."""
+    def zero_grad(self) -> None:
+        """Remove all gradients; needed before each backward pass, which adds to them."""
         for parameter in self._parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """One step down the gradients; parameters that took no part in the loss stay."""
+        """Update all parameters that have a gradient."""
         parameters, gradients, means, squares, steps = [], [], [], [], []
         for index, parameter in enumerate(self._parameters):
             if parameter.grad is not None:
@@ -85,11 +79,11 @@ class Adam:
         )
 
     def state(self) -> dict[str, Tensor]:
-        """The tensors that decide the next step, by name; not copies."""
+        """All tensors that decide the next step, by name (not copies)."""
         kinds = {"step": self._steps, "exp_avg": self._mean, "exp_avg_sq": self._square}
         return {f"{index}.{kind}": tensor for kind, tensors in kinds.items() for index, tensor in enumerate(tensors)}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from ``state``. Raises KeyError or RuntimeError where it is not that of such parameters."""
+        """Continue from ``state``. Raises KeyError or RuntimeError if it belongs to other parameters."""
         for name, tensor in self.state().items():
             tensor.copy_(state[name])

@@ -1,4 +1,4 @@
-"""The training loop: a generator of progress records. It opens no file and prints nothing."""
+"""The training loop: a generator of progress records. It opens no files and prints nothing."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,27 +8,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from cytovae.errors import NumericalError
-from cytovae.network import losses
 from cytovae.network.model import ModelOutput, MoeSimVae
+from cytovae.network.objective import Objective
 from cytovae.network.optimizer import Adam, one_cycle
 from cytovae.populations.similarity import Similarity
 from cytovae.settings import Settings
 
-SHORTEST_CYCLE = 20  # steps: fewer have no room for a rise
+SHORTEST_CYCLE = 20  # with fewer steps the learning rate is constant
+RECORD_EVERY = 25  # steps between two records, because reading a loss waits for the device
 
-
-MEMORY = 0.98  # of which population an expert's cells are: what a batch says is forgotten over about fifty
-
-
-RECORD_EVERY = 25  # steps between two records: reading a loss waits for the device
+Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
 class ProgressRecord:
-    """The losses of one batch, each before its weight; ``step`` counts from 1."""
+    """The terms of the loss of one batch before their weights, and the total; ``step`` counts from 1."""
 
     step: int
     reconstruction: float
@@ -40,12 +36,12 @@ class ProgressRecord:
 
 @dataclass(frozen=True, eq=False)
 class LoopState:
-    """What decides how training goes on after a step; batches and learning rate follow from the number of the step."""
+    """Everything that changes during training. Batches and learning rate follow from the number of the step."""
 
     network: MoeSimVae
     optimizer: Adam
     generator: torch.Generator
-    votes: Tensor  # (k, c), changed in place
+    votes: Tensor  # (k, c), of the objective; changed in place
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Copies of all tensors, by name."""
@@ -55,29 +51,32 @@ class LoopState:
         return {name: np.array(tensor.detach().cpu().numpy(), order="C") for name, tensor in tensors.items()}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Become what :meth:`arrays` told of. Tensors are copied: how memory is aligned may change the last bit."""
-        of: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}}
+        """Restore the state that :meth:`arrays` returned.
+
+        Tensors are copied, because the alignment of their memory may change the last bit of a result.
+        """
+        tensors: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}}
         for name, array in arrays.items():
-            kind, _, rest = name.partition(".")
-            of.setdefault(kind, {})[rest] = torch.tensor(array)
-        self.network.load_state_dict(of["network"])
-        self.optimizer.load(of["optimizer"])
-        self.generator.set_state(of["generator"][""])
-        self.votes.copy_(of["votes"][""])
+            owner, _, rest = name.partition(".")
+            tensors.setdefault(owner, {})[rest] = torch.tensor(array)
+        self.network.load_state_dict(tensors["network"])
+        self.optimizer.load(tensors["optimizer"])
+        self.generator.set_state(tensors["generator"][""])
+        self.votes.copy_(tensors["votes"][""])
 
 
-class Keeper(Protocol):
-    """Where the state of the loop is kept between records, see :class:`cytovae.model_folder.checkpoint.Checkpoint`."""
+class LoopCheckpoint(Protocol):
+    """Saves the state of the loop, see :class:`cytovae.model_folder.checkpoint.Checkpoint`."""
 
     def restore(self, loop: LoopState) -> tuple[ProgressRecord, ...]:
-        """Put ``loop`` where it was when it was kept; the records up to there, none if it was not."""
+        """Load the saved state into ``loop``; returns the records up to there, none without a saved state."""
 
     def note(self, loop: LoopState, record: ProgressRecord, *, last: bool) -> None:
         """Take the state after the step of ``record``."""
 
 
 def build_network(markers: int, settings: Settings, seed: int) -> MoeSimVae:
-    """A network with weights drawn from ``seed``; torch's global generator is left as it was."""
+    """A network with random weights from ``seed``; torch's global generator is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MoeSimVae(
@@ -102,83 +101,72 @@ def train(
     weight: NDArray[np.float64] | None,
     settings: Settings,
     seed: int,
-    keeper: Keeper | None = None,
-    moved: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    checkpoint: LoopCheckpoint | None = None,
+    augment: Augment | None = None,
 ) -> Iterator[ProgressRecord]:
-    """Fit ``network`` to markers ``x`` (n, m) in [0, 1], in place; yields a record every few steps and at the last.
+    """Train ``network`` in place; yields a record every 25 steps and after the last.
 
-    Where ``similarity`` knows populations, experts learn to tell those apart, too: eq. 7 holds for the sums of the
-    probabilities of the experts that stand for each. ``weight`` (n,) says how often a cell is drawn (None: equally
-    often). ``moved`` makes of a batch (b, m) what the encoder sees, drawing from the generator: the same things seen
-    otherwise, as an image a little aside; what is to be reconstructed stays. Training goes on from what ``keeper`` has,
-    whose records come first. Raises :class:`NumericalError` when a loss is not finite.
+    Parameters
+    ----------
+    network
+        The network, on the device of ``x``. At the end it is in evaluation mode.
+    x
+        Markers (n, m) of the landmarks in [0, 1].
+    similarity
+        S and, if known, the populations of the landmarks.
+    weight
+        Relative frequency (n,) with which each landmark is drawn; None draws all equally often.
+    settings
+        How to train.
+    seed
+        Seed of the batches and of all noise.
+    checkpoint
+        Training continues from its state, if it has one; the records up to there come first.
+    augment
+        Transforms the encoder's input (b, m), drawing from the generator; the target is unchanged.
+
+    Raises
+    ------
+    NumericalError
+        If a loss is not finite.
+
     """
-    n = len(x)
-    device = x.device
-    batch = min(settings.batch, n)
-    rows_of = _batches(n, batch, weight, settings.steps, seed)
+    generator = torch.Generator(x.device).manual_seed(seed)
+    batches = _batches(len(x), min(settings.batch, len(x)), weight, seed)
+    objective = Objective(similarity, settings, x)
     optimizer = Adam(network.parameters())
-    cycle = settings.schedule == "one-cycle" and settings.steps >= SHORTEST_CYCLE
-    generator = torch.Generator(device).manual_seed(seed)
-    weights = (settings.reconstruction_weight, settings.kl_weight, settings.similarity_weight, settings.depict_weight)
-    populations = similarity.populations
-    n_populations = 0 if populations is None else int(populations.max()) + 1
-    votes = x.new_zeros(settings.experts, n_populations)
     network.train()
-    loop = LoopState(network, optimizer, generator, votes)
-    past = keeper.restore(loop) if keeper is not None else ()
+    loop = LoopState(network, optimizer, generator, objective.votes)
+    past = checkpoint.restore(loop) if checkpoint is not None else ()
     yield from past
     done = past[-1].step if past else 0
     for _ in range(done):
-        next(rows_of)  # the batches of those steps
+        next(batches)
+
     for step in range(done + 1, settings.steps + 1):
-        rows = torch.from_numpy(next(rows_of)).to(device)
+        rows = torch.from_numpy(next(batches)).to(x.device)  # (b,)
         cells = x.index_select(0, rows)  # (b, m)
-        with_depict = settings.depict_weight > 0 and step > settings.depict_from * settings.steps
-        noise = None
-        if settings.posterior_noise:
-            noise = torch.randn(len(rows), settings.code, generator=generator, device=device)
-        seen = cells if moved is None else moved(cells, generator)
-        if (noisy := round(settings.noisy_share * len(rows))) and settings.input_noise:
-            added = torch.randn((noisy, cells.shape[1]), generator=generator, device=device)
-            seen = torch.cat([seen[:noisy] + settings.input_noise * added, seen[noisy:]])  # (b, m)
-        out: ModelOutput = network(seen, noise, generator if with_depict else None)
+        noise = _posterior_noise(len(rows), settings, generator)  # (b, d)
+        augmented = _augmented(cells, augment, settings, generator)  # (b, m)
+        out: ModelOutput = network(augmented, noise, generator if objective.uses_depict(step) else None)
+        loss = objective(out, cells, rows, step)
 
-        zero = x.new_zeros(())
-        reconstruction = losses.reconstruction_loss(out.logits, cells)
-        similar = losses.similarity_loss(out.probabilities, similarity.block(rows))
-        if populations is not None and settings.population_weight > 0:
-            population = functional.one_hot(populations[rows], n_populations).to(x.dtype)  # (b, c)
-            votes.mul_(MEMORY).add_(out.probabilities.detach().T @ population)  # (k, c)
-            if step > settings.populations_from * settings.steps:
-                of_experts = functional.one_hot(votes.argmax(1), n_populations).to(x.dtype)  # (k, c)
-                joined = losses.similarity_loss(out.probabilities @ of_experts, population @ population.T)
-                similar = similar + settings.population_weight * joined
-        kl = losses.kl_loss(out.probabilities, out.code) if settings.kl_weight > 0 else zero
-        depict = losses.depict_loss(out.probabilities, out.noisy_log_probabilities) if with_depict else zero
-        total = losses.total_loss(reconstruction, kl, similar, depict, weights)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss.total)
+        optimizer.step(_learning_rate(step, settings))
 
-        optimizer.forget_gradients()
-        torch.autograd.backward(total)
-        optimizer.step(one_cycle(step, settings.steps, settings.learning_rate) if cycle else settings.learning_rate)
-        if step % RECORD_EVERY == 0 or step == settings.steps:
-            values = torch.stack([reconstruction, kl, similar, depict, total]).detach().cpu().tolist()
-            record = ProgressRecord(step, *values)
-            if not np.isfinite(record.total):
-                raise NumericalError(
-                    f"the loss at step {step} is {record.total}; try a smaller learning rate "
-                    f"(it was {settings.learning_rate}) or look for extreme values with `cytovae inspect`"
-                )
-            if keeper is not None:
-                keeper.note(loop, record, last=step == settings.steps)
+        last = step == settings.steps
+        if last or step % RECORD_EVERY == 0:
+            record = ProgressRecord(step, *torch.stack(loss).detach().cpu().tolist())
+            _check_finite(record, settings)
+            if checkpoint is not None:
+                checkpoint.note(loop, record, last=last)
             yield record
     network.eval()
 
 
-def _batches(
-    n: int, batch: int, weight: NDArray[np.float64] | None, steps: int, seed: int
-) -> Iterator[NDArray[np.int64]]:
-    """Rows of each batch, drawn without replacement when equally likely (epoch by epoch), else with it."""
+def _batches(n: int, batch: int, weight: NDArray[np.float64] | None, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Rows of each batch: without ``weight``, every epoch in a new order; with it, drawn with replacement."""
     rng = np.random.default_rng(seed)
     if weight is None:
         order = rng.permutation(n)
@@ -191,3 +179,34 @@ def _batches(
     cumulative = np.cumsum(weight / weight.sum())
     while True:
         yield np.minimum(np.searchsorted(cumulative, rng.random(batch)), n - 1)
+
+
+def _posterior_noise(b: int, settings: Settings, generator: torch.Generator) -> Tensor | None:
+    """Standard normal numbers (b, d) to sample codes from the posterior; None if codes are its mean."""
+    if not settings.posterior_noise:
+        return None
+    return torch.randn(b, settings.code, generator=generator, device=generator.device)
+
+
+def _augmented(cells: Tensor, augment: Augment | None, settings: Settings, generator: torch.Generator) -> Tensor:
+    """The encoder's input (b, m): ``cells`` after ``augment``, some of them with Gaussian noise."""
+    x = cells if augment is None else augment(cells, generator)
+    n_noisy = round(settings.noisy_share * len(x))
+    if not n_noisy or not settings.input_noise:
+        return x
+    noise = torch.randn((n_noisy, x.shape[1]), generator=generator, device=x.device)
+    return torch.cat([x[:n_noisy] + settings.input_noise * noise, x[n_noisy:]])  # a batch has no order
+
+
+def _learning_rate(step: int, settings: Settings) -> float:
+    if settings.schedule == "one-cycle" and settings.steps >= SHORTEST_CYCLE:
+        return one_cycle(step, settings.steps, settings.learning_rate)
+    return settings.learning_rate
+
+
+def _check_finite(record: ProgressRecord, settings: Settings) -> None:
+    if not np.isfinite(record.total):
+        raise NumericalError(
+            f"the loss at step {record.step} is {record.total}; try a smaller learning rate "
+            f"(it was {settings.learning_rate}) or look for extreme values with `cytovae inspect`"
+        )

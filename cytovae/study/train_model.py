@@ -17,7 +17,7 @@ from cytovae.inference.cell_distribution import MOST_MARKERS, fit_distribution
 from cytovae.inference.novelty import fit_novelty
 from cytovae.inference.trained_model import Learning, TrainedModel
 from cytovae.model_folder.checkpoint import Checkpoint
-from cytovae.network.device import CHUNK
+from cytovae.network.device import ENCODER_CHUNK
 from cytovae.network.scaling import fit_scaling
 from cytovae.network.training_loop import build_network, train
 from cytovae.populations.expert_merges import keep_experts, merge_experts
@@ -117,7 +117,7 @@ def train_model(
             progress("training", record.step, settings.steps)
         network.eval()
         with torch.inference_mode():
-            chunks = [network.assign(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
+            chunks = [network.assign(x[start : start + ENCODER_CHUNK]) for start in range(0, len(x), ENCODER_CHUNK)]
             probabilities = torch.cat(chunks).cpu().numpy()  # (n, experts)
         novelty = fit_novelty(network, x)
         generates = settings.kl_weight > 0 and values.shape[1] <= MOST_MARKERS

@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 
 from cytovae.errors import UsageError
-from cytovae.inference import assigner as assignment
 from cytovae.inference.assigner import Assigner, assign
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.network.model import MoeSimVae
@@ -118,7 +117,7 @@ def test_one_cluster_takes_every_cell() -> None:
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     values = cells(100, seed=4)
     whole = assign(the_model(), values)
-    monkeypatch.setattr(assignment, "CHUNK", chunk)
+    monkeypatch.setattr("cytovae.network.device.ENCODER_CHUNK", chunk)
     found = assign(the_model(), values)
     np.testing.assert_allclose(found.probabilities, whole.probabilities, atol=1e-6)
     assert (found.cluster == whole.cluster).all()

@@ -1,4 +1,4 @@
-"""Which channels are markers, under which name and with which cofactor; and where those markers are in another file."""
+"""The markers of a study, and where they are in each file."""
 
 import math
 from collections import Counter
@@ -14,10 +14,10 @@ from cytovae.events.channel_names import (
     antibody,
     channel_uses,
     find_channels,
+    full_name,
     marker_of,
     nearest_names,
     plain_key,
-    spell_channel,
 )
 from cytovae.events.event_file import EventFile
 from cytovae.events.panel_table import PanelRow, read_panel
@@ -26,7 +26,17 @@ from cytovae.fcs.channels import Channel
 
 @dataclass(frozen=True)
 class Marker:
-    """A marker: its name, the ``$PnN`` and ``$PnS`` of its channel where it was chosen, the arcsinh cofactor (> 0)."""
+    """A marker.
+
+    Attributes
+    ----------
+    name
+        The name, unique in the panel.
+    channel, label
+        ``$PnN`` and ``$PnS`` of its channel in the file where it was chosen.
+    cofactor
+        The arcsinh cofactor (> 0).
+    """
 
     name: str
     channel: str
@@ -40,7 +50,7 @@ class Marker:
 
 @dataclass(frozen=True)
 class Panel:
-    """The markers of a study or a model, in column order; at least one, no name twice."""
+    """The markers of a study or a model, in column order: at least one, with unique names."""
 
     markers: tuple[Marker, ...]
 
@@ -61,80 +71,38 @@ class Panel:
 
     @property
     def cofactors(self) -> NDArray[np.float32]:
-        """Cofactors in column order, float32 of shape (n_markers,)."""
+        """Cofactors in column order, shape (n_markers,)."""
         return np.array([marker.cofactor for marker in self.markers], dtype=np.float32)
 
 
-def find_channel(file: EventFile, asked: str, field: str = "markers") -> Channel:
-    """The one channel of ``file`` that ``asked`` names.
+# --- choice of markers ---
 
-    Raises :class:`PanelError` when there is none (naming the nearest) or more than one (naming them).
+
+def find_channel(file: EventFile, name: str, field: str = "markers") -> Channel:
+    """The one channel of ``file`` that ``name`` refers to; ``field`` is for errors.
+
+    Raises :class:`PanelError` if there is none (with the nearest names) or several (with their names).
     """
-    found = find_channels(file.channels, asked)
-    if len(found) == 1:
-        return found[0]
-    if found:
+    matches = find_channels(file.channels, name)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise PanelError(
             file.path,
             field,
-            f"{len(found)} channels called {asked!r}: {', '.join(spell_channel(channel) for channel in found)}",
+            f"{len(matches)} channels with the name {name!r}: {', '.join(map(full_name, matches))}",
             "one",
-            "Name the channel instead ($PnN), or leave all of them out with --exclude.",
+            "Name the channel ($PnN) instead, or exclude all of them with --exclude.",
         )
-    near = nearest_names(file.channels, asked)
-    present = list(dict.fromkeys(use.marker for use in channel_uses(file.channels) if use.used))
-    shown = ", ".join(present[:12]) + (", …" if len(present) > 12 else "")
+    nearest = nearest_names(file.channels, name)
+    markers = list(dict.fromkeys(use.marker for use in channel_uses(file.channels) if use.used))
+    shown = ", ".join(markers[:12]) + (", …" if len(markers) > 12 else "")
     raise PanelError(
         file.path,
         field,
-        f"no channel called {asked!r}",
+        f"no channel with the name {name!r}",
         "a channel's $PnS or $PnN",
-        f"Nearest: {', '.join(near)}." if near else f"Markers in the file: {shown or 'none'}.",
-    )
-
-
-# --- choosing ---------------------------------------------------------------------------------------------------------
-
-
-def default_panel(channels: Sequence[Channel], cofactor: float) -> Panel:
-    """All channels that :func:`channel_uses` takes for markers, each with ``cofactor``.
-
-    Raises :class:`UsageError` when none is.
-    """
-    chosen = [(use.channel, use.marker) for use in channel_uses(channels) if use.used]
-    return _panel(chosen, {}, cofactor)
-
-
-def select_markers(file: EventFile, names: Sequence[str]) -> tuple[Channel, ...]:
-    """The channels of ``file`` that ``names`` ask for, in the order asked.
-
-    Raises :class:`PanelError` for a name that is unknown, ambiguous, or asks for a channel a second time.
-    """
-    chosen: dict[int, tuple[Channel, str]] = {}
-    for name in names:
-        channel = find_channel(file, name)
-        if channel.index in chosen:
-            earlier = chosen[channel.index][1]
-            raise PanelError(
-                file.path, "markers", f"channel {spell_channel(channel)} twice, as {earlier!r} and {name!r}", "it once"
-            )
-        chosen[channel.index] = (channel, name)
-    return tuple(channel for channel, _ in chosen.values())
-
-
-def _panel(chosen: Sequence[tuple[Channel, str]], cofactors: Mapping[int, float], cofactor: float) -> Panel:
-    """A panel of (channel, marker name); a name that two channels share gets its channel added in brackets."""
-    shared = Counter(plain_key(name) for _, name in chosen)
-    return Panel(
-        tuple(
-            Marker(
-                name=name if shared[plain_key(name)] == 1 else f"{name} [{channel.name}]",
-                channel=channel.name,
-                cofactor=cofactors.get(channel.index, cofactor),
-                label=channel.label.strip(),
-            )
-            for channel, name in chosen
-        )
+        f"Nearest: {', '.join(nearest)}." if nearest else f"Markers in the file: {shown or 'none'}.",
     )
 
 
@@ -146,95 +114,147 @@ def resolve_panel(
     panel_csv: Path | None = None,
     cofactor: float = 5.0,
 ) -> Panel:
-    """The panel for ``file``: the markers named, or those of a panel table, or all that look like markers.
+    """Choose the panel of a file.
 
-    ``exclude`` is taken off whichever it is. Raises :class:`PanelError` for names that are unknown or ambiguous in
-    the file, and when no marker is left; :class:`UsageError` when both ``markers`` and ``panel_csv`` are given.
+    Parameters
+    ----------
+    file
+        The file that must contain the markers.
+    markers
+        Names of the markers, in column order. Without ``markers`` and ``panel_csv``, all channels that look like
+        markers are used, see :func:`cytovae.events.channel_names.channel_uses`.
+    exclude
+        Names of markers to leave out. An ambiguous name excludes all its channels.
+    panel_csv
+        A panel table, see :func:`cytovae.events.panel_table.read_panel`.
+    cofactor
+        The cofactor of markers for which the panel table has none.
+
+    Raises
+    ------
+    PanelError
+        If a name is unknown or ambiguous, two channels cannot be told apart, or no marker is left.
+    UsageError
+        If both ``markers`` and ``panel_csv`` are given.
     """
     if markers and panel_csv is not None:
         raise UsageError("markers can be named or read from a panel table, not both: drop --markers or --panel")
     cofactors: dict[int, float] = {}
     if panel_csv is not None:
-        chosen, cofactors = _rows_in_file(read_panel(panel_csv), panel_csv, file)
+        chosen, cofactors = _channels_of_table(read_panel(panel_csv), panel_csv, file)
     elif markers:
-        chosen = [(channel, marker_of(channel)) for channel in select_markers(file, markers)]
+        chosen = [(channel, marker_of(channel)) for channel in _channels_by_name(file, markers)]
     else:
         chosen = [(use.channel, use.marker) for use in channel_uses(file.channels) if use.used]
 
-    left_out: set[int] = set()
+    excluded: set[int] = set()
     for name in exclude:
-        # An ambiguous name leaves out all it names: that is the way out of an ambiguity.
-        found = find_channels(file.channels, name) or (find_channel(file, name, "exclude"),)
-        left_out.update(channel.index for channel in found)
-    chosen = [(channel, name) for channel, name in chosen if channel.index not in left_out]
+        matches = find_channels(file.channels, name) or (find_channel(file, name, "exclude"),)
+        excluded.update(channel.index for channel in matches)
+    chosen = [(channel, name) for channel, name in chosen if channel.index not in excluded]
     if not chosen:
         raise PanelError(
             file.path,
             "markers",
-            "none among " + ", ".join(spell_channel(channel) for channel in file.channels[:8]),
+            "none among " + ", ".join(full_name(channel) for channel in file.channels[:8]),
             "at least one",
-            "Name them with --markers or --panel; `cytovae inspect` shows how each channel is understood.",
+            "Name them with --markers or --panel; `cytovae inspect` shows how each channel is interpreted.",
         )
-    twins = Counter((plain_key(name), plain_key(channel.name)) for channel, name in chosen)
-    same = [spell_channel(channel) for channel, name in chosen if twins[plain_key(name), plain_key(channel.name)] > 1]
-    if same:
-        raise PanelError(
-            file.path,
-            "markers",
-            f"channels that share both names: {', '.join(same)}",
-            "names that tell the channels apart",
-            f"Leave them out with --exclude {same[0].split(' (')[0]!r}, or rename them in the file.",
-        )
-    return _panel(chosen, cofactors, cofactor)
+    return _panel(file, chosen, cofactors, cofactor)
 
 
-def _rows_in_file(
+def _channels_by_name(file: EventFile, names: Sequence[str]) -> list[Channel]:
+    """The channels of ``names``, in their order, each once."""
+    chosen: dict[int, tuple[Channel, str]] = {}
+    for name in names:
+        channel = find_channel(file, name)
+        if channel.index in chosen:
+            earlier = chosen[channel.index][1]
+            found = f"channel {full_name(channel)} twice, as {earlier!r} and {name!r}"
+            raise PanelError(file.path, "markers", found, "each channel once")
+        chosen[channel.index] = (channel, name)
+    return [channel for channel, _ in chosen.values()]
+
+
+def _channels_of_table(
     rows: Sequence[PanelRow], path: Path, file: EventFile
 ) -> tuple[list[tuple[Channel, str]], dict[int, float]]:
-    """The (channel, marker name) that a panel table uses, and the cofactors it states by channel index."""
+    """The (channel, marker name) pairs that a panel table uses, and its cofactors by channel index."""
     chosen: dict[int, tuple[Channel, str]] = {}
     cofactors: dict[int, float] = {}
     for row in rows:
         if not row.use:
             continue
-        # The antibody may sit on another channel in this file, so the marker's name is the second try.
+        # The antibody may be on another channel in this file; then the name of the marker locates it.
         by_marker = row.marker and not (row.channel and find_channels(file.channels, row.channel))
         channel = find_channel(file, row.marker if by_marker else row.channel, f"panel table {path}")
         name = row.marker or marker_of(channel)
         if channel.index in chosen:
-            raise PanelError(
-                path,
-                "channel",
-                f"{spell_channel(channel)} twice, as {chosen[channel.index][1]!r} and {name!r}",
-                "each once",
-            )
+            found = f"{full_name(channel)} twice, as {chosen[channel.index][1]!r} and {name!r}"
+            raise PanelError(path, "channel", found, "each channel once")
         chosen[channel.index] = (channel, name)
         if row.cofactor is not None:
             cofactors[channel.index] = row.cofactor
     return list(chosen.values()), cofactors
 
 
-# --- the same markers in another file ---------------------------------------------------------------------------------
+def _panel(
+    file: EventFile, chosen: Sequence[tuple[Channel, str]], cofactors: Mapping[int, float], cofactor: float
+) -> Panel:
+    """A panel of (channel, marker name) pairs. If channels share a marker name, ``$PnN`` in brackets is added."""
+    pairs = Counter((plain_key(name), plain_key(channel.name)) for channel, name in chosen)
+    same = [full_name(channel) for channel, name in chosen if pairs[plain_key(name), plain_key(channel.name)] > 1]
+    if same:
+        raise PanelError(
+            file.path,
+            "markers",
+            f"channels that share both names: {', '.join(same)}",
+            "names that tell the channels apart",
+            f"Exclude them with --exclude {same[0].split(' (')[0]!r}, or rename them in the file.",
+        )
+    counts = Counter(plain_key(name) for _, name in chosen)
+    return Panel(
+        tuple(
+            Marker(
+                name=name if counts[plain_key(name)] == 1 else f"{name} [{channel.name}]",
+                channel=channel.name,
+                cofactor=cofactors.get(channel.index, cofactor),
+                label=channel.label.strip(),
+            )
+            for channel, name in chosen
+        )
+    )
+
+
+# --- the same markers in another file ---
 
 
 def columns_of(panel: Panel, file: EventFile) -> NDArray[np.int64]:
-    """The column (channel index) of each marker of a trained model's panel in ``file``, shape (n_markers,).
+    """Locate the markers of a trained model in a file.
 
-    By marker name first, whatever the order and the isotope; then by ``$PnN``, but never onto a channel that names
-    another antibody. Channels the panel does not know are ignored. Raises :class:`ModelError` naming every marker that
-    is missing or ambiguous, with the nearest names in the file.
+    Markers are located by name, whatever their order and isotope; otherwise by ``$PnN``, unless that channel names
+    another antibody. Channels that are not in the panel are ignored.
+
+    Returns
+    -------
+    The channel index of each marker, shape (n_markers,).
+
+    Raises
+    ------
+    ModelError
+        If markers are missing or ambiguous. It names all of them, with the nearest names in the file.
     """
     columns, problems = _locate(panel, file)
     if problems:
         raise ModelError(
             f"{file.path} does not fit the model, which needs {len(panel)} markers: {'; '.join(problems)}. "
-            "Rename the file's channels, or train on the markers that all files have."
+            "Rename the channels of the file, or train on the markers that all files have."
         )
     return columns
 
 
 def columns_in_study(panel: Panel, file: EventFile) -> NDArray[np.int64]:
-    """As :func:`columns_of`, for another file of the same training run: raises :class:`PanelError`."""
+    """Like :func:`columns_of`, for another file of the same training run; raises :class:`PanelError`."""
     columns, problems = _locate(panel, file)
     if problems:
         raise PanelError(
@@ -242,41 +262,41 @@ def columns_in_study(panel: Panel, file: EventFile) -> NDArray[np.int64]:
             "markers",
             "; ".join(problems),
             f"the {len(panel)} markers of the first file",
-            "Choose markers that all files have with --markers, or leave these out with --exclude.",
+            "Choose markers that all files have with --markers, or exclude these with --exclude.",
         )
     return columns
 
 
 def _locate(panel: Panel, file: EventFile) -> tuple[NDArray[np.int64], list[str]]:
-    """Channel index of each marker (−1 where there is none) and one line for each marker that has a problem."""
+    """The channel index of each marker (−1 if there is none), and a line for each marker with a problem."""
     columns = np.full(len(panel), -1, dtype=np.int64)
     problems = []
     taken: dict[int, str] = {}
     for position, marker in enumerate(panel.markers):
-        found = _channels_for(marker, file.channels)
-        if len(found) > 1:
-            problems.append(f"{marker.name} is ambiguous ({', '.join(spell_channel(channel) for channel in found)})")
-        elif not found:
-            near = nearest_names(file.channels, marker.name)
+        matches = _channels_for(marker, file.channels)
+        if len(matches) > 1:
+            problems.append(f"{marker.name} is ambiguous ({', '.join(map(full_name, matches))})")
+        elif not matches:
+            nearest = ", ".join(nearest_names(file.channels, marker.name))
             problems.append(
-                f"{marker.name} is missing (nearest: {', '.join(near)})" if near else f"{marker.name} is missing"
+                f"{marker.name} is missing (nearest: {nearest})" if nearest else f"{marker.name} is missing"
             )
-        elif found[0].index in taken:
-            problems.append(f"{marker.name} and {taken[found[0].index]} both are channel {spell_channel(found[0])}")
+        elif matches[0].index in taken:
+            problems.append(f"{marker.name} and {taken[matches[0].index]} are both on channel {full_name(matches[0])}")
         else:
-            taken[found[0].index] = marker.name
-            columns[position] = found[0].index
+            taken[matches[0].index] = marker.name
+            columns[position] = matches[0].index
     return columns, problems
 
 
 def _channels_for(marker: Marker, channels: Sequence[Channel]) -> tuple[Channel, ...]:
-    """The channels that may hold ``marker``: one if all is well."""
-    on_channel = [channel for channel in channels if plain_key(channel.name) == plain_key(marker.channel)]
+    """The channels that may hold ``marker``; exactly one unless there is a problem."""
+    same_detector = [channel for channel in channels if plain_key(channel.name) == plain_key(marker.channel)]
     by_name = find_channels(channels, marker.name)
     if by_name:
-        same_channel = tuple(channel for channel in by_name if channel in on_channel)
-        return same_channel if len(by_name) > 1 and len(same_channel) == 1 else by_name
-    stained = antibody(marker.label)
-    expected = {plain_key(marker.name), plain_key(stained)}
-    trusted = tuple(channel for channel in on_channel if plain_key(antibody(channel.label)) in expected | {""})
-    return trusted or (find_channels(channels, stained) if stained else ())
+        both = tuple(channel for channel in by_name if channel in same_detector)
+        return both if len(by_name) > 1 and len(both) == 1 else by_name
+    stain = antibody(marker.label)
+    expected = {"", plain_key(marker.name), plain_key(stain)}
+    trusted = tuple(channel for channel in same_detector if plain_key(antibody(channel.label)) in expected)
+    return trusted or (find_channels(channels, stain) if stain else ())

@@ -1,4 +1,4 @@
-"""Raw marker values to the arcsinh or logicle scale and to [0, 1], and back; and what values say about their scale."""
+"""Raw marker values to the arcsinh or logicle scale, and back."""
 
 import math
 from collections.abc import Sequence
@@ -13,21 +13,45 @@ from cytovae.errors import InputError, UsageError
 
 
 def arcsinh(values: NDArray[Any], cofactors: ArrayLike) -> NDArray[np.float32]:
-    """``arcsinh(x / cofactor)`` of raw values (n_cells, n_markers), one cofactor for all or one per marker; float32."""
+    """``arcsinh(x / cofactor)`` as float32.
+
+    Parameters
+    ----------
+    values
+        Raw values of shape (n_cells, n_markers).
+    cofactors
+        One cofactor, or one per marker.
+    """
     return np.arcsinh(np.asarray(values) / np.asarray(cofactors, dtype=np.float32)).astype(np.float32, copy=False)
 
 
 def sinh(values: NDArray[Any], cofactors: ArrayLike) -> NDArray[np.float32]:
-    """Raw values (n_cells, n_markers) of which :func:`arcsinh` made ``values``; float32."""
+    """The inverse of :func:`arcsinh`: raw values (n_cells, n_markers) as float32."""
     raw = np.sinh(np.asarray(values, dtype=np.float64)) * np.asarray(cofactors, dtype=np.float64)
     return raw.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Logicle:
-    """The parameters of the logicle scale (Parks, Roederer & Moore 2006; Moore & Parks 2012): ``t`` is the top of scale
-    of raw values, ``m`` the decades of the whole scale, ``w`` those of them that are about linear, and ``a`` more
-    decades for negative values. The defaults are those of FlowJo and flowCore for 18-bit instruments.
+    """The logicle scale (Parks, Roederer & Moore 2006; Moore & Parks 2012).
+
+    The defaults are those of FlowJo and flowCore for 18-bit instruments.
+
+    Attributes
+    ----------
+    t
+        The raw value at the top of the scale.
+    w
+        The number of decades that are approximately linear.
+    m
+        The number of decades of the whole scale.
+    a
+        The number of additional decades for negative values.
+
+    Raises
+    ------
+    UsageError
+        If the parameters do not define a scale.
     """
 
     t: float = 262_144.0
@@ -45,15 +69,15 @@ class Logicle:
             )
 
     def apply(self, raw: NDArray[Any]) -> NDArray[np.float32]:
-        """Raw values (n_cells, n_markers) on the logicle scale in decades: ``t`` becomes ``m``; float32."""
-        from flowutils.transforms import logicle  # a compiled library, loaded where it is needed
+        """Transform raw values (n_cells, n_markers) to decades of the logicle scale; ``t`` becomes ``m``."""
+        from flowutils.transforms import logicle  # a compiled library; only needed here
 
         values = np.array(raw, dtype=np.float64, order="C", ndmin=2)
         scaled = logicle(values, list(range(values.shape[1])), t=self.t, m=self.m, w=self.w, a=self.a)
         return np.asarray(scaled * self.m, dtype=np.float32)
 
     def invert(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Raw values (n_cells, n_markers) of which :meth:`apply` made ``values``; float32."""
+        """The inverse of :meth:`apply`: raw values (n_cells, n_markers)."""
         from flowutils.transforms import logicle_inverse
 
         scaled = np.array(values, dtype=np.float64, order="C", ndmin=2) / self.m
@@ -66,10 +90,21 @@ TransformKind = Literal["arcsinh", "logicle", "none"]
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """How raw values become the values a model sees: ``arcsinh(x / cofactor)``, the logicle scale, or as they are.
+    """The transform of raw values to the scale of a model.
 
-    ``cofactors`` is float32 of shape (n_markers,), all positive; with another kind it is kept but not used, and so is
-    ``logicle``.
+    Attributes
+    ----------
+    kind
+        "arcsinh" of x / cofactor, "logicle", or "none".
+    cofactors
+        Positive float32 of shape (n_markers,). Only "arcsinh" uses them.
+    logicle
+        The parameters of "logicle".
+
+    Raises
+    ------
+    UsageError
+        If the kind is unknown or a cofactor is not positive.
     """
 
     kind: TransformKind
@@ -78,31 +113,34 @@ class Transform:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(TransformKind):
-            raise UsageError(f"a transform is one of {', '.join(get_args(TransformKind))}, not {self.kind!r}")
+            raise UsageError(f"a transform must be one of {', '.join(get_args(TransformKind))}, not {self.kind!r}")
         if self.cofactors.ndim != 1 or not (np.isfinite(self.cofactors) & (self.cofactors > 0)).all():
             raise UsageError("a transform needs one positive cofactor for each marker")
 
     def apply(self, raw: NDArray[Any]) -> NDArray[np.float32]:
-        """Raw values (n_cells, n_markers) on the model's scale, float32."""
-        self._check(raw)
+        """Transform raw values (n_cells, n_markers)."""
+        self._check_shape(raw)
         if self.kind == "arcsinh":
             return arcsinh(raw, self.cofactors)
         return self.logicle.apply(raw) if self.kind == "logicle" else np.asarray(raw, dtype=np.float32)
 
     def invert(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Values on the model's scale (n_cells, n_markers) as raw ones, float32."""
-        self._check(values)
+        """The inverse of :meth:`apply`: raw values (n_cells, n_markers)."""
+        self._check_shape(values)
         if self.kind == "arcsinh":
             return sinh(values, self.cofactors)
         return self.logicle.invert(values) if self.kind == "logicle" else np.asarray(values, dtype=np.float32)
 
-    def _check(self, values: NDArray[Any]) -> None:
+    def _check_shape(self, values: NDArray[Any]) -> None:
         if values.ndim != 2 or values.shape[1] != len(self.cofactors):
             raise UsageError(f"values of shape {values.shape} do not fit {len(self.cofactors)} cofactors")
 
 
 def check_finite(values: NDArray[Any], markers: Sequence[str], file: str | Path) -> None:
-    """Raise :class:`InputError` naming the markers of ``file`` that hold values which are not finite, and how many."""
+    """Check that the values (n_cells, n_markers) of a file are finite.
+
+    Raises :class:`InputError`, which names the markers with other values and their numbers.
+    """
     bad = (~np.isfinite(values)).sum(axis=0)
     if not bad.any():
         return
@@ -112,5 +150,5 @@ def check_finite(values: NDArray[Any], markers: Sequence[str], file: str | Path)
         "marker values",
         f"values that are NaN or infinite among {len(values)} events: {counts}",
         "finite numbers",
-        "Leave the marker out with --exclude, or export the file again without these events.",
+        "Exclude the marker with --exclude, or export the file again without these events.",
     )

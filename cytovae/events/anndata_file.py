@@ -35,6 +35,10 @@ class AnnDataFile:
         The variables. Where ``var`` has a column ``channel``, it is the name and the variable is the label.
     observations : DataFrame
         The rows of ``obs`` of these events. They are annotations, never markers.
+    dtype : dtype
+        Type of the values.
+    rows : ndarray of int64 or None
+        Where the events are in the AnnData, ascending; None if they are all.
     """
 
     path: Path
@@ -42,8 +46,8 @@ class AnnDataFile:
     channels: tuple[Channel, ...]
     observations: "pd.DataFrame" = field(repr=False)
     dtype: np.dtype[Any]
+    rows: NDArray[np.int64] | None = field(repr=False)
     _matrix: Any = field(repr=False)
-    _rows: NDArray[np.int64] | None = field(repr=False)  # ascending; None: all
     version: str = "AnnData"
     notes: tuple[str, ...] = ()
 
@@ -61,7 +65,7 @@ class AnnDataFile:
         """Events ``start`` to ``stop`` − 1 of the given columns, (n, n_columns). Sparse values become dense."""
         wanted = slice(None) if columns is None else list(columns)
         stop = self.n_events if stop is None else min(stop, self.n_events)
-        rows = np.arange(start, max(start, stop)) if self._rows is None else self._rows[start:stop]
+        rows = np.arange(start, max(start, stop)) if self.rows is None else self.rows[start:stop]
         n_columns = len(self.channels) if columns is None else len(columns)
         values = np.empty((len(rows), n_columns), self.dtype)
         if not len(rows):
@@ -158,7 +162,7 @@ def _files(
         for index, name in enumerate(names)
     )
     if file_key is None:
-        return (AnnDataFile(path, "", channels, observations, dtype, matrix, None),)
+        return (AnnDataFile(path, "", channels, observations, dtype, None, matrix),)
     if file_key not in observations.columns:
         columns = ", ".join(map(str, observations.columns)) or "none"
         raise InputError(path, "obs", f"no column {file_key!r}; columns are {columns}", "the column that names files")
@@ -168,6 +172,6 @@ def _files(
         raise InputError(path, f"obs column {file_key}", found, "the file of each event")
     texts = keys.astype(str).to_numpy()
     return tuple(
-        AnnDataFile(path, part, channels, observations[texts == part], dtype, matrix, np.flatnonzero(texts == part))
+        AnnDataFile(path, part, channels, observations[texts == part], dtype, np.flatnonzero(texts == part), matrix)
         for part in dict.fromkeys(texts.tolist())
     )

@@ -1,5 +1,6 @@
 """Files to a model folder: what `cytovae train` does, without a terminal."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from cytovae.settings import Settings
 if TYPE_CHECKING:
     from cytovae.inference.trained_model import Learning, SavedModel
     from cytovae.model_folder.checkpoint import Checkpoint
+    from cytovae.model_folder.layout import RunRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +56,9 @@ class TrainStudy:
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """A trained model, the cells that it learned from, how it came about, and the seconds of each stage."""
+    """A trained model, the files and cells that it learned from, how it came about, and the seconds of each stage."""
 
+    study: TrainStudy
     saved: "SavedModel"
     learning: "Learning"
     cells: CellTable
@@ -161,8 +164,6 @@ def train_study(
     TrainingResult or None
         None if ``resume`` is set and the folder already holds the result of this training.
     """
-    from cytovae.inference.trained_model import SavedModel
-    from cytovae.model_folder.layout import RunRecord, input_record
     from cytovae.model_folder.save import check_model_target, save_model
     from cytovae.model_folder.training_key import key_of, training_key
     from cytovae.study.train_model import train_model
@@ -186,10 +187,35 @@ def train_study(
         progress=progress,
         kept=checkpoint,
     )
-    seconds = {"reading": seconds_of_reading, **learning.seconds}
-    per_file = np.bincount(cells.source, minlength=len(study.files)).tolist()
-    inputs = tuple(input_record(file.file, count) for file, count in zip(study.files, per_file, strict=True))
+    result = training_result(study, cells, learning, seconds_of_reading)
+    record = run_record(result, seed=seed, device=device, argv=argv, key=key.digest)
+    save_model(output, result.saved, learning, cells, record, force=force)
+    return result
+
+
+def training_result(
+    study: TrainStudy, cells: CellTable, learning: "Learning", seconds_of_reading: float = 0.0
+) -> TrainingResult:
+    """The model that ``learning`` found, with what it needs to assign files."""
+    from cytovae.inference.trained_model import SavedModel
+
     saved = SavedModel(learning.model, study.panel, study.transform, study.compensation)
-    record = RunRecord(tuple(argv), seed, device, inputs, seconds, key.digest)
-    save_model(output, saved, learning, cells, record, force=force)
-    return TrainingResult(saved, learning, cells, seconds)
+    return TrainingResult(study, saved, learning, cells, {"reading": seconds_of_reading, **learning.seconds})
+
+
+def run_record(
+    result: TrainingResult, *, seed: int, device: str, argv: Sequence[str] = (), key: str = ""
+) -> "RunRecord":
+    """How a model came about, for its folder; takes the checksums of the files."""
+    from cytovae.model_folder.layout import InputRecord, RunRecord, input_record
+
+    def record(file: MarkerFile, cells: int) -> InputRecord:
+        if file.file.path.exists():
+            return input_record(file.file, cells)
+        values = file.file.read()  # in memory: an array, a data frame or an AnnData
+        return InputRecord(file.name, hashlib.sha256(values.tobytes()).hexdigest(), values.nbytes, len(values), cells)
+
+    files = result.study.files
+    per_file = np.bincount(result.cells.source, minlength=len(files)).tolist()
+    inputs = tuple(record(file, count) for file, count in zip(files, per_file, strict=True))
+    return RunRecord(tuple(argv), seed, device, inputs, result.seconds, key)

@@ -1,0 +1,168 @@
+"""Clusters of cells, and their agreement with gates."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytovae.api.cells import StudyCells
+from cytovae.api.data import as_event_files, as_gates, is_anndata
+from cytovae.api.model import Model
+from cytovae.cells import Assignment, GateLabels
+from cytovae.errors import UsageError
+from cytovae.metrics import ScoreReport
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class AssignedCells(Assignment):
+    """The cluster of each cell, with probabilities, novelty and the origin of the cell.
+
+    Attributes
+    ----------
+    cluster : ndarray of int32, shape (n_cells,)
+        The most probable cluster, from 1.
+    probabilities : ndarray of float32, shape (n_cells, n_clusters)
+        Probability of each cluster; rows sum to 1.
+    novelty : ndarray of float32, shape (n_cells,) or None
+        In [0, 1]; 1 for a cell unlike any training cell. None if the model does not measure it.
+    file : ndarray of object, shape (n_cells,)
+        Name of the file.
+    event : ndarray of int64, shape (n_cells,)
+        Row in the file, from 0.
+    """
+
+    file: NDArray[np.object_] | None = None
+    event: NDArray[np.int64] | None = None
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A data frame with the columns that ``cytovae assign`` writes."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {"file": self.file, "event": self.event, "cluster": self.cluster}
+        columns["probability"] = self.probabilities.max(axis=1)
+        if self.novelty is not None:
+            columns["novelty"] = self.novelty
+        columns |= {f"p_{number}": p for number, p in enumerate(self.probabilities.T, start=1)}
+        return pd.DataFrame(columns)
+
+
+def assign(
+    model: Model, data: Any, *, device: str = "cpu", threads: int | None = None, **reading: Any
+) -> AssignedCells:
+    """Assign cells to the clusters of a model.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    data
+        The cells, in the units that the model was trained on: as for :func:`read_cells`, or its result. Compensation
+        and transform are those of the model. An AnnData also receives ``obs["cytovae_cluster"]``,
+        ``obs["cytovae_probability"]`` and ``obsm["X_cytovae"]``, the latent codes.
+    device : str
+        Device of the network.
+    threads : int, optional
+        Number of threads. Default: one for each processor.
+    **reading
+        ``markers`` (for an array), ``layer`` and ``file_key``, see :func:`read_cells`.
+
+    Returns
+    -------
+    AssignedCells
+        Clusters, probabilities and novelty, in the order of the cells.
+
+    Raises
+    ------
+    ModelError
+        If a marker is missing.
+
+    Examples
+    --------
+    >>> import cytovae as cv
+    >>> model = cv.load_model("tests/golden/schema1/model")
+    >>> assigned = cv.assign(model, "sample_data/donor1_baseline.fcs")
+    >>> len(assigned), assigned.to_frame().columns[:4].tolist()
+    (4500, ['file', 'event', 'cluster', 'probability'])
+    """
+    from cytovae.environment import n_processors
+    from cytovae.inference.assigner import Assigner, latent_codes
+    from cytovae.network.device import resolve_device, use_threads
+    from cytovae.study.assign_study import assigned_chunks, open_assign_study
+
+    use_threads(1)
+    assigner = Assigner(model.saved.model, resolve_device(device))
+    if isinstance(data, StudyCells):
+        table = data.table
+        if table.markers != model.markers:
+            raise UsageError(f"the cells have the markers {', '.join(table.markers)}, the model has others")
+        names = np.array(table.files, dtype=object)[table.source]
+        return _joined([assigner.assign(table.values)], names, table.event)
+    raw = as_event_files(data, **reading)
+    study = open_assign_study(model.saved, raw, assigner)
+    chunks, names, events = [], [], []
+    for file in study.files:
+        chunks += list(assigned_chunks(file, assigner, workers=threads or n_processors()))
+        names.append(np.full(file.n_events, file.name, dtype=object))
+        events.append(np.arange(file.n_events))
+    if is_anndata(data):
+        rows = np.concatenate([np.arange(len(data)) if file.rows is None else file.rows for file in raw])  # type: ignore[attr-defined]
+        codes = np.concatenate([latent_codes(assigner, file.values()) for file in study.files])
+        found = _in_order(_joined(chunks, np.concatenate(names), np.concatenate(events)), rows)
+        data.obs["cytovae_cluster"] = found.cluster
+        data.obs["cytovae_probability"] = found.probabilities.max(axis=1)
+        data.obsm["X_cytovae"] = codes[np.argsort(rows)]
+        return found
+    return _joined(chunks, np.concatenate(names), np.concatenate(events))
+
+
+def score(clusters: Any, gates: Any) -> ScoreReport:
+    """Agreement of clusters with manual gates.
+
+    Parameters
+    ----------
+    clusters : AssignedCells, Assignment or array-like of int, shape (n_cells,)
+        The cluster of each cell, from 1; 0 is unassigned.
+    gates : GateLabels or array-like, shape (n_cells,)
+        The population of each cell; empty text, NaN or None is ungated, and not scored.
+
+    Returns
+    -------
+    ScoreReport
+        F-measures, ARI, NMI and accuracy, and the best cluster of each population.
+
+    Examples
+    --------
+    >>> import cytovae as cv
+    >>> cv.score([1, 1, 2, 2], ["B", "B", "T", ""]).f1_mean
+    1.0
+    """
+    from cytovae.metrics import score as score_arrays
+
+    found = clusters.cluster if isinstance(clusters, Assignment) else np.asarray(clusters)
+    return score_arrays(found, gates if isinstance(gates, GateLabels) else as_gates(gates))
+
+
+def _joined(chunks: Iterable[Assignment], names: NDArray[np.object_], events: NDArray[np.int64]) -> AssignedCells:
+    parts = list(chunks)
+    novelty = None if any(part.novelty is None for part in parts) else np.concatenate([part.novelty for part in parts])  # type: ignore[misc]
+    cluster = np.concatenate([part.cluster for part in parts])
+    return AssignedCells(cluster, np.concatenate([part.probabilities for part in parts]), novelty, None, names, events)
+
+
+def _in_order(cells: AssignedCells, rows: NDArray[np.int64]) -> AssignedCells:
+    """The cells in the order of ``rows``: those of each file of an AnnData lie anywhere in it."""
+    order = np.argsort(rows)
+    file, event, novelty = cells.file, cells.event, cells.novelty
+    return AssignedCells(
+        cells.cluster[order],
+        cells.probabilities[order],
+        None if novelty is None else novelty[order],
+        None,
+        None if file is None else file[order],
+        None if event is None else event[order],
+    )

@@ -235,14 +235,7 @@ def read_cluster_table(path: Path, column: str | None, usual: tuple[str, ...]) -
             header = [str(name) for name in pd.read_csv(path, nrows=0, **options)]
             wanted = _wanted_columns(path, header, column, usual)
             table = pd.read_csv(path, usecols=wanted, low_memory=False, **options)
-    except (
-        pa.ArrowException,
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeError,
-        OSError,
-        EOFError,
-    ) as error:
+    except (*unreadable, UnicodeError, OSError, EOFError) as error:
         raise InputError(path, "labels", str(error), "a readable table in the format of its suffix") from error
     return pd.DataFrame(table).rename(columns={wanted[0]: CLUSTER})
 

@@ -45,7 +45,7 @@ def test_sheets_that_are_refused(text: str, message: str) -> None:
         parse_samples(text, Path("sheet.csv"), FILES)
 
 
-# --- the files of a workflow -------------------------------------------------------------------------------------------
+# --- the files of a workflow ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""Make the golden model of the present schema again: ``make golden``, after a schema that was never released changed.
+"""Write the golden model of the current schema: ``make golden``, after a change of a schema that is not yet released.
 
-A folder of a schema that was released is never made again: later versions must read it as it is.
+The golden model of a released schema is never written again, because later versions must read it as it is.
 """
 
 import json
@@ -20,21 +20,21 @@ SMALL = ("--experts", "12", "--steps", "60", "--landmarks", "600", "--device", "
 
 
 def main() -> None:
-    """Train, assign, and keep the folder with the cluster of every event beside it."""
-    place = HERE / f"schema{SCHEMA_VERSION}"
+    """Train a model, assign the file, and store the model folder with the cluster of every event."""
+    golden = HERE / f"schema{SCHEMA_VERSION}"
     cytovae = (sys.executable, "-m", "cytovae")
     with tempfile.TemporaryDirectory() as folder:
-        made, table = Path(folder) / "model", Path(folder) / "cells.parquet"
-        subprocess.run([*cytovae, "train", FILE, "-o", str(made), *SMALL], check=True, cwd=HERE.parents[1])
-        run = json.loads((made / "run.json").read_text())
+        model, table = Path(folder) / "model", Path(folder) / "cells.parquet"
+        subprocess.run([*cytovae, "train", FILE, "-o", str(model), *SMALL], check=True, cwd=HERE.parents[1])
+        run = json.loads((model / "run.json").read_text())
         run["argv"] = ["cytovae", "train", FILE, *SMALL]
-        (made / "run.json").write_text(json.dumps(run, indent=2) + "\n")
-        asked = ["assign", str(made), FILE, "-o", str(table), "--device", "cpu", "--quiet"]
-        subprocess.run([*cytovae, *asked], check=True, cwd=HERE.parents[1])
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(made, place / "model")
+        (model / "run.json").write_text(json.dumps(run, indent=2) + "\n")
+        options = ["assign", str(model), FILE, "-o", str(table), "--device", "cpu", "--quiet"]
+        subprocess.run([*cytovae, *options], check=True, cwd=HERE.parents[1])
+        shutil.rmtree(golden, ignore_errors=True)
+        shutil.copytree(model, golden / "model")
         cells = pd.read_parquet(table)
-        cells[["cluster", "probability"]].to_csv(place / "labels.csv", index=False, float_format="%.5f")
+        cells[["cluster", "probability"]].to_csv(golden / "labels.csv", index=False, float_format="%.5f")
 
 
 if __name__ == "__main__":

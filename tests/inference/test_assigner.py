@@ -1,4 +1,4 @@
-"""Clusters and probabilities against sums worked in plain numpy, and what must not change them."""
+"""Clusters, probabilities and codes against computations in plain NumPy, and what must not change them."""
 
 from functools import cache
 
@@ -27,8 +27,8 @@ def cells(n: int, seed: int = 0) -> NDArray[np.float32]:
     return (LOW - 0.5 + rng.uniform(0, 1, (n, len(MARKERS))) * (HIGH - LOW + 1)).astype(np.float32)
 
 
-def settled(scaled: NDArray[np.float32]) -> MoeSimVae:
-    """A network that nobody trained, but whose cells go to several experts."""
+def untrained_network(scaled: NDArray[np.float32]) -> MoeSimVae:
+    """An untrained network that assigns its cells to several experts."""
     network = build_network(len(MARKERS), SETTINGS, 0)
     x = torch.from_numpy(scaled)
     with torch.no_grad():
@@ -40,8 +40,8 @@ def settled(scaled: NDArray[np.float32]) -> MoeSimVae:
     return network.eval()
 
 
-def chain(size: NDArray[np.int64]) -> MergeTree:
-    """A tree that joins the expert with the fewest cells to the next larger one, over and over."""
+def chain_of_merges(size: NDArray[np.int64]) -> MergeTree:
+    """A tree that repeatedly merges the expert with the fewest cells into the next larger one."""
     order = np.argsort(size, kind="stable").astype(np.int32)
     return MergeTree(
         kept=order[1:],
@@ -55,14 +55,14 @@ def chain(size: NDArray[np.int64]) -> MergeTree:
 
 @cache
 def the_model() -> TrainedModel:
-    """Nine experts cut into five clusters; each has cells."""
+    """Nine experts in five clusters, each with cells."""
     scaling = Scaling(LOW, HIGH)
     scaled = scaling.scale(cells(3000))
-    network = settled(scaled)
+    network = untrained_network(scaled)
     with torch.inference_mode():
         expert = network.assign(torch.from_numpy(scaled)).argmax(1).numpy()
     assert len(np.unique(expert)) >= 5
-    return TrainedModel(network, SETTINGS, MARKERS, scaling, chain(np.bincount(expert, minlength=9)), 5)
+    return TrainedModel(network, SETTINGS, MARKERS, scaling, chain_of_merges(np.bincount(expert, minlength=9)), 5)
 
 
 def expert_probabilities(model: TrainedModel, values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -71,7 +71,7 @@ def expert_probabilities(model: TrainedModel, values: NDArray[np.float32]) -> ND
     return p
 
 
-# --- what is assigned -------------------------------------------------------------------------------------------------
+# --- assignment -------------------------------------------------------------------------------------------------------
 
 
 def test_a_clusters_probability_is_the_sum_of_its_experts() -> None:
@@ -80,21 +80,21 @@ def test_a_clusters_probability_is_the_sum_of_its_experts() -> None:
     expected = np.zeros((400, 5))
     for expert, cluster in enumerate(model.expert_clusters):
         expected[:, cluster - 1] += experts[:, expert]
-    found = assign(model, values)
-    assert found.probabilities.dtype == np.float32
-    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+    assigned = assign(model, values)
+    assert assigned.probabilities.dtype == np.float32
+    np.testing.assert_allclose(assigned.probabilities, expected, atol=1e-6)
 
 
 def test_probabilities_sum_to_one_and_the_cluster_is_the_largest() -> None:
-    found = assign(the_model(), cells(2000, seed=2))
-    np.testing.assert_allclose(found.probabilities.sum(1), 1, atol=1e-5)
-    assert (found.probabilities >= 0).all()
-    assert found.cluster.dtype == np.int32
-    assert (found.cluster == found.probabilities.argmax(1) + 1).all()
-    assert len(np.unique(found.cluster)) > 2  # else there was nothing to choose
+    assigned = assign(the_model(), cells(2000, seed=2))
+    np.testing.assert_allclose(assigned.probabilities.sum(1), 1, atol=1e-5)
+    assert (assigned.probabilities >= 0).all()
+    assert assigned.cluster.dtype == np.int32
+    assert (assigned.cluster == assigned.probabilities.argmax(1) + 1).all()
+    assert len(np.unique(assigned.cluster)) > 2  # otherwise the test says nothing
 
 
-def test_a_coarser_cut_adds_probabilities_up() -> None:
+def test_a_coarser_cut_adds_probabilities() -> None:
     model, values = the_model(), cells(300, seed=3)
     fine, coarse = model.with_clusters(5), model.with_clusters(3)
     expected = np.zeros((300, 3))
@@ -105,12 +105,12 @@ def test_a_coarser_cut_adds_probabilities_up() -> None:
 
 
 def test_one_cluster_takes_every_cell() -> None:
-    found = assign(the_model().with_clusters(1), cells(50))
-    assert (found.cluster == 1).all()
-    np.testing.assert_allclose(found.probabilities, 1, atol=1e-6)
+    assigned = assign(the_model().with_clusters(1), cells(50))
+    assert (assigned.cluster == 1).all()
+    np.testing.assert_allclose(assigned.probabilities, 1, atol=1e-6)
 
 
-# --- what must not matter ---------------------------------------------------------------------------------------------
+# --- invariances ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100, 101])
@@ -118,25 +118,25 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch, chunk: int) -> N
     values = cells(100, seed=4)
     whole = assign(the_model(), values)
     monkeypatch.setattr("cytovae.network.device.ENCODER_CHUNK", chunk)
-    found = assign(the_model(), values)
-    np.testing.assert_allclose(found.probabilities, whole.probabilities, atol=1e-6)
-    assert (found.cluster == whole.cluster).all()
+    assigned = assign(the_model(), values)
+    np.testing.assert_allclose(assigned.probabilities, whole.probabilities, atol=1e-6)
+    assert (assigned.cluster == whole.cluster).all()
 
 
-def test_the_same_cells_get_the_same_answer_bit_for_bit() -> None:
+def test_assigning_again_gives_the_same_bits() -> None:
     values = cells(500, seed=5)
     first, second = assign(the_model(), values), assign(the_model(), values)
     assert (first.probabilities == second.probabilities).all()
 
 
-def test_a_cell_is_assigned_by_itself_alone() -> None:
+def test_the_other_cells_do_not_matter() -> None:
     values = cells(200, seed=6)
     order = np.random.default_rng(0).permutation(200)
-    found, moved = assign(the_model(), values), assign(the_model(), values[order])
-    np.testing.assert_allclose(moved.probabilities, found.probabilities[order], atol=1e-6)
+    assigned, permuted = assign(the_model(), values), assign(the_model(), values[order])
+    np.testing.assert_allclose(permuted.probabilities, assigned.probabilities[order], atol=1e-6)
 
 
-def test_values_beyond_the_range_of_training_count_as_its_ends() -> None:
+def test_values_outside_the_training_range_are_clipped() -> None:
     values = np.stack([LOW, LOW - 100, HIGH, HIGH + 1e6]).astype(np.float32)
     p = assign(the_model(), values).probabilities
     np.testing.assert_allclose(p[1], p[0], atol=1e-6)
@@ -153,31 +153,47 @@ def test_the_layout_of_the_values_in_memory_does_not_matter() -> None:
     assert (values == before).all()
 
 
-def test_read_only_values_are_fine() -> None:
-    """What pandas and memory maps hand out."""
+def test_read_only_values_are_accepted() -> None:
+    """As they come from pandas and memory maps."""
     values = cells(64, seed=8)
     expected = assign(the_model(), values)
     values.setflags(write=False)
     assert (assign(the_model(), values).cluster == expected.cluster).all()
 
 
+# --- codes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 500])
+def test_codes_are_the_means_of_the_posterior(n: int) -> None:
+    model, values = the_model(), cells(n, seed=10)
+    codes = Assigner(model).codes(values)
+    assert codes.dtype == np.float32
+    assert codes.shape == (n, SETTINGS.code)
+    with torch.inference_mode():
+        mean, _ = model.network.encoder(torch.from_numpy(model.scaling.scale(values)))
+    np.testing.assert_allclose(codes, mean.numpy(), atol=1e-6)
+
+
 # --- edges ------------------------------------------------------------------------------------------------------------
 
 
-def test_no_cells_are_no_assignments() -> None:
-    found = assign(the_model(), np.zeros((0, 5), np.float32))
-    assert found.cluster.shape == (0,)
-    assert found.probabilities.shape == (0, 5)
-    assert found.cluster.dtype == np.int32
+def test_no_cells_give_an_empty_assignment() -> None:
+    assigned = assign(the_model(), np.zeros((0, 5), np.float32))
+    assert assigned.cluster.shape == (0,)
+    assert assigned.probabilities.shape == (0, 5)
+    assert assigned.cluster.dtype == np.int32
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 6), (5,)])
 def test_values_of_other_markers_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match="5 markers"):
         assign(the_model(), np.zeros(shape, np.float32))
+    with pytest.raises(UsageError, match="5 markers"):
+        Assigner(the_model()).codes(np.zeros(shape, np.float32))
 
 
-def test_an_assigner_serves_chunk_after_chunk() -> None:
+def test_an_assigner_can_be_used_repeatedly() -> None:
     values = cells(90, seed=9)
     assigner = Assigner(the_model())
     parts = [assigner.assign(values[start : start + 40]) for start in (0, 40, 80)]
@@ -198,12 +214,12 @@ def test_cells_of_a_cluster_are_those_of_its_experts() -> None:
 
 
 @pytest.mark.parametrize("n_clusters", [0, 10])
-def test_a_model_is_not_cut_where_it_cannot_be(n_clusters: int) -> None:
+def test_an_impossible_number_of_clusters_is_refused(n_clusters: int) -> None:
     with pytest.raises(UsageError, match=f"{n_clusters} clusters"):
         the_model().with_clusters(n_clusters)
 
 
-def test_cutting_a_model_leaves_the_first_as_it_was() -> None:
+def test_cutting_a_model_does_not_change_it() -> None:
     model = the_model()
     other = model.with_clusters(2)
     assert (model.n_clusters, other.n_clusters) == (5, 2)

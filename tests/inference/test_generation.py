@@ -1,4 +1,4 @@
-"""Generated cells: known distributions come back, clusters keep to themselves, seeds and runs do what they say."""
+"""Generated cells: known distributions are reproduced, clusters stay apart, and seeds and thresholds work."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from cytovae.cells import CellTable
 from cytovae.errors import ModelError, UsageError
 from cytovae.inference.assigner import assign
 from cytovae.inference.cell_distribution import CellDistribution, distribution_of
-from cytovae.inference.generation import MOST_RUNS, draw_cells, events_of_clusters, generate
+from cytovae.inference.generation import MOST_DRAWS_PER_CELL, draw_cells, events_of_clusters, generate
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.network.scaling import Scaling
 from cytovae.settings import Settings, generating
@@ -35,13 +35,13 @@ def model() -> TrainedModel:
     return learn(table(cells(300, 0)), generating(SMALL), seed=0)
 
 
-# --- one expert whose cells are known ---
+# --- experts with known cells ---
 
-# A decoder that rebuilds the code itself and one marker that does not follow from it.
+# A linear decoder.
 MIX = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, -1.0]], np.float32)
 
 
-def rebuild(code: NDArray[np.float32], _expert: int) -> NDArray[np.float32]:
+def decode(code: NDArray[np.float32], _expert: int) -> NDArray[np.float32]:
     return code @ MIX
 
 
@@ -49,39 +49,42 @@ def one_expert(n: int, values_of: object = None) -> tuple[CellDistribution, NDAr
     rng = np.random.default_rng(1)
     codes = rng.multivariate_normal([2, -1], [[1, 0.6], [0.6, 1]], n).astype(np.float32)
     noise = rng.multivariate_normal(np.zeros(3), [[0.3, 0.2, 0], [0.2, 0.3, 0], [0, 0, 0.1]], n).astype(np.float32)
-    values = rebuild(codes, 0) + noise
+    values = decode(codes, 0) + noise
     if callable(values_of):
         values = values_of(values)
     experts = np.zeros(n, np.int64)
-    return distribution_of(codes, experts, noise, values, n_experts=1, decode=rebuild), values
+    return distribution_of(codes, experts, noise, values, n_experts=1, decode=decode), values
 
 
-def test_a_gaussian_comes_back() -> None:
-    """Its mean and covariance by hand: the codes' through the decoder plus the noise's. 20,000 draws of 20,000 cells:
-    three standard errors of a variance of up to 3.4 are 0.15.
+def test_a_gaussian_is_reproduced() -> None:
+    """Mean and covariance by hand: those of the codes through the decoder, plus those of the noise.
+
+    Three standard errors of a variance of up to 3.4 are 0.15 with 20,000 draws of 20,000 cells.
     """
     fitted, _ = one_expert(20_000)
-    drawn = draw_cells(fitted, np.ones(1), 20_000, rebuild, np.random.default_rng(2))
+    drawn = draw_cells(fitted, np.ones(1), 20_000, decode, np.random.default_rng(2))
     codes = np.array([[1, 0.6], [0.6, 1]])
     covariance = MIX.T @ codes @ MIX + [[0.3, 0.2, 0], [0.2, 0.3, 0], [0, 0, 0.1]]
     assert np.allclose(drawn.mean(0), np.array([2, -1]) @ MIX, atol=0.05)
     assert np.allclose(np.cov(drawn.T), covariance, atol=0.15)
 
 
-def test_zeros_and_tails_of_a_marker_come_back() -> None:
-    """Counts: what lies below 1 is seen as 0. Quantiles of 20,000 cells, between 37 of which is interpolated: the share
-    of zeros within half a step (1.6 %), quantiles on average within a fiftieth of the range.
+def test_zeros_and_tails_of_a_marker_are_reproduced() -> None:
+    """Counts below 1 are recorded as 0.
+
+    The distribution interpolates between 37 quantiles of 20,000 cells: the share of zeros is right within half a step
+    (1.6 %), quantiles on average within a fiftieth of the range.
     """
-    fitted, seen = one_expert(20_000, lambda values: np.where(values > 1, values, 0).astype(np.float32))
-    drawn = draw_cells(fitted, np.ones(1), 20_000, rebuild, np.random.default_rng(2))
-    assert 0.1 < (seen[:, 0] == 0).mean() < 0.9
+    fitted, observed = one_expert(20_000, lambda values: np.where(values > 1, values, 0).astype(np.float32))
+    drawn = draw_cells(fitted, np.ones(1), 20_000, decode, np.random.default_rng(2))
+    assert 0.1 < (observed[:, 0] == 0).mean() < 0.9
     levels = np.linspace(0.02, 0.98, 25)
     for marker in range(3):
-        assert abs((drawn[:, marker] == 0).mean() - (seen[:, marker] == 0).mean()) < 0.025
-        apart = np.quantile(drawn[:, marker], levels) - np.quantile(seen[:, marker], levels)
-        assert np.abs(apart).mean() < np.ptp(seen[:, marker]) / 50
-    # Markers still go together: rank correlation is a copula's, and these two share code and noise.
-    ranks = [np.corrcoef(np.argsort(np.argsort(part[:, :2], 0), 0).T)[0, 1] for part in (seen, drawn)]
+        assert abs((drawn[:, marker] == 0).mean() - (observed[:, marker] == 0).mean()) < 0.025
+        apart = np.quantile(drawn[:, marker], levels) - np.quantile(observed[:, marker], levels)
+        assert np.abs(apart).mean() < np.ptp(observed[:, marker]) / 50
+    # The copula keeps the rank correlation of two markers that share code and noise.
+    ranks = [np.corrcoef(np.argsort(np.argsort(part[:, :2], 0), 0).T)[0, 1] for part in (observed, drawn)]
     assert ranks[1] == pytest.approx(ranks[0], abs=0.05)
 
 
@@ -91,40 +94,41 @@ def test_experts_are_drawn_in_proportion_to_their_cells() -> None:
     experts = np.repeat([0, 1, 2], 300)
     values = (codes @ MIX + 100 * experts[:, None]).astype(np.float32)
     noise = np.zeros_like(values)
-    fitted = distribution_of(codes, experts, noise, values, n_experts=4, decode=rebuild)
-    drawn = draw_cells(fitted, np.array([1.0, 0, 3, 0]), 4000, rebuild, rng)
+    fitted = distribution_of(codes, experts, noise, values, n_experts=4, decode=decode)
+    drawn = draw_cells(fitted, np.array([1.0, 0, 3, 0]), 4000, decode, rng)
     share = np.bincount(np.rint(drawn[:, 0] / 100).astype(int), minlength=4) / 4000
     assert share == pytest.approx([0.25, 0, 0.75, 0], abs=0.03)  # four standard errors
 
 
-def test_an_expert_of_one_cell_does_not_repeat_it() -> None:
+def test_an_expert_with_one_cell_does_not_repeat_it() -> None:
     rng = np.random.default_rng(0)
     codes = rng.normal(size=(301, 2)).astype(np.float32)
     values = (codes @ MIX).astype(np.float32)
     experts = np.repeat([0, 1], [300, 1])
-    fitted = distribution_of(codes, experts, np.zeros_like(values), values, n_experts=2, decode=rebuild)
-    drawn = draw_cells(fitted, np.array([0.0, 1]), 500, rebuild, rng)
+    fitted = distribution_of(codes, experts, np.zeros_like(values), values, n_experts=2, decode=decode)
+    drawn = draw_cells(fitted, np.array([0.0, 1]), 500, decode, rng)
     assert len(np.unique(drawn, axis=0)) == 500
-    # It is spread as the cells of the other expert are.
+    # Its spread is that of the cells of the other expert.
     assert drawn.std(0) == pytest.approx(values[:300].std(0), rel=0.25)
 
 
 # --- a trained model ---
 
 
-def test_cells_of_a_cluster_are_like_its_own(model: TrainedModel) -> None:
-    """Held-out cells of the same three populations: medians and spreads of each cluster within a quarter of the width
-    of a population, and nearly every cell is assigned where it was asked for.
+def test_generated_cells_resemble_their_cluster(model: TrainedModel) -> None:
+    """Medians and spreads are those of held-out cells within a quarter of the width of a population.
+
+    Nearly every cell is assigned to its own cluster.
     """
     assert model.n_clusters == 3
-    made = generate(model, events_of_clusters(model, "all", 1000, 0), seed=0)
-    assert np.bincount(made.cluster).tolist() == [0, 1000, 1000, 1000]
-    assert made.runs == {1: 1000, 2: 1000, 3: 1000}
-    assert (assign(model, made.values).cluster == made.cluster).mean() > 0.98
+    generated = generate(model, events_of_clusters(model, "all", 1000, 0), seed=0)
+    assert np.bincount(generated.cluster).tolist() == [0, 1000, 1000, 1000]
+    assert generated.runs == {1: 1000, 2: 1000, 3: 1000}
+    assert (assign(model, generated.values).cluster == generated.cluster).mean() > 0.98
     fresh = cells(1000, 5)
     of_fresh = assign(model, fresh).cluster
     for cluster in (1, 2, 3):
-        real, own = fresh[of_fresh == cluster], made.values[made.cluster == cluster]
+        real, own = fresh[of_fresh == cluster], generated.values[generated.cluster == cluster]
         assert np.median(own, 0) == pytest.approx(np.median(real, 0), abs=0.1)
         assert own.std(0) == pytest.approx(real.std(0), abs=0.1)
 
@@ -143,20 +147,22 @@ def test_proportional_clusters_are_as_in_training(model: TrainedModel) -> None:
     assert share == pytest.approx(model.cluster_cells / model.cluster_cells.sum(), abs=0.012)  # four standard errors
 
 
-def test_all_cells_reach_the_probability_and_runs_are_those_it_takes(model: TrainedModel) -> None:
-    """Runs for each cell are one over the share of plain draws that reach it (4000 draws, three standard errors)."""
+def test_all_cells_reach_the_probability_and_draws_are_counted(model: TrainedModel) -> None:
+    """Draws per cell are one over the share of plain draws that reach it (4000 draws, three standard errors)."""
     plain = generate(model, {1: 4000}, seed=1)
     probability = assign(model, plain.values).probabilities[:, 0]
     threshold = float(np.quantile(probability, 0.75))
-    taken = generate(model, {1: 1000}, min_posterior=threshold, seed=2)
-    assert len(taken.values) == 1000
-    # Cells are assigned again among others, which changes the last bits.
-    assert assign(model, taken.values).probabilities[:, 0].min() >= threshold - 1e-6
-    assert taken.runs[1] / 1000 == pytest.approx(4, rel=0.15)
+    accepted = generate(model, {1: 1000}, min_posterior=threshold, seed=2)
+    assert len(accepted.values) == 1000
+    # Cells are assigned again in another chunk, which changes the last bits.
+    assert assign(model, accepted.values).probabilities[:, 0].min() >= threshold - 1e-6
+    assert accepted.runs[1] / 1000 == pytest.approx(4, rel=0.15)
 
 
-def test_a_probability_that_is_never_reached_is_told_of(model: TrainedModel) -> None:
-    with pytest.raises(UsageError, match=rf"cluster 2: 5 of 5|cluster 2: 0 of 5.* in {5 * MOST_RUNS:,} runs"):
+def test_a_probability_out_of_reach_is_refused(model: TrainedModel) -> None:
+    with pytest.raises(
+        UsageError, match=rf"cluster 2: 5 of 5|cluster 2: 0 of 5.* in {5 * MOST_DRAWS_PER_CELL:,} draws"
+    ):
         generate(model, {2: 5}, min_posterior=0.9999999, seed=0)
 
 
@@ -169,12 +175,12 @@ def test_a_probability_that_is_never_reached_is_told_of(model: TrainedModel) -> 
         ("x", "x"),
     ],
 )
-def test_a_cluster_there_is_not_is_refused(model: TrainedModel, which: str, complaint: str) -> None:
+def test_an_unknown_cluster_is_refused(model: TrainedModel, which: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         generate(model, events_of_clusters(model, which, 5, 0), seed=0)
 
 
-def test_a_model_of_too_many_markers_says_so(model: TrainedModel) -> None:
+def test_a_model_with_too_many_markers_is_refused(model: TrainedModel) -> None:
     scaling = Scaling(np.zeros(201, np.float32), np.ones(201, np.float32))
     wide = replace(model, distribution=None, markers=tuple(f"m{index}" for index in range(201)), scaling=scaling)
     with pytest.raises(ModelError, match=r"201 markers.*200 at most"):

@@ -1,4 +1,4 @@
-"""The state of unfinished training: that it is gone on with to the same bytes, and never taken for something else."""
+"""The state of unfinished training: resuming ends in the same bytes, and other or damaged states are refused."""
 
 import json
 import os
@@ -37,28 +37,28 @@ def table(seed: int = 0) -> CellTable:
 
 
 class Stop(Exception):
-    """Something from outside, at a moment of the test's choice."""
+    """An interruption at a moment that the test chooses."""
 
 
-def learn(kept: Checkpoint | None, settings: Settings, stop_at: tuple[str, int] | None = None) -> Learning:
+def learn(checkpoint: Checkpoint | None, settings: Settings, stop_at: tuple[str, int] | None = None) -> Learning:
     def progress(stage: str, done: int, _total: int) -> None:
         if stop_at is not None and (stage, done) == stop_at:
             raise Stop
 
-    return train_model(table(), settings, seed=5, progress=progress, kept=kept)
+    return train_model(table(), settings, seed=5, progress=progress, kept=checkpoint)
 
 
 def key(settings: Settings = SMALL, **changed: Any) -> TrainingKey:
     return training_key(table(), settings, **({"seed": 5, "device": "cpu"} | changed))
 
 
-def broken_off(model: Path, settings: Settings = SMALL, stop_at: tuple[str, int] = ("training", 75)) -> Path:
-    """The state that is left when training is stopped there."""
+def interrupted(model: Path, settings: Settings = SMALL, stop_at: tuple[str, int] = ("training", 75)) -> Path:
+    """The state that remains when training is stopped at this stage and step."""
 
     def train() -> None:
-        with Checkpoint(model) as kept:
-            kept.begin(key(settings))
-            learn(kept, settings, stop_at)
+        with Checkpoint(model) as checkpoint:
+            checkpoint.begin(key(settings))
+            learn(checkpoint, settings, stop_at)
 
     with pytest.raises(Stop):
         train()
@@ -69,7 +69,11 @@ def everything(learning: Learning) -> dict[str, NDArray[Any]]:
     state = {name: tensor.numpy() for name, tensor in learning.model.network.state_dict().items()}
     tree = {name: np.asarray(value) for name, value in vars(learning.model.tree).items()}
     history = np.array([list(vars(record).values()) for record in learning.history])
-    return state | tree | {"rows": learning.landmarks, "umap": learning.coordinates, "history": history}
+    return (
+        state
+        | tree
+        | {"rows": learning.landmarks, "umap": learning.coordinates, "codes": learning.codes, "history": history}
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,11 +86,11 @@ def everything(learning: Learning) -> dict[str, NDArray[Any]]:
     ],
 )
 @pytest.mark.parametrize("stop_at", [("umap", 0), ("training", 25), ("training", 75), ("training", 120)])
-def test_going_on_ends_in_the_same_bytes(settings: Settings, stop_at: tuple[str, int], tmp_path: Path) -> None:
-    broken_off(tmp_path / "m", settings, stop_at)
-    with Checkpoint(tmp_path / "m", resume=True) as kept:
-        kept.begin(key(settings))
-        again = everything(learn(kept, settings))
+def test_resuming_ends_in_the_same_bytes(settings: Settings, stop_at: tuple[str, int], tmp_path: Path) -> None:
+    interrupted(tmp_path / "m", settings, stop_at)
+    with Checkpoint(tmp_path / "m", resume=True) as checkpoint:
+        checkpoint.begin(key(settings))
+        again = everything(learn(checkpoint, settings))
     straight = everything(learn(None, settings))
     assert again.keys() == straight.keys()
     for name, value in straight.items():
@@ -95,42 +99,42 @@ def test_going_on_ends_in_the_same_bytes(settings: Settings, stop_at: tuple[str,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_there_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken_off(tmp_path / "m", stop_at=("training", 75))
+def test_finished_stages_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(tmp_path / "m", stop_at=("training", 75))
 
     def not_again(*_arguments: object) -> None:
-        raise AssertionError("done a second time")
+        raise AssertionError("computed a second time")
 
     for name in ("choose_landmarks", "nearest_neighbors", "umap_projection"):
         monkeypatch.setattr(f"cytovae.study.train_model.{name}", not_again)
-    with Checkpoint(tmp_path / "m", resume=True) as kept:
-        kept.begin(key())
-        learning = learn(kept, SMALL)
+    with Checkpoint(tmp_path / "m", resume=True) as checkpoint:
+        checkpoint.begin(key())
+        learning = learn(checkpoint, SMALL)
     assert [record.step for record in learning.history] == [25, 50, 75, 100, 120]
-    # The seconds of what another process did are counted, too.
+    # The seconds of the interrupted process count, too.
     assert learning.seconds["umap"] > 0.001
 
 
-def test_between_saves_the_state_is_written_when_training_is_broken_off(tmp_path: Path) -> None:
-    """A minute has not passed: only the interruption itself writes the loop's state, of the last record."""
-    state = broken_off(tmp_path / "m")
+def test_an_interruption_writes_the_state(tmp_path: Path) -> None:
+    """No minute has passed, so only the interruption writes the state of the loop."""
+    state = interrupted(tmp_path / "m")
     assert sorted(path.stem for path in state.glob("*.safetensors")) == ["landmarks", "neighbours", "training", "umap"]
 
 
-def test_state_is_written_as_often_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_is_written_at_the_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     replace_file = Checkpoint._replace
 
-    def noted(self: Checkpoint, name: str, content: bytes) -> None:
+    def record(self: Checkpoint, name: str, content: bytes) -> None:
         written.append(name)
         replace_file(self, name, content)
 
-    monkeypatch.setattr(Checkpoint, "_replace", noted)
+    monkeypatch.setattr(Checkpoint, "_replace", record)
     for every, expected in ((0.0, 5), (60.0, 1)):  # records at 25, 50, 75, 100, 120; the last is always written
         written.clear()
-        with Checkpoint(tmp_path / "m", every=every) as kept:
-            kept.begin(key())
-            learn(kept, SMALL)
+        with Checkpoint(tmp_path / "m", every=every) as checkpoint:
+            checkpoint.begin(key())
+            learn(checkpoint, SMALL)
         assert written.count("training.safetensors") == expected
 
 
@@ -138,7 +142,7 @@ def test_state_is_written_as_often_as_asked(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "difference"),
     [
         (key(seed=6), r"seed 5 \(now 6\)"),
         (key(replace(SMALL, batch=64)), r"batch 32 \(now 64\)"),
@@ -147,46 +151,46 @@ def test_state_is_written_as_often_as_asked(tmp_path: Path, monkeypatch: pytest.
         (training_key(table(1), SMALL, seed=5, device="cpu"), "other cells"),
     ],
 )
-def test_the_state_of_other_training_is_refused(other: TrainingKey, said: str, tmp_path: Path) -> None:
-    state = broken_off(tmp_path / "m")
+def test_the_state_of_other_training_is_refused(other: TrainingKey, difference: str, tmp_path: Path) -> None:
+    state = interrupted(tmp_path / "m")
     before = {path.name: path.read_bytes() for path in state.iterdir()}
 
     def begin() -> None:
-        with Checkpoint(tmp_path / "m", resume=True) as kept:
-            kept.begin(other)
+        with Checkpoint(tmp_path / "m", resume=True) as checkpoint:
+            checkpoint.begin(other)
 
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=difference):
         begin()
     assert before == {path.name: path.read_bytes() for path in state.iterdir()}
 
 
-def test_what_was_done_is_not_thrown_away_unasked(tmp_path: Path) -> None:
-    state = broken_off(tmp_path / "m")
+def test_a_state_is_not_discarded_without_force(tmp_path: Path) -> None:
+    state = interrupted(tmp_path / "m")
 
     def begin() -> None:
-        with Checkpoint(tmp_path / "m") as kept:
-            kept.begin(key())
+        with Checkpoint(tmp_path / "m") as checkpoint:
+            checkpoint.begin(key())
 
     with pytest.raises(OutputError, match="--resume") as caught:
         begin()
     assert str(state) in str(caught.value)
-    with Checkpoint(tmp_path / "m", force=True) as kept:
-        kept.begin(key(seed=6))  # anything may begin anew
-        assert not kept.resumed
+    with Checkpoint(tmp_path / "m", force=True) as checkpoint:
+        checkpoint.begin(key(seed=6))  # any training may start
+        assert not checkpoint.resumed
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_to_resume_begins_at_the_start(tmp_path: Path) -> None:
-    with Checkpoint(tmp_path / "m", resume=True) as kept:
-        kept.begin(key())
-        assert not kept.resumed
+def test_resuming_without_a_state_starts_again(tmp_path: Path) -> None:
+    with Checkpoint(tmp_path / "m", resume=True) as checkpoint:
+        checkpoint.begin(key())
+        assert not checkpoint.resumed
 
 
 @pytest.mark.parametrize("ended", [UsageError("no"), KeyboardInterrupt()])
-def test_before_anything_is_done_nothing_is_left(ended: BaseException, tmp_path: Path) -> None:
+def test_an_error_before_the_first_stage_leaves_nothing(ended: BaseException, tmp_path: Path) -> None:
     def begin() -> None:
-        with Checkpoint(tmp_path / "m") as kept:
-            kept.begin(key())
+        with Checkpoint(tmp_path / "m") as checkpoint:
+            checkpoint.begin(key())
             raise ended
 
     with pytest.raises(type(ended)):
@@ -194,11 +198,11 @@ def test_before_anything_is_done_nothing_is_left(ended: BaseException, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_training_that_diverged_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_the_state_of_diverged_training_is_removed(tmp_path: Path) -> None:
     def diverge() -> None:
-        with Checkpoint(tmp_path / "m", every=0.0) as kept:
-            kept.begin(key())
-            learn(kept, SMALL)
+        with Checkpoint(tmp_path / "m", every=0.0) as checkpoint:
+            checkpoint.begin(key())
+            learn(checkpoint, SMALL)
             raise NumericalError("the loss is nan")
 
     with pytest.raises(NumericalError):
@@ -240,46 +244,46 @@ def emptied(path: Path) -> None:
 @pytest.mark.parametrize("name", ["umap.safetensors", "training.safetensors", "state.json"])
 def test_damaged_state_is_refused(damage: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    state = broken_off(tmp_path / "m")
+    state = interrupted(tmp_path / "m")
     damage(state / name)
 
     def resume() -> None:
-        with Checkpoint(tmp_path / "m", resume=True) as kept:
-            kept.begin(key())
-            learn(kept, SMALL)
+        with Checkpoint(tmp_path / "m", resume=True) as checkpoint:
+            checkpoint.begin(key())
+            learn(checkpoint, SMALL)
 
-    # A bit that changed in what was asked for may also make it other training.
+    # A changed bit in the key may also turn it into the key of another training.
     with pytest.raises((ModelError, UsageError), match="--force"):
         resume()
     assert not (tmp_path / "pickle-was-run").exists()
 
 
 def test_state_of_another_version_is_refused(tmp_path: Path) -> None:
-    state = broken_off(tmp_path / "m")
+    state = interrupted(tmp_path / "m")
     content = json.loads((state / "state.json").read_text())
     (state / "state.json").write_text(json.dumps(content | {"state_version": 2}))
 
     def resume() -> None:
-        with Checkpoint(tmp_path / "m", resume=True) as kept:
-            kept.begin(key())
+        with Checkpoint(tmp_path / "m", resume=True) as checkpoint:
+            checkpoint.begin(key())
 
     with pytest.raises(ModelError, match="version is 2, expected 1"):
         resume()
 
 
-def test_a_disk_that_is_full_does_not_end_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    with Checkpoint(tmp_path / "m", every=0.0, warn=said.append) as kept:
-        kept.begin(key())
+def test_a_full_disk_does_not_end_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    with Checkpoint(tmp_path / "m", every=0.0, warn=warnings.append) as checkpoint:
+        checkpoint.begin(key())
 
         def full(_self: Checkpoint, _name: str, _content: bytes) -> None:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(Checkpoint, "_replace", full)
-        learning = learn(kept, SMALL)
+        learning = learn(checkpoint, SMALL)
     assert len(learning.history) == 5
-    assert all("No space left on device" in text and ".m.state" in text for text in said)
-    assert len(said) == 3 + 5
+    assert all("No space left on device" in text and ".m.state" in text for text in warnings)
+    assert len(warnings) == 3 + 5
 
 
 # --- one process at a time ---
@@ -309,12 +313,12 @@ def test_a_model_is_written_by_one_process_at_a_time(other_process: subprocess.P
         assert str(tmp_path / "m") in str(caught.value)
     other_process.kill()
     other_process.wait()
-    with Checkpoint(tmp_path / "m") as kept:  # a lock ends with its process
-        kept.begin(key())
+    with Checkpoint(tmp_path / "m") as checkpoint:  # a lock ends with its process
+        checkpoint.begin(key())
 
 
-def test_what_a_killed_process_had_in_hand_is_put_right(tmp_path: Path) -> None:
-    # It was replacing a model: the earlier one is aside, the new one not yet in its place.
+def test_the_remains_of_a_killed_process_are_cleaned_up(tmp_path: Path) -> None:
+    # It was replacing a model: the earlier one was set aside, the new one not yet renamed.
     (tmp_path / ".m.0123abcd.replaced").mkdir()
     (tmp_path / ".m.0123abcd.replaced" / "run.json").write_text("earlier")
     (tmp_path / ".m.89abcdef.partial").mkdir()
@@ -325,7 +329,7 @@ def test_what_a_killed_process_had_in_hand_is_put_right(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".m.notours1.partial", ".mm.89abcdef.partial", "m"]
 
 
-def test_a_place_where_no_state_can_be_is_an_output_error(tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / ".m.state").write_text("mine")
     with pytest.raises(OutputError, match=r"\.m\.state is not a folder"), Checkpoint(tmp_path / "m", force=True):
         pass

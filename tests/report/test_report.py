@@ -13,12 +13,11 @@ import pytest
 
 from cytovae.annotations.gates import read_gates_of_files
 from cytovae.cells import GateLabels
-from cytovae.errors import InputError, ModelError, UsageError
+from cytovae.errors import InputError, UsageError
 from cytovae.events.transform import arcsinh
 from cytovae.fcs.file import open_fcs
 from cytovae.fcs.write import write_fcs
 from cytovae.inference.assigner import Assigner, assign
-from cytovae.model_folder.layout import InputRecord
 from cytovae.model_folder.load import load_model
 from cytovae.populations.merge_tree import MergeTree
 from cytovae.populations.valleys import LEVELS
@@ -29,7 +28,7 @@ pytest.importorskip("jinja2", reason="the report's extra is not installed")
 from helpers.study import MARKERS, N_CLUSTERS, write_study
 from PIL import Image
 
-from cytovae.model_folder.record import matched_inputs, read_record
+from cytovae.model_folder.record import read_record
 from cytovae.report.collect import collect
 from cytovae.report.content import ReportContent, cluster_rows
 from cytovae.report.dendrogram import branches, clusters_at_levels, cut_height
@@ -154,33 +153,6 @@ def test_no_events_are_refused(tmp_path: Path, study: list[Path]) -> None:
     gates = GateLabels(np.zeros(3, np.int32), ("T",))
     with pytest.raises(UsageError, match="do not fit"):
         collect(saved, read_record(folder), [file], Assigner(saved.model), gates=gates)
-
-
-# --- the model's record ---
-
-
-def test_a_file_is_known_again_wherever_it_lies(tmp_path: Path, study: list[Path]) -> None:
-    moved = tmp_path / study[0].name
-    moved.write_bytes(study[0].read_bytes())
-    inputs = read_record(study[0].parent / "model").inputs
-    assert matched_inputs([open_fcs(moved), open_fcs(study[1])], inputs) == (0, 1)
-
-
-def test_files_of_one_name_are_told_apart_by_their_path(study: list[Path]) -> None:
-    file = open_fcs(study[0])
-    size = study[0].stat().st_size
-    elsewhere = InputRecord(f"/elsewhere/{study[0].name}", "", size, file.n_events, 0)
-    here = InputRecord(str(study[0]), "", size, file.n_events, 0)
-    assert matched_inputs([file], [elsewhere, here]) == (1,)
-    assert matched_inputs([file], [elsewhere, elsewhere]) == (None,)
-
-
-@pytest.mark.parametrize("name", ["run.json", "history.parquet", "landmarks.parquet"])
-def test_a_damaged_record_is_named(tmp_path: Path, study: list[Path], name: str) -> None:
-    for file in (study[0].parent / "model").iterdir():
-        (tmp_path / file.name).write_bytes(b"{}" if file.name == name else file.read_bytes())
-    with pytest.raises(ModelError, match=name):
-        read_record(tmp_path)
 
 
 # --- the tree ---

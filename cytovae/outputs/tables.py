@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -10,7 +9,7 @@ from typing import IO, Any
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from cytovae.atomic import check_target, hidden_name, put_in_place, whole_file
+from cytovae.atomic import already_exists, check_target, hidden_name, output_errors, put_in_place, whole_file
 from cytovae.cells import Assignment, check_assignment
 from cytovae.delimited import csv_line
 from cytovae.errors import OutputError
@@ -90,12 +89,10 @@ class AssignmentWriter:
             self._final = self._target.resolve()  # a link is kept; the file that it points to is replaced
             self._partial = hidden_name(self._final, "partial")
         try:
-            self._stream = _ForwardStream(self._target) if self._partial is None else self._partial.open("xb")
-            self._table = _open_table(self._stream, self._kind, self._schema)
-        except OSError as error:
-            self._discard()
-            raise self._unwritable(error) from error
-        except BaseException:  # a signal before the block begins
+            with output_errors(self.name):
+                self._stream = _ForwardStream(self._target) if self._partial is None else self._partial.open("xb")
+                self._table = _open_table(self._stream, self._kind, self._schema)
+        except BaseException:  # a signal before the block begins, too
             self._discard()
             raise
         return self
@@ -112,7 +109,8 @@ class AssignmentWriter:
         """
         check_assignment(assignment, self.n_clusters, file)
         batch = table_rows(self._kind, self._schema, file, first_event, assignment, self._extras)
-        self._attempt(lambda: self._table.write(batch))
+        with output_errors(self.name):
+            self._table.write(batch)
         self.rows += len(assignment)
 
     def __exit__(
@@ -122,7 +120,8 @@ class AssignmentWriter:
             self._discard()
             return
         try:
-            self._attempt(self._finish)
+            with output_errors(self.name):
+                self._finish()
         except BaseException:
             self._discard()
             raise
@@ -143,16 +142,7 @@ class AssignmentWriter:
         try:
             put_in_place(self._partial, self._final, force=self.force)
         except FileExistsError as error:
-            raise OutputError(f"{self.name} exists already; use --force to replace it, or another name") from error
-
-    def _attempt(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> OutputError:
-        return OutputError(f"{self.name} cannot be written: {error.strerror or error}")
+            raise already_exists(self.name) from error
 
     def _discard(self) -> None:
         # Closing writes a footer, which fails if writing failed before.

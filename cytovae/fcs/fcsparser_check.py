@@ -41,7 +41,7 @@ def confirmed_keywords(
     except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
         return (
             own,
-            f"fcsparser cannot read TEXT ({type(error).__name__}: {error}); the own parser of this package was used.",
+            f"fcsparser cannot read TEXT ({type(error).__name__}: {error}); cytovae's own parser was used.",
         )
     confirmed: dict[str, str] = {}
     for name, value in parser.annotation.items():
@@ -50,7 +50,7 @@ def confirmed_keywords(
         name = name.strip(PADDING).upper()
         own_value = own.get(name)
         if name and not _same(own_value, value):
-            return own, f"fcsparser reads {quoted(name)} differently; the own parser of this package was used."
+            return own, f"fcsparser reads {quoted(name)} differently; cytovae's own parser was used."
         if own_value is not None:
             # fcsparser turns a few values into integers; the text keeps their digits.
             confirmed[name] = own_value if isinstance(value, int) else value

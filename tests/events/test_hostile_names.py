@@ -1,4 +1,4 @@
-"""Names inside files that would do harm elsewhere: paths, formulas, markup. They are text, and nothing else."""
+"""Names in files that look like paths, formulas or markup are only text."""
 
 from pathlib import Path
 
@@ -25,8 +25,8 @@ def test_names_of_markers_and_samples_are_only_text(tmp_path: Path) -> None:
     work.mkdir()
     values = np.abs(np.random.default_rng(0).normal(100, 60, (200, len(NAMES)))).astype(np.float32)
     channels = [Channel(index, f"P{index}", name, 1024) for index, name in enumerate(NAMES)]
-    said = {"$FIL": "../../../outside.fcs", "$SMNO": "../../outside", "TUBE NAME": "<script>alert(2)</script>"}
-    write_fcs(work / "=1+1 <script>.fcs", values, channels, said)
+    keywords = {"$FIL": "../../../outside.fcs", "$SMNO": "../../outside", "TUBE NAME": "<script>alert(2)</script>"}
+    write_fcs(work / "=1+1 <script>.fcs", values, channels, keywords)
     file = str(work / "=1+1 <script>.fcs")
     runner = CliRunner()
     quick = ["--steps", "20", "--experts", "8", "--device", "cpu", "--quiet"]
@@ -47,8 +47,8 @@ def test_names_of_markers_and_samples_are_only_text(tmp_path: Path) -> None:
         ["report", str(work / "m"), file, "-o", str(work / "r.html"), "--figures", str(work / "f"), "-q"],
     )
     for step in steps:
-        done = runner.invoke(app, step)
-        assert done.exit_code == 0, (step, done.output, done.exception)
+        result = runner.invoke(app, step)
+        assert result.exit_code == 0, (step, result.output, result.exception)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["work"]
     assert sorted(path.name for path in work.iterdir()) == ["=1+1 <script>.fcs", "f", "m", "out", "r.html", "t"]
     assert [path.name for path in (work / "out").iterdir()] == ["=1+1 <script>.csv"]
@@ -57,4 +57,4 @@ def test_names_of_markers_and_samples_are_only_text(tmp_path: Path) -> None:
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
     medians = pd.read_csv(work / "t" / "cluster_medians.csv")
-    assert set(medians["marker"]) == {clean_name(name) for name in NAMES}  # as `write_fcs` could write them
+    assert set(medians["marker"]) == {clean_name(name) for name in NAMES}  # as `write_fcs` writes them

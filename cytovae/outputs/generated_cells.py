@@ -1,6 +1,5 @@
 """Generated cells as an FCS file or a table, in the units of the files that the model was trained on."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from cytovae.atomic import check_target
 from cytovae.errors import UsageError
 from cytovae.events.channel_names import find_channels
+from cytovae.events.compensation import identity_spillover
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.write import write_fcs
 from cytovae.outputs.columns import CLUSTER_CHANNEL, free_name, generated_schema
@@ -80,7 +80,7 @@ def _write_fcs(
     check_target(target, force=force)
     channels = channels_of(saved)
     names = [channel.name for channel in channels]
-    keywords = {"SPILLOVER": _identity_spillover(names)} if stays_compensated(saved) else {}
+    keywords = identity_spillover(names) if stays_compensated(saved) else {}
     events = np.column_stack([raw, cluster.astype(np.float32)])
     channels = (*channels, Channel(len(channels), free_name(CLUSTER_CHANNEL, names), "", saved.model.n_clusters + 1))
     write_fcs(target.resolve(), events, channels, keywords, force=force)
@@ -92,9 +92,3 @@ def _spillover_markers(saved: "SavedModel") -> list[int] | None:
         return None
     matches = [find_channels(channels_of(saved), name) for name in saved.compensation.spillover.channels]
     return [channels[0].index for channels in matches] if all(len(channels) == 1 for channels in matches) else None
-
-
-def _identity_spillover(channels: Sequence[str]) -> str:
-    n = len(channels)
-    names = [channel.replace(",", "_") for channel in channels]
-    return ",".join([str(n), *names, *(f"{entry:g}" for entry in np.eye(n).ravel())])

@@ -45,6 +45,11 @@ class FcsFile:
         """The type of values: float32 if every channel is $DATATYPE F, else float64; native byte order."""
         return self._layout.dtype
 
+    @property
+    def part(self) -> str:
+        """Empty: the file holds one set of events."""
+        return ""
+
     def read(
         self,
         columns: Sequence[int] | None = None,

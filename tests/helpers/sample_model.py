@@ -46,7 +46,12 @@ def write_model(path: Path, tree: MergeTree, n_clusters: int) -> Path:
     saved = SavedModel(trained, panel, Transform("arcsinh", panel.cofactors))
     cells = CellTable(values[:5], panel.names, ("a",), np.zeros(5, np.int32), np.arange(5, dtype=np.int64))
     learning = Learning(
-        trained, np.arange(5), np.arange(10, dtype=np.float32).reshape(5, 2), Assigner(trained).codes(values[:5]), (), {}
+        trained,
+        np.arange(5),
+        np.arange(10, dtype=np.float32).reshape(5, 2),
+        Assigner(trained).codes(values[:5]),
+        (),
+        {},
     )
     save_model(path, saved, learning, cells, RunRecord(("test",), 0, "cpu", (), {}))
     return path

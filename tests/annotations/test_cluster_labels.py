@@ -120,6 +120,25 @@ def test_parquet_types_that_pandas_does_not_write(tmp_path: Path) -> None:
         assert read_labels(tmp_path / "x.parquet", column).cluster.tolist() == [1, 0, 3], column
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.csv", "cluster;CD4\n1;0,5\n2;0,25\n"),
+        ("x.csv", "cluster\tCD4\n1\t0.5\n2\t0.25\n"),
+        ("x.txt", "CD4,cluster\n0.5,1\n0.25,2\n"),
+        ("x.tsv", "CD4, raw, ungated\tcluster\n0.5\t1\n0.25\t2\n"),  # a tab in .tsv counts most
+        ("x.csv", "k=5; seed 1; batch 2\n1\n2\n"),  # one column
+        ("x.tsv", "cluster\n1\n2\n"),
+    ],
+)
+def test_the_delimiter_may_differ_from_that_of_the_suffix(tmp_path: Path, name: str, text: str) -> None:
+    assert read_labels(write_text(tmp_path / name, text)).cluster.tolist() == [1, 2]
+
+
+def test_names_of_clusters_may_contain_a_delimiter(tmp_path: Path) -> None:
+    assert read_labels(write_text(tmp_path / "x.tsv", "name\nB, naive\nT\n")).names == ("B, naive", "T")
+
+
 def test_blank_lines_of_a_csv_are_cells(tmp_path: Path) -> None:
     assert read_labels(write_text(tmp_path / "x.csv", "cluster\n1\n\n2\n")).cluster.tolist() == [1, 0, 2]
 

@@ -14,10 +14,10 @@ from rows import Effort, Row, seconds
 from cytovae.errors import FcsError
 from cytovae.fcs.file import open_fcs
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "fcs"))
 import numpy as np
-import test_fcs_corpus as recordings
-import test_fcs_malformed as malformed
+import test_corpus as recordings
+import test_malformed as malformed
 
 MOST_SECONDS = 0.05  # for one error
 MOST_BYTES = 200_000_000  # beside twice the size of the file

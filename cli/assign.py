@@ -95,7 +95,7 @@ def assign_cli(
     if tables is not None:
         assign_study.check_tables(tables, targets, inputs, force=force)
 
-    study = _open_study(
+    study = open_study(
         model,
         paths,
         clusters=clusters,
@@ -157,7 +157,7 @@ def assign_with_progress(
     return assigned
 
 
-def _open_study(
+def open_study(
     model: Path,
     paths: Sequence[Path],
     *,

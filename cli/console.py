@@ -3,8 +3,8 @@
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from time import monotonic
 from typing import BinaryIO
 
@@ -57,6 +57,30 @@ def meter(title: str, total: int) -> Iterator[Meter]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=talk, transient=True) as bar:
         yield Meter(title, total, bar)
+
+
+@contextmanager
+def stages(*, quiet: bool, announce: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A callback for stage, steps done and steps in total; shows a bar for each stage.
+
+    Without a terminal ``announce`` prints a line at the beginning of each stage.
+    """
+    if quiet:
+        yield lambda _stage, _done, _total: None
+        return
+    with ExitStack() as shown:
+        current: dict[str, Meter] = {}
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if stage not in current:
+                shown.close()
+                current.clear()
+                current[stage] = shown.enter_context(meter(stage, total))
+                if announce and not talk.is_terminal:
+                    say(f"{stage} ...")
+            current[stage].update(done)
+
+        yield progress
 
 
 # --- standard streams -------------------------------------------------------------------------------------------------

@@ -1,20 +1,13 @@
-"""`cytovae report`: one page of pictures and tables that opens anywhere."""
+"""`cytovae report`: one HTML page of pictures and tables."""
 
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cytovae.cli import console, options
-from cytovae.errors import OutputError, UsageError
-
-if TYPE_CHECKING:
-    from cytovae.model_folder.record import ModelRecord
 
 
 def report_cli(
@@ -27,17 +20,17 @@ def report_cli(
     ],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE...", help=options.FILES_HELP, show_default="those it learned from"),
+        typer.Argument(metavar="FILE...", help=options.FILES_HELP, show_default="the training files"),
     ] = None,
     gates: options.Gates = None,
     zero_ungated: options.ZeroUngated = False,
     names: options.Names = None,
     samples: options.Samples = None,
     figures: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the same pictures as PNG and SVG.")
+        Path | None, typer.Option(metavar="DIR", help="Folder for the pictures as PNG and SVG files.")
     ] = None,
     max_cells: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Cells that medians and distributions are taken from.")
+        int, typer.Option(min=1, metavar="N", help="Number of cells for medians and distributions.")
     ] = 100_000,
     clusters: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Cut into N clusters.", show_default="as trained")
@@ -48,103 +41,58 @@ def report_cli(
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show what a model found in FCS files, as one HTML page that needs nothing else.
+    """Write an HTML page about the clusters in FCS files. It is a single file that loads nothing else.
 
-    Heatmap, UMAP, marker distributions, abundance per file, probabilities, the merge tree and the training; with
-    --gates also how clusters and manual gates agree. Clusters are counted in all cells.
+    It shows a heatmap, UMAP, marker distributions, abundance per file, probabilities, the merge tree and the training;
+    with --gates also the agreement of clusters and manual gates. Counts include all cells.
 
     Example: cytovae report model/ sample_data/*.fcs --gates beside -o report.html
     """
-    from cytovae.atomic import check_target
+    from cytovae.report import build
 
     began = perf_counter()
-    files = list(options.named_files(files)) if files else None
-    if output != "-":
-        tables = [path for path in (names, samples, Path(gates) if gates else None) if path is not None]
-        _check_place(Path(output), model, [*(files or []), *tables])
-        check_target(Path(output), force=force)
-    try:
-        from cytovae.report.page import check_figures, render_page, write_figures, write_page
-        from cytovae.report.pictures import draw_all
-    except ModuleNotFoundError as error:
-        if error.name not in ("matplotlib", "jinja2"):
-            raise
-        raise UsageError(f"a report needs {error.name}: pip install 'cytovae[report]'") from error
-    if figures is not None:
-        check_figures(figures, force=force)
+    paths = options.named_files(files) if files else ()
+    tables = [path for path in (names, samples, Path(gates) if gates else None) if path is not None]
+    target = sys.stdout.buffer if output == "-" else Path(output)
+    build.check_report(target, [model, *paths, *tables], figures=figures, force=force)
 
-    from cytovae.annotations.cluster_names import name_clusters, read_names
-    from cytovae.events.panel import columns_of
-    from cytovae.inference.assigner import Assigner
-    from cytovae.model_folder.load import load_model
+    from cytovae.cli.assign import open_study
     from cytovae.model_folder.record import read_record
-    from cytovae.network.device import resolve_device, use_threads
-    from cytovae.report.collect import collect
 
-    place = resolve_device(device)
-    saved = load_model(model)
-    if clusters is not None:
-        saved = replace(saved, model=saved.model.with_clusters(clusters))
     record = read_record(model)
-    n_clusters = saved.model.n_clusters
-    named = name_clusters(read_names(names, n_clusters), saved.model.cluster_cells) if names else None
-    raw = options.open_files(files or _inputs(record, model))
-    opened = tuple(saved.compensation.of(file) for file in raw)
-    columns = [columns_of(saved.panel, file).tolist() for file in opened]
-    labels = options.read_spec(gates, raw, zero_ungated=zero_ungated) if gates is not None else None
-    options.warn_about(opened, columns, saved.panel, saved.transform)
-
-    workers = options.n_threads(threads)
-    use_threads(1)  # chunks are worked on at the same time, one thread each
-    n_events = sum(file.n_events for file in opened)
-    with console.meter("assigning", n_events) if not quiet else nullcontext() as meter:
-        content = collect(
-            saved,
+    study = open_study(
+        model,
+        paths or build.training_files(record),
+        clusters=clusters,
+        names=names,
+        samples=samples,
+        umap=False,
+        layer=None,
+        file_key=None,
+        device=device,
+        workers=options.n_threads(threads),
+    )
+    labels = options.read_spec(gates, study.raw, zero_ungated=zero_ungated) if gates is not None else None
+    options.warn_about(study.files)
+    with console.stages(quiet=quiet) as progress:
+        summary = build.build_report(
+            study,
             record,
-            opened,
-            Assigner(saved.model, place),
+            target,
+            model_name=model.resolve().name,
             gates=labels,
-            names=named,
-            sheet=options.sheet_of(samples, raw),
+            figures=figures,
             max_cells=max_cells,
             seed=seed,
-            workers=workers,
-            progress=meter.update if meter is not None else None,
+            force=force,
+            progress=progress,
         )
-    if content.landmarks is None:
-        console.warn("none of the files is one the model learned from: there will be no UMAP")
-    with console.meter("drawing markers", len(content.markers)) if not quiet else nullcontext() as meter:
-        pictures = draw_all(content, svg=figures is not None, progress=meter.update if meter is not None else None)
-    page = render_page(content, pictures, model.resolve().name)
-    if figures is not None:
-        n_written = write_figures(pictures, figures, force=force)
-        if not quiet:
-            console.say(f"wrote {n_written} files to {figures}")
-    if output == "-":
-        try:
-            sys.stdout.buffer.write(page.encode())
-            sys.stdout.buffer.flush()
-        except OSError as error:
-            raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
+    if not summary.has_umap:
+        console.warn("the model was not trained on any of the files, so the page has no UMAP")
+    if quiet:
         return
-    write_page(page, Path(output), force=force)
-    if not quiet:
-        size = Path(output).stat().st_size / 1e6
-        console.say(f"wrote {output}: {n_events:,} cells, {size:.1f} MB, {perf_counter() - began:.1f} s")
-
-
-def _check_place(output: Path, model: Path, files: Sequence[Path]) -> None:
-    """Raise :class:`UsageError` where the page would replace an input or lie within the model."""
-    place = output.resolve()
-    if place in {file.resolve() for file in files} or place.is_relative_to(model.resolve()):
-        raise UsageError(f"{output} would write over an input; name another output")
-
-
-def _inputs(record: "ModelRecord", model: Path) -> list[Path]:
-    """The files that the model learned from, where they still are."""
-    paths = [Path(entry.file) for entry in record.inputs]
-    missing = [path for path in paths if not path.is_file()]
-    if missing or not paths:
-        what = f"{missing[0]} is not there any more" if missing else "its inputs are not recorded"
-        raise UsageError(f"name the files to report on: {what} (cytovae report {model} FILE... -o report.html)")
-    return paths
+    if figures is not None:
+        console.say(f"wrote {summary.n_figures} files to {figures}")
+    if output != "-":
+        size = summary.n_bytes / 1e6
+        console.say(f"wrote {output}: {summary.n_cells:,} cells, {size:.1f} MB, {perf_counter() - began:.1f} s")

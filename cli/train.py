@@ -1,8 +1,8 @@
 """`cytovae train`: FCS files to a model folder."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -192,7 +192,7 @@ def train_cli(
         if constant := constant_markers(cells, study.files):
             console.warn(f"{', '.join(constant)}: the same value in all cells, cannot separate populations")
 
-        with _stages(quiet=quiet) as progress:
+        with console.stages(quiet=quiet, announce=True) as progress:
             result = train_study(
                 study,
                 cells,
@@ -314,27 +314,6 @@ def _hint_on_interrupt(checkpoint: "Checkpoint") -> Iterator[None]:
 
 def _say_resumed(checkpoint: "Checkpoint", *, found: bool) -> None:
     console.say(f"continuing from {checkpoint.folder}" if found else "nothing to resume, starting from the beginning")
-
-
-@contextmanager
-def _stages(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A callback for stage, steps done and steps in total; shows a bar for each stage, or a line without a terminal."""
-    if quiet:
-        yield lambda _stage, _done, _total: None
-        return
-    with ExitStack() as shown:
-        current: dict[str, console.Meter] = {}
-
-        def progress(stage: str, done: int, total: int) -> None:
-            if stage not in current:
-                shown.close()
-                current.clear()
-                current[stage] = shown.enter_context(console.meter(stage, total))
-                if not console.talk.is_terminal:
-                    console.say(f"{stage} ...")
-            current[stage].update(done)
-
-        yield progress
 
 
 def _show_scores(study: "TrainStudy", saved: "SavedModel", truth: GateLabels, device: str, *, quiet: bool) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of clusters: heatmap, abundance, probabilities, training, and clusters against gates."""
+"""Charts of clusters: heatmap, abundance, probability, novelty, losses, and clusters compared with gates."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,20 +10,23 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage
 
 from cytovae.model_folder.record import LOSSES, History
-from cytovae.report.content import DOUBTFUL, ODD, STRANGE, SURE, Agreement, ReportContent
+from cytovae.report.content import (
+    FAIR_NOVELTY,
+    FAIR_PROBABILITY,
+    HIGH_NOVELTY,
+    LOW_PROBABILITY,
+    Agreement,
+    ReportContent,
+)
 from cytovae.report.drawing import EXPRESSION, FAINT, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
 
-_MOST_NUMBERS = 900  # cells of a heatmap that still hold a number each
-
-
-_MOST_SAMPLES = 80  # bars that can be told apart
-
-
-DOUBT, UNSURE, CALM = "#d9480f", "#e9a15b", "#8a93a6"
+MOST_BARS = 80  # files in the chart of abundances
+_MOST_NUMBERS = 900  # fields of a heatmap with a number in each
+_ALARM, _NOTICE, _NORMAL = "#d9480f", "#e9a15b", "#8a93a6"
 
 
 def draw_heatmap(content: ReportContent) -> Figure:
-    """Median of each marker in each cluster; rows and columns in the order of their trees, cells beside."""
+    """Median of each marker in each cluster; rows and columns are ordered by hierarchical clustering."""
     scaled, medians, counts = content.scaled_medians, content.medians, content.counts
     present = np.flatnonzero(~np.isnan(scaled).any(axis=1))
     row_order, row_tree = _linked(scaled[present])
@@ -38,7 +41,7 @@ def draw_heatmap(content: ReportContent) -> Figure:
     figure = new_figure(left + wide + 2.6, below + high + tree + 0.3)
     axes = axes_at(figure, left, below, wide, high)
     shade = EXPRESSION.with_extremes(bad="#f7f0e6")
-    drawn = axes.imshow(scaled[rows][:, columns], cmap=shade, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    image = axes.imshow(scaled[rows][:, columns], cmap=shade, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.set_xticks(range(len(columns)), names, rotation=90, fontsize=9)
     axes.set_yticks([])
     axes.tick_params(length=0)
@@ -54,7 +57,7 @@ def draw_heatmap(content: ReportContent) -> Figure:
                     axes.text(x, y, text, ha="center", va="center", fontsize=size, color=colour)
     _tree(axes_at(figure, left, below + high + 0.04, wide, tree), column_tree, len(columns), sideways=False)
     _tree(axes_at(figure, 0.1, below, 0.65, high), row_tree, len(rows), sideways=True)
-    across = max(0.46, named + 0.1)  # inches of the names; the scale is such that the coloured bar stays as it is
+    across = max(0.46, named + 0.1)  # inches for the names; the limits of x keep the coloured bar as it is
     labels = axes_at(figure, left - across - 0.04, below, across, high, sharey=axes)
     bare(labels)
     labels.set_xlim(1 - across / 0.46, 1)
@@ -71,39 +74,45 @@ def draw_heatmap(content: ReportContent) -> Figure:
     bars.text(0, -0.62, "cells", fontsize=9, fontweight="bold", va="bottom")
     bars.set_ylim(len(rows) - 0.5, -0.5)
     scale = axes_at(figure, left + wide + 0.12, max(0.3, below - 0.45), 1.5, 0.11)
-    figure.colorbar(drawn, cax=scale, orientation="horizontal").outline.set_visible(False)
-    scale.set_title("range of the marker", fontsize=8, fontweight="normal", color=QUIET)
+    figure.colorbar(image, cax=scale, orientation="horizontal").outline.set_visible(False)
+    scale.set_title("range in training", fontsize=8, fontweight="normal", color=QUIET)
     scale.set_xticks([0, 1], ["low", "high"], fontsize=8)
     return figure
 
 
 def draw_abundance(content: ReportContent) -> Figure:
-    """The share of each cluster in each file, as stacked bars."""
-    samples = content.samples[:_MOST_SAMPLES]
-    shares = np.array([sample.counts / max(sample.n_cells, 1) for sample in samples])
-    names = [shown(sample.title(content.sheet), 36) for sample in samples]
+    """Share of each cluster in each file, as stacked bars."""
+    files = content.files[:MOST_BARS]
+    shares = np.array([file.counts / max(file.n_cells, 1) for file in files])
+    names = [shown(file.title(content.sheet), 36) for file in files]
     left = 0.3 + 0.082 * max(len(name) for name in names)
     titles = [shown(title, 26) for title in content.titles]
     ncols = int(np.clip((left + 8.2) // (0.32 + 0.075 * max(map(len, titles))), 1, 16))
     legend = 0.2 * -(-content.n_clusters // ncols)
-    height = 0.4 * len(samples)
+    height = 0.4 * len(files)
     figure = new_figure(left + 9.2, height + 0.85 + legend)
     axes = axes_at(figure, left, 0.55 + legend, 8.2, height)
-    start = np.zeros(len(samples))
+    start = np.zeros(len(files))
     for index in range(content.n_clusters):
         width = shares[:, index]
-        axes.barh(range(len(samples)), width, 0.78, start, color=colour_of(index), edgecolor="white", linewidth=0.5,
+        axes.barh(range(len(files)), width, 0.78, start, color=colour_of(index), edgecolor="white", linewidth=0.5,
                   label=titles[index])  # fmt: skip
         for y, (x, share) in enumerate(zip(start, width, strict=True)):
             if share > 0.025:
                 axes.text(
-                    x + share / 2, y, f"{index + 1}", ha="center", va="center", fontsize=8, color=_on(colour_of(index))
+                    x + share / 2,
+                    y,
+                    f"{index + 1}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color=_text_colour(colour_of(index)),
                 )
         start = start + width
-    for y, sample in enumerate(samples):
-        axes.text(1.008, y, f"{sample.n_cells:,}", va="center", fontsize=8, color=QUIET)
-    axes.set_yticks(range(len(samples)), names)
-    axes.set_ylim(len(samples) - 0.5, -0.5)
+    for y, file in enumerate(files):
+        axes.text(1.008, y, f"{file.n_cells:,}", va="center", fontsize=8, color=QUIET)
+    axes.set_yticks(range(len(files)), names)
+    axes.set_ylim(len(files) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.set_xticks(np.linspace(0, 1, 6), [f"{tick:.0%}" for tick in np.linspace(0, 1, 6)])
     axes.tick_params(axis="y", length=0)
@@ -115,35 +124,38 @@ def draw_abundance(content: ReportContent) -> Figure:
 
 
 def draw_probabilities(content: ReportContent) -> Figure:
-    """How sure the model is of the cells: a histogram on a logarithmic axis."""
+    """Histogram of the probability of each cell's cluster, on a logarithmic axis."""
     probability = content.probability
-    figure, axes = _histogram(probability, lambda x: DOUBT if x < DOUBTFUL else UNSURE if x < SURE else CALM)
-    for limit in (DOUBTFUL, SURE):
+    figure, axes = _histogram(
+        probability, lambda x: _ALARM if x < LOW_PROBABILITY else _NOTICE if x < FAIR_PROBABILITY else _NORMAL
+    )
+    for limit in (LOW_PROBABILITY, FAIR_PROBABILITY):
         number = int((probability < limit).sum())
-        text = f"{number:,} cells below {limit:g} ({number / len(probability):.2%}) "
-        _mark(axes, limit, text, "right")
+        _mark(axes, limit, f"{number:,} cells below {limit:g} ({number / len(probability):.2%}) ")
     axes.set_xlabel("probability of the cell's cluster")
     return figure
 
 
 def draw_novelty(novelty: NDArray[np.float32]) -> Figure:
-    """How unlike the cells of training the cells are: a histogram on a logarithmic axis."""
-    figure, axes = _histogram(novelty, lambda x: DOUBT if x >= STRANGE else UNSURE if x >= ODD else CALM)
-    for limit in (ODD, STRANGE):
+    """Histogram of novelty, on a logarithmic axis."""
+    figure, axes = _histogram(
+        novelty, lambda x: _ALARM if x >= HIGH_NOVELTY else _NOTICE if x >= FAIR_NOVELTY else _NORMAL
+    )
+    for limit in (FAIR_NOVELTY, HIGH_NOVELTY):
         number = int((novelty >= limit).sum())
-        text = f" {number:,} cells from {limit:g} on ({number / len(novelty):.2%}) "
-        _mark(axes, limit, text, "right")
-    axes.set_xlabel("novelty: 1 is a cell unlike any seen in training")
+        _mark(axes, limit, f" {number:,} cells at {limit:g} or more ({number / len(novelty):.2%}) ")
+    axes.set_xlabel("novelty (1: unlike every cell in training)")
     return figure
 
 
-def _mark(axes: Any, limit: float, text: str, side: str) -> None:
+def _mark(axes: Any, limit: float, text: str) -> None:
+    """Draw a limit in a histogram, with a text to its left."""
     axes.axvline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.text(limit, 1.0, text, ha=side, va="bottom", fontsize=8.5, transform=axes.get_xaxis_transform())
+    axes.text(limit, 1.0, text, ha="right", va="bottom", fontsize=8.5, transform=axes.get_xaxis_transform())
 
 
 def _histogram(values: NDArray[np.float32], colour: Callable[[float], str]) -> tuple[Figure, Any]:
-    """Values in [0, 1] in fifty bins, on a logarithmic axis of cells, each bar coloured by its middle."""
+    """Values in [0, 1] in fifty bins; ``colour`` maps the middle of a bin to its colour."""
     figure = new_figure(9.5, 3.0)
     axes = axes_at(figure, 0.8, 0.55, 8.4, 2.15)
     counts, edges = np.histogram(np.clip(values, 0, 1), bins=50, range=(0, 1))
@@ -151,7 +163,7 @@ def _histogram(values: NDArray[np.float32], colour: Callable[[float], str]) -> t
     axes.bar(middle, counts, width=0.018, color=[colour(x) for x in middle.tolist()])
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
-    axes.yaxis.set_minor_formatter(lambda _count, _place: "")
+    axes.yaxis.set_minor_formatter(lambda _count, _position: "")
     axes.set_ylim(0.7, max(2.0, counts.max() * 2.5))
     axes.set_xlim(0, 1)
     axes.set_ylabel("cells")
@@ -159,7 +171,7 @@ def _histogram(values: NDArray[np.float32], colour: Callable[[float], str]) -> t
 
 
 def draw_training(history: History) -> Figure:
-    """Each loss over the steps of training."""
+    """The losses during training."""
     figure = new_figure(11.0, 2.5)
     for index, name in enumerate(LOSSES):
         axes = axes_at(figure, 0.5 + index * 2.12, 0.5, 1.7, 1.65)
@@ -173,8 +185,10 @@ def draw_training(history: History) -> Figure:
 
 
 def draw_confusion(agreement: Agreement, titles: Sequence[str]) -> Figure:
-    """For each population (row) the share of its cells in each cluster (of ``titles``); largest and their clusters
-    first.
+    """The share of each population (row) in each cluster (column).
+
+    Large populations come first, and each cluster below the population that it fits best. ``titles`` names all
+    clusters of the model.
     """
     table = agreement.table
     f_measures = table.f_measures()
@@ -203,7 +217,7 @@ def draw_confusion(agreement: Agreement, titles: Sequence[str]) -> Figure:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    scores = {found.name: found for found in agreement.scores.populations}
+    scores = {score.name: score for score in agreement.scores.populations}
     axes.text(len(columns) - 0.3, -0.6, "F1", fontsize=9, fontweight="bold", va="bottom")
     for y, row in enumerate(row_order):
         axes.text(len(columns) - 0.3, y, f"{scores[table.names[row]].f1:.3f}", va="center", fontsize=9)
@@ -214,19 +228,19 @@ def draw_confusion(agreement: Agreement, titles: Sequence[str]) -> Figure:
 
 
 def _linked(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], dict[str, Any] | None]:
-    """The order of rows in an average linkage of them, near ones beside each other, and the tree to draw."""
+    """The order of rows by average linkage, similar rows next to each other, and the tree to draw."""
     if len(values) < 3:
         return np.arange(len(values)), None
     tree = linkage(values.astype(np.float64), "average", optimal_ordering=True)
-    drawn: dict[str, Any] = dendrogram(tree, no_plot=True)
-    return np.array(drawn["leaves"], dtype=np.int64), drawn
+    lines: dict[str, Any] = dendrogram(tree, no_plot=True)
+    return np.array(lines["leaves"], dtype=np.int64), lines
 
 
 def _tree(axes: Any, tree: dict[str, Any] | None, n_leaves: int, *, sideways: bool) -> None:
     bare(axes)
     if tree is None:
         return
-    along = (np.array(tree["icoord"]) - 5) / 10  # scipy puts leaf i at 10 i + 5
+    along = (np.array(tree["icoord"]) - 5) / 10  # scipy draws leaf i at 10 i + 5
     up = np.array(tree["dcoord"])
     pairs = np.stack([up, along] if sideways else [along, up], axis=-1)
     axes.add_collection(LineCollection(list(pairs), colors=QUIET, linewidths=0.9))
@@ -239,7 +253,7 @@ def _tree(axes: Any, tree: dict[str, Any] | None, n_leaves: int, *, sideways: bo
         axes.set_ylim(0, top)
 
 
-def _on(colour: str) -> str:
-    """White or ink, whichever can be read on ``colour``."""
+def _text_colour(colour: str) -> str:
+    """White or dark text, whichever is readable on ``colour``."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else INK

@@ -1,148 +1,176 @@
-"""Numbers of a report, collected from a model and files."""
+"""Collects the content of a report from a model and files: one pass over all cells, and a sample for the rest."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.annotations.cluster_names import ClusterNames
-from cytovae.annotations.sample_sheet import NO_SAMPLES, SampleSheet
 from cytovae.cells import UNGATED, GateLabels
 from cytovae.errors import InputError, UsageError
-from cytovae.events.event_file import EventFile, file_names
-from cytovae.events.marker_file import CHUNK
-from cytovae.events.panel import columns_of
-from cytovae.inference.assigner import Assigner
-from cytovae.inference.trained_model import SavedModel
 from cytovae.metrics import contingency, score
 from cytovae.model_folder.record import ModelRecord, matched_inputs
-from cytovae.report.content import DOUBTFUL, STRANGE, Agreement, Cells, LandmarkMap, ReportContent, Sample
-from cytovae.study.assign_study import assigned_chunks
-from cytovae.study.sampling import read_cells
+from cytovae.report.content import (
+    HIGH_NOVELTY,
+    LOW_PROBABILITY,
+    Agreement,
+    Cells,
+    LandmarkMap,
+    ReportContent,
+    ReportFile,
+)
+from cytovae.study.assign_study import AssignStudy, assigned_chunks
+from cytovae.study.sampling import draw_cells
+
+
+@dataclass(frozen=True, eq=False)
+class _AllCells:
+    """Cluster, probability, gate and novelty of every cell, (n,), file by file; ``first`` is the row of each file's
+    first cell, with the number of cells at the end.
+    """
+
+    cluster: NDArray[np.int32]
+    probability: NDArray[np.float32]
+    population: NDArray[np.int32]
+    novelty: NDArray[np.float32] | None
+    first: NDArray[np.int64]
+
+    def at(self, file: NDArray[np.integer], event: NDArray[np.int64], values: NDArray[np.float32]) -> Cells:
+        """The cells that are ``event`` of the file at index ``file``, with their marker ``values``."""
+        rows = self.first[file] + event
+        novelty = None if self.novelty is None else self.novelty[rows]
+        return Cells(values, self.cluster[rows], self.probability[rows], self.population[rows], novelty)
 
 
 def collect(
-    saved: SavedModel,
+    study: AssignStudy,
     record: ModelRecord,
-    files: Sequence[EventFile],
-    assigner: Assigner,
     *,
     gates: GateLabels | None = None,
-    names: ClusterNames | None = None,
-    sheet: SampleSheet = NO_SAMPLES,
     max_cells: int = 100_000,
     seed: int = 0,
-    workers: int = 1,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] = lambda _done: None,
 ) -> ReportContent:
-    """Assign every event of ``files`` and sum up. ``gates`` are row-aligned with the files' events, one after another;
-    ``progress`` is told how many events are done.
+    """Assign every event of a study and summarise the result.
 
-    Raises :class:`ModelError` where a file lacks a marker, :class:`InputError` for values that are not finite or files
-    without any event, and :class:`UsageError` where gates have another length.
+    Parameters
+    ----------
+    study : AssignStudy
+        The files and the model.
+    record : ModelRecord
+        How the model came about.
+    gates : GateLabels, optional
+        The gate of every event, file by file.
+    max_cells : int
+        Number of cells that medians and distributions are computed from.
+    seed : int
+        Seed of the sample of these cells.
+    progress : callable
+        Receives the number of events that are assigned.
+
+    Raises
+    ------
+    InputError
+        If a value is not finite, or no file has an event.
+    UsageError
+        If the number of gate labels differs from the number of events.
     """
-    sizes = [file.n_events for file in files]
-    total = sum(sizes)
-    if not total:
-        raise InputError(", ".join(str(file.path) for file in files), "$TOT", "no events", "cells to report on")
-    if gates is not None and len(gates) != total:
-        raise UsageError(f"{len(gates)} gate labels do not fit {total} events")
-    columns = [columns_of(saved.panel, file).tolist() for file in files]
-    cluster = np.empty(total, dtype=np.int32)
-    probability = np.empty(total, dtype=np.float32)
-    novelties: list[NDArray[np.float32]] = []
-    done = 0
-    for file, where in zip(files, columns, strict=True):
-        for part in assigned_chunks(file, where, saved.panel.names, saved.transform, assigner, workers=workers):
-            rows = slice(done, done + len(part))
-            if part.novelty is not None:
-                novelties.append(part.novelty)
-            if names is not None:
-                part = names.apply(part)
-            cluster[rows], probability[rows] = part.cluster, part.probabilities.max(axis=1)
-            done += len(part)
-            if progress is not None:
-                progress(done)
-    population = np.full(total, UNGATED, dtype=np.int32) if gates is None else gates.population
-
-    novelty = np.concatenate(novelties) if novelties else None
-
-    def cells_at(rows: NDArray[np.int64], values: NDArray[np.float32]) -> Cells:
-        told = None if novelty is None else novelty[rows]
-        return Cells(values, cluster[rows], probability[rows], population[rows], told)
-
-    first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    drawn = read_cells(files, saved.panel, saved.transform, at_most=max_cells, seed=seed)
-    sampled = cells_at(first[drawn.source] + drawn.event, drawn.values)
-
-    inputs = matched_inputs(files, record.inputs)
-    landmarks = _landmarks(saved, record, files, columns, inputs)
-    called = file_names(files)
-    n_clusters = saved.model.n_clusters if names is None else len(names.populations)
-
-    def sample(index: int, file: EventFile) -> Sample:
-        own = slice(first[index], first[index + 1])
-        return Sample(
-            called[index],
-            str(file.path),
-            np.bincount(cluster[own], minlength=n_clusters + 1)[1:],
-            inputs[index] is not None,
-            sheet.of(called[index]),
-            int((probability[own] < DOUBTFUL).sum()),
-            0 if novelty is None else int((novelty[own] >= STRANGE).sum()),
-        )
-
+    n_events = sum(file.n_events for file in study.files)
+    if not n_events:
+        paths = ", ".join(str(file.file.path) for file in study.files)
+        raise InputError(paths, "$TOT", "no events", "cells to report on")
+    if gates is not None and len(gates) != n_events:
+        raise UsageError(f"{len(gates)} gate labels do not fit {n_events} events")
+    everything = _assign(study, gates, progress)
+    drawn = draw_cells(study.files, at_most=max_cells, seed=seed)
+    sample = everything.at(drawn.source, drawn.event, drawn.values)
+    inputs = matched_inputs([file.file for file in study.files], record.inputs)
     return ReportContent(
-        saved=saved,
+        saved=study.saved,
         record=record,
-        samples=tuple(sample(index, file) for index, file in enumerate(files)),
-        cluster=cluster,
-        probability=probability,
-        cells=sampled,
-        medians=_medians(sampled, n_clusters),
-        landmarks=None
-        if landmarks is None
-        else LandmarkMap(landmarks[0], landmarks[1], cells_at(first[landmarks[1]] + landmarks[2], landmarks[3])),
-        agreement=_agreement(cluster, gates),
-        novelty=novelty,
-        names=names,
-        sheet=sheet,
+        files=tuple(
+            _report_file(study, everything, index, in_training=position is not None)
+            for index, position in enumerate(inputs)
+        ),
+        cluster=everything.cluster,
+        probability=everything.probability,
+        cells=sample,
+        medians=_medians(sample, study.n_clusters),
+        landmarks=_landmarks(study, record, everything, inputs),
+        agreement=_agreement(everything.cluster, gates),
+        novelty=everything.novelty,
+        names=study.names,
+        sheet=study.samples,
+    )
+
+
+def _assign(study: AssignStudy, gates: GateLabels | None, progress: Callable[[int], None]) -> _AllCells:
+    first = np.cumsum([0, *(file.n_events for file in study.files)]).astype(np.int64)
+    n_events = int(first[-1])
+    cluster = np.empty(n_events, dtype=np.int32)
+    probability = np.empty(n_events, dtype=np.float32)
+    novelty: list[NDArray[np.float32]] = []
+    done = 0
+    for file in study.files:
+        for chunk in assigned_chunks(file, study.assigner, workers=study.workers):
+            if chunk.novelty is not None:
+                novelty.append(chunk.novelty)
+            named = study.names.apply(chunk) if study.names is not None else chunk
+            rows = slice(done, done + len(named))
+            cluster[rows], probability[rows] = named.cluster, named.probabilities.max(axis=1)
+            done += len(named)
+            progress(done)
+    population = np.full(n_events, UNGATED, dtype=np.int32) if gates is None else gates.population
+    return _AllCells(cluster, probability, population, np.concatenate(novelty) if novelty else None, first)
+
+
+def _report_file(study: AssignStudy, cells: _AllCells, index: int, *, in_training: bool) -> ReportFile:
+    file = study.files[index]
+    rows = slice(cells.first[index], cells.first[index + 1])
+    return ReportFile(
+        name=file.name,
+        path=str(file.file.path),
+        counts=np.bincount(cells.cluster[rows], minlength=study.n_clusters + 1)[1:],
+        in_training=in_training,
+        sample=study.samples.of(file.name),
+        n_low_probability=int((cells.probability[rows] < LOW_PROBABILITY).sum()),
+        n_high_novelty=0 if cells.novelty is None else int((cells.novelty[rows] >= HIGH_NOVELTY).sum()),
     )
 
 
 def _medians(cells: Cells, n_clusters: int) -> NDArray[np.float32]:
+    """Median of each marker in each cluster, (n_clusters, n_markers); NaN for a cluster without cells."""
     medians = np.full((n_clusters, cells.values.shape[1]), np.nan, dtype=np.float32)
     for index in range(n_clusters):
-        own = cells.cluster == index + 1
-        if own.any():
-            medians[index] = np.median(cells.values[own], axis=0)
+        in_cluster = cells.cluster == index + 1
+        if in_cluster.any():
+            medians[index] = np.median(cells.values[in_cluster], axis=0)
     return medians
 
 
 def _landmarks(
-    saved: SavedModel,
-    record: ModelRecord,
-    files: Sequence[EventFile],
-    columns: Sequence[Sequence[int]],
-    inputs: Sequence[int | None],
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None:
-    """Coordinates, file, event and values of the landmarks that come from ``files``; None where none does."""
+    study: AssignStudy, record: ModelRecord, cells: _AllCells, inputs: tuple[int | None, ...]
+) -> LandmarkMap | None:
+    """The landmarks that come from the files of the study; None if there are none."""
+    landmarks = record.landmarks
     coordinates, source, events, values = [], [], [], []
-    for index, (file, where, place) in enumerate(zip(files, columns, inputs, strict=True)):
-        own = np.flatnonzero(record.landmarks.source == place) if place is not None else np.empty(0, dtype=np.int64)
-        own = own[np.argsort(record.landmarks.event[own], kind="stable")]
-        event = record.landmarks.event[own]
-        if not len(own) or event[0] < 0 or event[-1] >= file.n_events:
+    for index, (file, position) in enumerate(zip(study.files, inputs, strict=True)):
+        if position is None:
             continue
-        for number, chunk in enumerate(file.chunks(where, CHUNK)):
-            low, high = np.searchsorted(event, [number * CHUNK, (number + 1) * CHUNK])
-            values.append(saved.transform.apply(chunk[event[low:high] - number * CHUNK]))
-        coordinates.append(record.landmarks.coordinates[own])
-        source.append(np.full(len(own), index, dtype=np.int64))
+        rows = np.flatnonzero(landmarks.source == position)
+        rows = rows[np.argsort(landmarks.event[rows], kind="stable")]
+        event = landmarks.event[rows]  # ascending
+        if not len(rows) or event[0] < 0 or event[-1] >= file.n_events:
+            continue
+        coordinates.append(landmarks.coordinates[rows])
+        source.append(np.full(len(rows), index, dtype=np.int64))
         events.append(event)
+        values.append(file.values_at(event))
     if not coordinates:
         return None
-    return np.concatenate(coordinates), np.concatenate(source), np.concatenate(events), np.concatenate(values)
+    sources = np.concatenate(source)
+    landmark_cells = cells.at(sources, np.concatenate(events), np.concatenate(values))
+    return LandmarkMap(np.concatenate(coordinates), sources, landmark_cells)
 
 
 def _agreement(cluster: NDArray[np.int32], gates: GateLabels | None) -> Agreement | None:

@@ -1,4 +1,4 @@
-"""What all pictures share: colours, type, and a figure turned into PNG and SVG that are the same every time."""
+"""Colours, style and rendering of all pictures; the same figure gives the same PNG and SVG bytes."""
 
 import io
 import re
@@ -15,18 +15,14 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
-PAGE_DPI = 96  # pixels of a page in an inch
-
-
-DPI = 150
-
+PAGE_DPI = 96  # of the page: CSS pixels per inch
+DPI = 150  # of the PNG files
 
 INK, QUIET, FAINT = "#1f2430", "#6a7180", "#d9dce3"
 
-
-# Okabe and Ito's colours first; each further one is as far as can be from those before it for the nearest of normal,
-# protanope and deuteranope eyes (Machado et al. 2009, CIELAB). Beyond a dozen no palette is enough by itself, so
-# clusters are labelled with their numbers, too.
+# The colours of Okabe and Ito come first. Each further colour has the largest distance from all before it, the smallest
+# of its distances in normal, protanope and deuteranope vision (Machado et al. 2009, CIELAB). No palette of more than a
+# dozen colours is sufficient by itself, so clusters are labelled with their numbers, too.
 PALETTE = (
     *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#900B16", "#DEC87A", "#007AF4", "#851659"),
     *("#FFB1BC", "#3737A6", "#DE374E", "#852137", "#85007A", "#4E9BF4", "#6FD3E9", "#B14316", "#E97A4E", "#FF6485"),
@@ -34,13 +30,10 @@ PALETTE = (
     *("#7A85BC", "#164E9B", "#43BC9B", "#D34364", "#16DEBC", "#A66FD3", "#A66485", "#E9C837", "#F49BD3", "#64D3FF"),
 )
 
-
-# Lightness falls all the way, so these read in grey and to any eye.
+# Lightness decreases monotonically, so these are readable in grey and with any colour vision.
 EXPRESSION = LinearSegmentedColormap.from_list("expression", ["#ececf0", "#a9c9e6", "#4f93c8", "#2b55a0", "#2a1a5e"])
 
-
 CERTAINTY = LinearSegmentedColormap.from_list("certainty", ["#7a0403", "#d9480f", "#f4a259", "#dfe3ea", "#dfe3ea"])
-
 
 _STYLE: Any = {
     "font.family": ["DejaVu Sans"],
@@ -54,7 +47,7 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.color": INK,
-    "text.parse_math": False,  # a $ in the name of a marker is a $
+    "text.parse_math": False,  # a $ in the name of a marker is a dollar sign
     "xtick.color": QUIET,
     "ytick.color": QUIET,
     "xtick.labelcolor": INK,
@@ -70,8 +63,18 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: the stem of its file name, a sentence for who cannot see it, its PNG, its SVG where that was asked
-    for, and its width on the page in pixels.
+    """A rendered picture.
+
+    Attributes
+    ----------
+    name : str
+        Stem of its file name.
+    alt : str
+        Alternative text.
+    png, svg : bytes
+        Its content; ``svg`` is None if it was not requested.
+    width : int
+        Its width on the page in CSS pixels.
     """
 
     name: str
@@ -83,28 +86,28 @@ class Picture:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Within it figures look the same whatever the user's own settings of matplotlib are."""
+    """A context in which figures do not depend on the user's settings of matplotlib."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
-        # A name in a script the font lacks shows boxes; the page itself has it as text.
+        # Letters that the font lacks are drawn as boxes; the page has the names as text, too.
         warnings.filterwarnings("ignore", message=r"(?s)Glyph \d+")
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
+    """An empty figure; its size is in inches."""
     return Figure(figsize=(width, height), dpi=DPI)
 
 
 def axes_at(figure: Figure, left: float, bottom: float, width: float, height: float, **options: Any) -> Any:
-    """Axes at a place in inches."""
+    """Axes at a position in inches."""
     across, up = figure.get_size_inches()
     return figure.add_axes((left / across, bottom / up, width / across, height / up), **options)
 
 
 def bare(axes: Any) -> None:
-    """No ticks and no frame."""
+    """Remove ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -112,28 +115,28 @@ def bare(axes: Any) -> None:
 
 
 def render(figure: Figure, name: str, alt: str, *, svg: bool) -> Picture:
-    """The figure as PNG, and with ``svg`` also as SVG (points are rasterised there); no dates in either."""
+    """Render a figure as PNG, and with ``svg`` also as SVG (its points are rasterised); neither contains a date."""
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
-    dots = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     png = io.BytesIO()
-    dots.save(png, "PNG", dpi=(DPI, DPI))
-    drawn: bytes | None = None
+    pixels.save(png, "PNG", dpi=(DPI, DPI))
+    svg_bytes: bytes | None = None
     if svg:
         vector = io.BytesIO()
         figure.savefig(vector, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
-        drawn = vector.getvalue()
-    return Picture(name, alt, png.getvalue(), drawn, round(figure.get_size_inches()[0] * PAGE_DPI))
+        svg_bytes = vector.getvalue()
+    return Picture(name, alt, png.getvalue(), svg_bytes, round(figure.get_size_inches()[0] * PAGE_DPI))
 
 
 def colour_of(index: int) -> str:
-    """The colour of cluster ``index`` (from 0); beyond forty they come round again."""
+    """The colour of cluster ``index`` (from 0); colours repeat after forty."""
     return PALETTE[index % len(PALETTE)]
 
 
 def shown(name: str, longest: int = 40) -> str:
-    """A name as a picture can hold it: no control characters, which SVG forbids, and not too long."""
-    clean = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+    """A name for a picture, shortened and without control characters, which SVG forbids."""
+    clean = "".join(character if character.isprintable() else "\ufffd" for character in name)
     return clean if len(clean) <= longest else clean[: longest - 1] + "…"
 
 

@@ -16,23 +16,29 @@ from cytovae.report.charts import (
 from cytovae.report.content import ReportContent
 from cytovae.report.dendrogram import draw_tree
 from cytovae.report.drawing import Picture, file_stem, render, style
-from cytovae.report.umap_plots import draw_clusters, draw_files, draw_marker, draw_populations, draw_probability
-from cytovae.report.umap_plots import draw_novelty as draw_novelty_map
+from cytovae.report.umap_plots import (
+    draw_marker,
+    draw_umap_clusters,
+    draw_umap_files,
+    draw_umap_novelty,
+    draw_umap_populations,
+    draw_umap_probability,
+)
 
-_MOST_FILES = 24  # colours of files that can be told apart
+_MOST_FILES = 24  # whose colours can be distinguished
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures by what they show; None where there is nothing to show. ``markers`` has one for each marker."""
+    """The pictures by content; None if there is nothing to show. ``markers`` has one picture for each marker."""
 
     heatmap: Picture
     tree: Picture | None
-    map_clusters: Picture | None
-    map_populations: Picture | None
-    map_probability: Picture | None
-    map_novelty: Picture | None
-    map_files: Picture | None
+    umap_clusters: Picture | None
+    umap_populations: Picture | None
+    umap_probability: Picture | None
+    umap_novelty: Picture | None
+    umap_files: Picture | None
     abundance: Picture
     probabilities: Picture
     novelty: Picture | None
@@ -41,23 +47,23 @@ class Pictures:
     markers: tuple[Picture, ...]
 
     @property
-    def drawn(self) -> tuple[Picture, ...]:
-        """All that there are."""
+    def all(self) -> tuple[Picture, ...]:
+        """Every picture."""
         single = (
-            *(self.heatmap, self.tree, self.map_clusters, self.map_populations, self.map_probability),
-            *(self.map_novelty, self.map_files),
+            *(self.heatmap, self.tree, self.umap_clusters, self.umap_populations, self.umap_probability),
+            *(self.umap_novelty, self.umap_files),
             *(self.abundance, self.probabilities, self.novelty, self.training, self.confusion),
         )
         return (*(picture for picture in single if picture is not None), *self.markers)
 
 
-def draw_all(content: ReportContent, *, svg: bool = False, progress: Callable[[int], None] | None = None) -> Pictures:
-    """Draw every picture, with ``svg`` as SVG, too; ``progress`` is told how many markers are drawn."""
+def draw_all(
+    content: ReportContent, *, svg: bool = False, progress: Callable[[int], None] = lambda _done: None
+) -> Pictures:
+    """Draw every picture as PNG, with ``svg`` also as SVG; ``progress`` receives the number of markers drawn."""
     landmarks, agreement, model = content.landmarks, content.agreement, content.saved.model
 
-    samples = [sample.title(content.sheet) for sample in content.samples]
-
-    def drawn_tree() -> Figure:
+    def tree() -> Figure:
         return draw_tree(model.tree, model.n_clusters, None if content.names is None else content.names.merged)
 
     def draw(name: str, alt: str, figure: Figure) -> Picture:
@@ -66,30 +72,33 @@ def draw_all(content: ReportContent, *, svg: bool = False, progress: Callable[[i
     with style():
         markers = []
         for index, marker in enumerate(content.markers):
+            where = "expression on the UMAP, and distribution" if landmarks else "distribution"
             name = f"marker_{index + 1:02d}_{file_stem(marker)}"
-            alt = f"{marker}: expression on the UMAP, and distribution in each cluster"
-            markers.append(draw(name, alt, draw_marker(content, index)))
-            if progress is not None:
-                progress(index + 1)
+            markers.append(draw(name, f"{marker}: {where} in each cluster", draw_marker(content, index)))
+            progress(index + 1)
         return Pictures(
             heatmap=draw("heatmap", "Median expression of each marker in each cluster", draw_heatmap(content)),
-            tree=draw("merge_tree", "The merge tree of the experts", drawn_tree()) if model.tree.n_most > 1 else None,
-            map_clusters=draw("umap_clusters", "UMAP by cluster", draw_clusters(landmarks, content.titles))
+            tree=draw("merge_tree", "Merge tree of the experts", tree()) if model.tree.n_most > 1 else None,
+            umap_clusters=draw("umap_clusters", "UMAP by cluster", draw_umap_clusters(landmarks, content.titles))
             if landmarks
             else None,
-            map_populations=draw(
-                "umap_populations", "UMAP by manual gate", draw_populations(landmarks, agreement.names)
+            umap_populations=draw(
+                "umap_populations", "UMAP by manual gate", draw_umap_populations(landmarks, agreement.names)
             )
             if landmarks and agreement
             else None,
-            map_probability=draw("umap_probability", "UMAP by probability", draw_probability(landmarks))
+            umap_probability=draw("umap_probability", "UMAP by probability", draw_umap_probability(landmarks))
             if landmarks
             else None,
-            map_novelty=draw("umap_novelty", "UMAP by novelty", draw_novelty_map(landmarks, landmarks.cells.novelty))
+            umap_novelty=draw("umap_novelty", "UMAP by novelty", draw_umap_novelty(landmarks, landmarks.cells.novelty))
             if landmarks and landmarks.cells.novelty is not None
             else None,
-            map_files=draw("umap_files", "UMAP by file", draw_files(landmarks, samples))
-            if landmarks and 2 <= len(content.samples) <= _MOST_FILES
+            umap_files=draw(
+                "umap_files",
+                "UMAP by file",
+                draw_umap_files(landmarks, [file.title(content.sheet) for file in content.files]),
+            )
+            if landmarks and 2 <= len(content.files) <= _MOST_FILES
             else None,
             abundance=draw("abundance", "Share of each cluster in each file", draw_abundance(content)),
             probabilities=draw("probabilities", "Histogram of probabilities", draw_probabilities(content)),
@@ -99,7 +108,7 @@ def draw_all(content: ReportContent, *, svg: bool = False, progress: Callable[[i
             training=draw("training", "Losses during training", draw_training(content.record.history))
             if len(content.record.history.step)
             else None,
-            confusion=draw("confusion", "Populations against clusters", draw_confusion(agreement, content.titles))
+            confusion=draw("confusion", "Manual gates and clusters", draw_confusion(agreement, content.titles))
             if agreement
             else None,
             markers=tuple(markers),

@@ -14,89 +14,81 @@ from cytovae.cells import UNGATED
 from cytovae.report.content import LandmarkMap, ReportContent
 from cytovae.report.drawing import CERTAINTY, EXPRESSION, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
 
-_WIDTH, _HEIGHT = 5.7, 5.2  # inches of a map, without its legend
+_WIDTH, _HEIGHT = 5.7, 5.2  # of a UMAP in inches, without its legend
+_BINS = 96  # of a distribution
+_GRID = 190  # dots across a small UMAP
+_OVERLAP = 1.5  # height of a distribution, relative to the distance between two
+_MOST_LABELS = 24  # populations with a label in the UMAP
 
 
-_BINS = 96
-
-
-_DOTS = 190  # of a small map, across
-
-
-_OVERLAP = 1.5  # height of a ridge over the distance of two
-
-
-_MOST_LABELS = 24  # populations that are written into the map
-
-
-def draw_clusters(landmarks: LandmarkMap, titles: Sequence[str]) -> Figure:
-    """The map coloured by cluster, each one's number where most of its cells are; names stand below."""
+def draw_umap_clusters(landmarks: LandmarkMap, titles: Sequence[str]) -> Figure:
+    """The UMAP by cluster, with the number of each cluster at its densest region and its name in the legend."""
     numbers = [f"{number}" for number in range(1, len(titles) + 1)]
     legend = [shown(title, 28) for title in titles]
     return _categories("cluster", landmarks, landmarks.cells.cluster.astype(np.int64) - 1, legend, labels=numbers)
 
 
-def draw_populations(landmarks: LandmarkMap, names: Sequence[str]) -> Figure:
-    """The map coloured by manual gate; ungated cells are light grey, behind the others."""
+def draw_umap_populations(landmarks: LandmarkMap, names: Sequence[str]) -> Figure:
+    """The UMAP by manual gate; ungated cells are light grey, behind the others."""
     titles = [shown(name, 28) for name in names]
     labels = [shown(name, 18) for name in names] if len(names) <= _MOST_LABELS else None
     return _categories("population", landmarks, landmarks.cells.population.astype(np.int64), titles, labels=labels)
 
 
-def draw_files(landmarks: LandmarkMap, names: Sequence[str]) -> Figure:
-    """The map coloured by file: files that stand apart everywhere differ by more than their shares."""
+def draw_umap_files(landmarks: LandmarkMap, names: Sequence[str]) -> Figure:
+    """The UMAP by file: files that are apart in every cluster differ in more than abundance."""
     return _categories("file", landmarks, landmarks.source, [shown(name, 36) for name in names], labels=None)
 
 
-def draw_probability(landmarks: LandmarkMap) -> Figure:
-    """The map coloured by the probability of each cell's cluster, the least sure on top."""
+def draw_umap_probability(landmarks: LandmarkMap) -> Figure:
+    """The UMAP by the probability of each cell's cluster, the lowest on top."""
     return _shaded("probability of the cluster", landmarks, landmarks.cells.probability, CERTAINTY, 1)
 
 
-def draw_novelty(landmarks: LandmarkMap, novelty: NDArray[np.float32]) -> Figure:
-    """The map coloured by novelty (n,), the cells most unlike those of training on top."""
+def draw_umap_novelty(landmarks: LandmarkMap, novelty: NDArray[np.float32]) -> Figure:
+    """The UMAP by novelty (n,), the highest on top."""
     return _shaded("novelty", landmarks, novelty, CERTAINTY.reversed(), -1)
 
 
 def _shaded(
     title: str, landmarks: LandmarkMap, values: NDArray[np.float32], colormap: Any, sign: Literal[1, -1]
 ) -> Figure:
-    """The map coloured by values in [0, 1], with ``sign`` 1 the lowest on top, else the highest."""
+    """The UMAP by values in [0, 1]; with ``sign`` 1 the lowest are on top, with −1 the highest."""
     figure = new_figure(_WIDTH, _HEIGHT + 0.5)
     axes = axes_at(figure, 0.15, 0.6, _WIDTH - 0.25, _HEIGHT - 0.4)
     order = np.argsort(-sign * values, kind="stable")
-    drawn = _points(axes, landmarks.coordinates[order], values[order], colormap, 0.0, 1.0)
+    points = _points(axes, landmarks.coordinates[order], values[order], colormap, 0.0, 1.0)
     axes.set_title(title)
-    bar = figure.colorbar(drawn, cax=axes_at(figure, 1.4, 0.3, 2.8, 0.11), orientation="horizontal")
+    bar = figure.colorbar(points, cax=axes_at(figure, 1.4, 0.3, 2.8, 0.11), orientation="horizontal")
     bar.outline.set_visible(False)
     return figure
 
 
 def draw_marker(content: ReportContent, index: int) -> Figure:
-    """One marker: where on the map it is expressed, and its distribution in each cluster."""
+    """One marker: its expression on the UMAP, and its distribution in each cluster."""
     height = max(2.9, 0.75 + 0.155 * content.n_clusters)
-    wide = content.landmarks is not None
-    across = 5.5 if wide else 3.4
+    has_umap = content.landmarks is not None
+    across = 5.5 if has_umap else 3.4
     figure = new_figure(across, height)
     low, high = (float(bound[index]) for bound in (content.saved.model.scaling.low, content.saved.model.scaling.high))
     name = shown(content.markers[index])
     if content.landmarks is not None:
         below = height - 2.85
         axes = axes_at(figure, 0.05, below, 2.5, 2.5)
-        drawn = _dots(axes, content.landmarks.coordinates, content.landmarks.cells.values[:, index], low, high)
-        bar = figure.colorbar(drawn, cax=axes_at(figure, 2.6, below + 0.55, 0.07, 1.4))
+        image = _dots(axes, content.landmarks.coordinates, content.landmarks.cells.values[:, index], low, high)
+        bar = figure.colorbar(image, cax=axes_at(figure, 2.6, below + 0.55, 0.07, 1.4))
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=7.5, length=2)
     figure.text(0.08 / across, 1 - 0.22 / height, name, fontsize=11.5, fontweight="bold")
-    left = 3.25 if wide else 0.4
-    _ridges(axes_at(figure, left, 0.4, across - left - 0.1, height - 0.75), content, index, low, high)
+    left = 3.25 if has_umap else 0.4
+    _distributions(axes_at(figure, left, 0.4, across - left - 0.1, height - 0.75), content, index, low, high)
     return figure
 
 
 def _categories(
     title: str, landmarks: LandmarkMap, group: NDArray[np.int64], titles: Sequence[str], labels: Sequence[str] | None
 ) -> Figure:
-    """The map with a colour for each group, 0 …; −1 is grey."""
+    """The UMAP with a colour for each group, 0, 1, …; −1 is grey. ``titles`` are for the legend."""
     counts = np.bincount(group[group != UNGATED], minlength=len(titles))
     columns = int(np.clip(_WIDTH // (0.75 + 0.08 * max(len(name) for name in titles)), 1, 6))
     legend = 0.2 * -(-len(titles) // columns) + 0.1
@@ -117,16 +109,16 @@ def _categories(
         for index, (name, share) in enumerate(zip(titles, shares, strict=True))
     ]
     options: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "handletextpad": 0.1, "columnspacing": 0.8}
-    place = (0.1 / _WIDTH, legend / height)
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=columns, borderpad=0, **options)
+    position = (0.1 / _WIDTH, legend / height)
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=position, ncols=columns, borderpad=0, **options)
     return figure
 
 
 def _label(axes: Any, groups: Sequence[NDArray[np.float32]], names: Sequence[str]) -> None:
-    """A name on each group, or beside it where it would hide a small group or the name of one before it."""
+    """Write a name on each group, or beside it if it would hide a small group or an earlier name."""
     axes.apply_aspect()
     height = float(np.ptp(axes.get_ylim()))
-    taken: list[tuple[float, float, float]] = []  # middle and half the width, in points
+    taken: list[tuple[float, float, float]] = []  # x, y and half the width of the names, in points
     for points, name in zip(groups, names, strict=True):
         x, y, spread = _centre(points)
         across, up = axes.transData.transform((x, y)) * 72 / axes.figure.dpi
@@ -145,8 +137,8 @@ def _label(axes: Any, groups: Sequence[NDArray[np.float32]], names: Sequence[str
             offsets[0],
         )
         taken.append((across + dx, up + dy, half))
-        drawn = axes.annotate(name, (x, y), (dx, dy), textcoords="offset points", ha="center", va="center")
-        drawn.set(fontweight="bold", fontsize=9, path_effects=[withStroke(linewidth=2.6, foreground="white")])
+        label = axes.annotate(name, (x, y), (dx, dy), textcoords="offset points", ha="center", va="center")
+        label.set(fontweight="bold", fontsize=9, path_effects=[withStroke(linewidth=2.6, foreground="white")])
 
 
 def _points(
@@ -168,44 +160,45 @@ def _points(
 
 
 def _dots(axes: Any, coordinates: NDArray[np.float32], values: NDArray[np.float32], low: float, high: float) -> Any:
-    """A small map as a grid of dots, each coloured by the highest of its cells: many times quicker than points."""
+    """A small UMAP as a grid of dots, each with the highest value of its cells; many times faster than points."""
     bare(axes)
     corner = coordinates.min(axis=0)
     side = max(float(np.ptp(coordinates, axis=0).max()), 1e-6)
     inset = (1 - np.ptp(coordinates, axis=0) / side) / 2
-    place = ((coordinates - corner) / side + inset) * (_DOTS - 1)
-    column, row = np.rint(place).astype(np.int64).T
-    grid = np.full((_DOTS, _DOTS), np.nan, dtype=np.float32)
+    position = ((coordinates - corner) / side + inset) * (_GRID - 1)
+    column, row = np.rint(position).astype(np.int64).T
+    grid = np.full((_GRID, _GRID), np.nan, dtype=np.float32)
     order = np.argsort(values, kind="stable")
     grid[row[order], column[order]] = values[order]
     return axes.imshow(grid, cmap=EXPRESSION, vmin=low, vmax=high, origin="lower", interpolation="nearest")
 
 
 def _centre(points: NDArray[np.float32]) -> tuple[float, float, float]:
-    """A place within a group, also where it is bent or in several pieces: the middle of its densest part, and how wide
-    that part is (between quartiles).
+    """The middle (x, y) of the densest region of a group, and the width of that region between its quartiles.
+
+    Unlike the mean, this lies within the group even if the group is curved or in several pieces.
     """
     counts, x, y = np.histogram2d(points[:, 0], points[:, 1], bins=max(2, min(12, int(len(points) ** 0.5 / 2))))
     padded = np.pad(counts, 1)
-    near = sum(
+    neighborhood = sum(
         padded[1 + i : padded.shape[0] - 1 + i, 1 + j : padded.shape[1] - 1 + j] for i in (-1, 0, 1) for j in (-1, 0, 1)
     )
-    row, column = divmod(int(np.argmax(near)), counts.shape[1])
+    row, column = divmod(int(np.argmax(neighborhood)), counts.shape[1])
     left, right = x[max(row - 1, 0)], x[min(row + 2, len(x) - 1)]
     below, above = y[max(column - 1, 0)], y[min(column + 2, len(y) - 1)]
     inside = (points[:, 0] >= left) & (points[:, 0] <= right) & (points[:, 1] >= below) & (points[:, 1] <= above)
-    part = points[inside] if inside.any() else points
-    middle = np.median(part, axis=0)
-    quarters = np.quantile(part, [0.25, 0.75], axis=0)
-    return float(middle[0]), float(middle[1]), float((quarters[1] - quarters[0]).max())
+    region = points[inside] if inside.any() else points
+    middle = np.median(region, axis=0)
+    quartiles = np.quantile(region, [0.25, 0.75], axis=0)
+    return float(middle[0]), float(middle[1]), float((quartiles[1] - quartiles[0]).max())
 
 
-def _ridges(axes: Any, content: ReportContent, index: int, low: float, high: float) -> None:
-    """The distribution of a marker in each cluster, cluster 1 on top; each as high as the others."""
+def _distributions(axes: Any, content: ReportContent, index: int, low: float, high: float) -> None:
+    """The distribution of a marker in each cluster, cluster 1 on top, all scaled to the same height."""
     values = np.clip(content.cells.values[:, index], low, high)
     n_clusters = content.n_clusters
-    place = np.minimum(((values - low) / (high - low) * _BINS).astype(np.int64), _BINS - 1)
-    counts = np.bincount((content.cells.cluster.astype(np.int64) - 1) * _BINS + place, minlength=n_clusters * _BINS)
+    bins = np.minimum(((values - low) / (high - low) * _BINS).astype(np.int64), _BINS - 1)
+    counts = np.bincount((content.cells.cluster.astype(np.int64) - 1) * _BINS + bins, minlength=n_clusters * _BINS)
     density = _smooth(counts.reshape(n_clusters, _BINS).astype(np.float64))
     density /= np.maximum(density.max(axis=1, keepdims=True), 1e-12)
     x = low + (np.arange(_BINS) + 0.5) / _BINS * (high - low)
@@ -220,7 +213,7 @@ def _ridges(axes: Any, content: ReportContent, index: int, low: float, high: flo
     axes.set_xlim(low, high)
     axes.set_ylim(-0.15, n_clusters - 1 + _OVERLAP + 0.1)
     axes.set_yticks([])
-    for row in range(n_clusters):  # a tick each would take most of the time
+    for row in range(n_clusters):  # ticks would take most of the time
         axes.text(low - 0.02 * (high - low), n_clusters - 1 - row, f"{row + 1}", ha="right", va="center", fontsize=7.5)
     axes.tick_params(axis="x", labelsize=8)
     axes.spines["left"].set_visible(False)
@@ -228,7 +221,7 @@ def _ridges(axes: Any, content: ReportContent, index: int, low: float, high: flo
 
 
 def _smooth(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows of counts under a Gaussian of 1.5 bins, mirrored at the ends."""
+    """Rows of counts, smoothed by a Gaussian of 1.5 bins and mirrored at the ends."""
     offsets = np.arange(-4, 5)
     kernel = np.exp(-0.5 * (offsets / 1.5) ** 2)
     padded = np.pad(counts, ((0, 0), (4, 4)), mode="symmetric")

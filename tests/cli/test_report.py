@@ -1,4 +1,4 @@
-"""`cytovae report` through the real app: what it writes, what it refuses, and the page in a browser."""
+"""`cytovae report` through the real app: outputs, errors, and the page in a browser."""
 
 import shutil
 import subprocess
@@ -50,13 +50,13 @@ def test_a_page_and_figures_are_written(tmp_path: Path, model: Path, study: list
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
 
 
-def test_without_files_it_reports_on_those_learned_from(tmp_path: Path, model: Path, study: list[Path]) -> None:
+def test_without_files_it_reports_on_the_training_files(tmp_path: Path, model: Path, study: list[Path]) -> None:
     done(model, *study, "-o", tmp_path / "named.html", "--quiet")
     done(model, "-o", tmp_path / "unnamed.html", "--quiet")
     assert (tmp_path / "named.html").read_bytes() == (tmp_path / "unnamed.html").read_bytes()
 
 
-def test_without_files_that_are_gone_it_asks_for_them(tmp_path: Path) -> None:
+def test_missing_training_files_must_be_named(tmp_path: Path) -> None:
     paths = write_study(tmp_path, (40, 30))
     paths[1].unlink()
     message = refused(UsageError, tmp_path / "model", "-o", tmp_path / "report.html")
@@ -64,12 +64,12 @@ def test_without_files_that_are_gone_it_asks_for_them(tmp_path: Path) -> None:
     assert "name the files" in message
 
 
-def test_it_can_be_cut_elsewhere(tmp_path: Path, model: Path, study: list[Path]) -> None:
+def test_the_tree_can_be_cut_into_another_number_of_clusters(tmp_path: Path, model: Path, study: list[Path]) -> None:
     done(model, study[1], "--clusters", 2, "-o", tmp_path / "report.html", "--quiet")
     assert ", 2 clusters" not in (text := (tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert text.count('class="swatch"') == 2 * 2  # in the table of clusters and that of abundances
-    with_five = refused(UsageError, model, study[1], "--clusters", 50, "-o", tmp_path / "other.html")
-    assert "50 clusters" in with_five
+    assert text.count('class="swatch"') == 2 * 2  # in the tables of clusters and of abundances
+    message = refused(UsageError, model, study[1], "--clusters", 50, "-o", tmp_path / "other.html")
+    assert "50 clusters" in message
 
 
 def test_nothing_is_replaced_without_force(tmp_path: Path, model: Path, study: list[Path]) -> None:
@@ -90,7 +90,7 @@ def test_nothing_is_replaced_without_force(tmp_path: Path, model: Path, study: l
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["figures", "report.html"]
 
 
-def test_bad_places_are_refused(tmp_path: Path, model: Path, study: list[Path]) -> None:
+def test_forbidden_outputs_raise_an_error(tmp_path: Path, model: Path, study: list[Path]) -> None:
     assert "over an input" in refused(UsageError, model, *study, "-o", study[0], "--force")
     assert "over an input" in refused(UsageError, model, *study, "-o", model / "report.html")
     assert "no folder" in refused(OutputError, model, *study, "-o", tmp_path / "none" / "report.html")
@@ -99,27 +99,32 @@ def test_bad_places_are_refused(tmp_path: Path, model: Path, study: list[Path]) 
     assert not list(tmp_path.iterdir())
 
 
-def test_without_the_extra_it_says_what_to_install(
-    tmp_path: Path, model: Path, study: list[Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+def test_without_the_extra_the_error_names_what_to_install(
+    tmp_path: Path, model: Path, study: list[Path], monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("cytovae.report")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    assert "pip install 'cytovae[report]'" in refused(UsageError, model, *study, "-o", tmp_path / "report.html")
+    monkeypatch.setitem(sys.modules, package, None)
+    message = refused(UsageError, model, *study, "-o", tmp_path / "report.html")
+    assert f"the report needs {package}" in message
+    assert "pip install '.[report]' in a checkout" in message
 
 
 # --- in a browser ---
 
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
 def browser() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
-    pytest.skip("no Chromium here (chromium, chromium-browser, google-chrome)")
+    """The path of Chromium; without it the test is skipped."""
+    for name in BROWSERS:
+        if path := shutil.which(name):
+            return path
+    pytest.skip(f"no Chromium is installed (none of {', '.join(BROWSERS)} is on the PATH)")
 
 
 def opened(page: Path, profile: Path) -> subprocess.CompletedProcess[str]:
-    """The page as a browser has it once its script ran, and what was said on its console."""
+    """The page in a browser after its script has run (standard output), and the console (standard error)."""
     flags = [
         *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
         *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"),
@@ -130,18 +135,20 @@ def opened(page: Path, profile: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_browser_shows_it_without_a_complaint(tmp_path: Path, model: Path, study: list[Path]) -> None:
+@pytest.mark.browser
+def test_a_browser_shows_the_page_without_errors(tmp_path: Path, model: Path, study: list[Path]) -> None:
     page = tmp_path / "report.html"
     done(model, *study, "--gates", "beside", "-o", page, "--quiet")
     shown = opened(page, tmp_path / "profile")
-    complaints = [line for line in shown.stderr.splitlines() if "CONSOLE" in line]
-    assert not complaints
-    assert f">{len(MARKERS)} of {len(MARKERS)}</output>" in shown.stdout  # the script has counted the markers
+    errors = [line for line in shown.stderr.splitlines() if "CONSOLE" in line]
+    assert not errors
+    assert f">{len(MARKERS)} of {len(MARKERS)}</output>" in shown.stdout  # written by the script
     assert "&lt;script&gt;alert(1)&lt;/script&gt; · channel Xx1Di" in shown.stdout
     assert "<script>alert" not in shown.stdout
 
 
-def test_a_browser_that_complains_is_heard(tmp_path: Path, model: Path, study: list[Path]) -> None:
+@pytest.mark.browser
+def test_a_browser_reports_a_foreign_script(tmp_path: Path, model: Path, study: list[Path]) -> None:
     page = tmp_path / "report.html"
     done(model, study[1], "-o", page, "--quiet")
     foreign = page.read_text(encoding="utf-8").replace("<h2>Summary</h2>", "<script>alert(1)</script>")
@@ -150,7 +157,8 @@ def test_a_browser_that_complains_is_heard(tmp_path: Path, model: Path, study: l
     assert any("CONSOLE" in line and "Content Security Policy" in line for line in shown.stderr.splitlines())
 
 
-def test_the_search_box_narrows_the_markers(tmp_path: Path, model: Path, study: list[Path]) -> None:
+@pytest.mark.browser
+def test_the_search_box_filters_the_markers(tmp_path: Path, model: Path, study: list[Path]) -> None:
     page = tmp_path / "report.html"
     done(model, study[1], "-o", page, "--quiet")
     typed = page.read_text(encoding="utf-8").replace('<input id="find"', '<input id="find" value="hla"')
@@ -169,7 +177,7 @@ def test_names_samples_and_novelty_are_shown(
     plain = Assigner.assign
 
     def with_novelty(self: Assigner, values: np.ndarray) -> Assignment:
-        # Cells without CD3 are strange here.
+        # Cells without CD3 are novel here.
         return replace(plain(self, values), novelty=np.where(values[:, 0] < 2, 0.95, 0.1).astype(np.float32))
 
     monkeypatch.setattr(Assigner, "assign", with_novelty)
@@ -181,11 +189,11 @@ def test_names_samples_and_novelty_are_shown(
     done(model, *study, *tables, "--gates", "beside", "-o", page, "--figures", figures, "--quiet")
     text = page.read_text(encoding="utf-8")
     raw = np.concatenate([open_fcs(path).read([0]) for path in study])[:, 0]
-    strange = int((np.arcsinh(raw / 5) < 2).sum())
-    assert f"{strange:,} cells ({100 * strange / len(raw):.2f} %) have a novelty of 0.9 or more" in text
+    n_novel = int((np.arcsinh(raw / 5) < 2).sum())
+    assert f"{n_novel:,} cells ({100 * n_novel / len(raw):.2f} %) have a novelty of 0.9 or more" in text
     assert "1 &lt;b&gt;T&lt;/b&gt; cell" in text
     assert "<b>T</b>" not in text
-    assert text.count("</span>1 &lt;b&gt;T") >= 2  # in the table of clusters and that of abundances
+    assert text.count("</span>1 &lt;b&gt;T") >= 2  # in the tables of clusters and of abundances
     assert text.count("batch 1") == 2  # in the summary and the table of abundances
     assert {"novelty", "umap_novelty"} <= {path.stem for path in figures.glob("*.svg")}
     plain_page = tmp_path / "plain.html"

@@ -1,7 +1,8 @@
-"""The report's numbers against pandas and hand-worked cases; its pictures and page read back by other means."""
+"""Numbers of the report against pandas and examples by hand; pictures and page read back by other libraries."""
 
 import base64
 import io
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from cytovae.annotations.gates import read_gates_of_files
 from cytovae.cells import GateLabels
 from cytovae.errors import InputError, UsageError
+from cytovae.events.event_file import EventFile
 from cytovae.events.transform import arcsinh
 from cytovae.fcs.file import open_fcs
 from cytovae.fcs.write import write_fcs
@@ -29,12 +31,14 @@ from helpers.study import MARKERS, N_CLUSTERS, write_study
 from PIL import Image
 
 from cytovae.model_folder.record import read_record
+from cytovae.report.cluster_table import cluster_rows
 from cytovae.report.collect import collect
-from cytovae.report.content import ReportContent, cluster_rows
+from cytovae.report.content import ReportContent
 from cytovae.report.dendrogram import branches, clusters_at_levels, cut_height
 from cytovae.report.drawing import PALETTE, file_stem, shown
 from cytovae.report.page import render_page
 from cytovae.report.pictures import Pictures, draw_all
+from cytovae.study.assign_study import AssignStudy, open_assign_study
 
 
 @pytest.fixture(scope="module")
@@ -57,39 +61,44 @@ def page(content: ReportContent, pictures: Pictures) -> str:
     return render_page(content, pictures, "<b>model</b>")
 
 
-def report_on(paths: list[Path], *, gated: bool = True, **options: Any) -> ReportContent:
+def open_study(folder: Path, files: Sequence[EventFile]) -> AssignStudy:
+    """``files`` through the model in ``folder``."""
+    saved = load_model(folder)
+    return open_assign_study(saved, files, Assigner(saved.model))
+
+
+def report_on(paths: list[Path], **options: Any) -> ReportContent:
     folder = paths[0].parent / "model"
     files = [open_fcs(path) for path in paths]
-    saved = load_model(folder)
-    gates = read_gates_of_files(files, None) if gated else None
-    return collect(saved, read_record(folder), files, Assigner(saved.model), gates=gates, **options)
+    gates = read_gates_of_files(files, None)
+    return collect(open_study(folder, files), read_record(folder), gates=gates, **options)
 
 
 def all_cells(study: list[Path]) -> pd.DataFrame:
-    """Every cell with its values, its cluster and its gate, put together without the report."""
+    """Every cell with its values, its cluster and its gate, computed without the report."""
     values = np.concatenate([arcsinh(open_fcs(path).read(), 5.0) for path in study])
-    found = assign(load_model(study[0].parent / "model").model, values)
+    assignment = assign(load_model(study[0].parent / "model").model, values)
     gates = pd.concat([pd.read_csv(path.with_suffix(".gates.csv"), skip_blank_lines=False) for path in study])
     table = pd.DataFrame(values, columns=list(MARKERS))
     table["file"] = np.repeat([path.name for path in study], [open_fcs(path).n_events for path in study])
-    table["cluster"], table["probability"] = found.cluster, found.probabilities.max(axis=1)
+    table["cluster"], table["probability"] = assignment.cluster, assignment.probabilities.max(axis=1)
     table["population"] = gates["population"].to_numpy()
     return table
 
 
-# --- the numbers ---
+# --- numbers ---
 
 
-def test_counts_are_those_of_a_cross_table(study: list[Path], content: ReportContent) -> None:
+def test_counts_equal_a_cross_table(study: list[Path], content: ReportContent) -> None:
     table = all_cells(study)
     counted = pd.crosstab(table["file"], table["cluster"]).reindex(columns=range(1, N_CLUSTERS + 1), fill_value=0)
     assert (table["cluster"].nunique()) > 1
-    for sample in content.samples:
-        assert sample.counts.tolist() == counted.loc[sample.name].tolist()
-        assert sample.learned_from
+    for file in content.files:
+        assert file.counts.tolist() == counted.loc[file.name].tolist()
+        assert file.in_training
 
 
-def test_medians_are_those_of_a_group_by(study: list[Path], content: ReportContent) -> None:
+def test_medians_equal_those_of_pandas(study: list[Path], content: ReportContent) -> None:
     expected = all_cells(study).groupby("cluster")[list(MARKERS)].median()
     for cluster, row in expected.iterrows():
         np.testing.assert_allclose(content.medians[int(str(cluster)) - 1], row, rtol=1e-6)
@@ -100,12 +109,12 @@ def test_medians_are_those_of_a_group_by(study: list[Path], content: ReportConte
 def test_the_table_of_clusters_counts_low_probabilities(study: list[Path], content: ReportContent) -> None:
     table = all_cells(study)
     for row in cluster_rows(content):
-        own = table[table["cluster"] == row.cluster]
-        assert (row.cells, row.n_doubtful) == (len(own), (own["probability"] < 0.5).sum())
-        assert row.n_unsure == (own["probability"] < 0.9).sum()
-        if len(own):
-            assert row.mean_probability == pytest.approx(own["probability"].mean(), rel=1e-5)
-            gated = own["population"].dropna()
+        cells = table[table["cluster"] == row.cluster]
+        assert (row.cells, row.n_low_probability) == (len(cells), (cells["probability"] < 0.5).sum())
+        assert row.n_fair_probability == (cells["probability"] < 0.9).sum()
+        if len(cells):
+            assert row.mean_probability == pytest.approx(cells["probability"].mean(), rel=1e-5)
+            gated = cells["population"].dropna()
             assert row.purity == pytest.approx(gated.value_counts(normalize=True).max()) or gated.empty
 
 
@@ -122,7 +131,7 @@ def test_one_of_two_files_shows_its_own_landmarks(study: list[Path]) -> None:
     np.testing.assert_array_equal(one.landmarks.coordinates, one.landmarks.cells.values[:, [0, 3]])
 
 
-def test_a_sample_of_cells_leaves_counts_whole(study: list[Path], content: ReportContent) -> None:
+def test_max_cells_does_not_change_counts(study: list[Path], content: ReportContent) -> None:
     fewer = report_on(study, max_cells=100)
     assert len(fewer.cells) == 100
     np.testing.assert_array_equal(fewer.counts, content.counts)
@@ -133,33 +142,34 @@ def test_a_new_file_has_no_landmarks(tmp_path: Path, study: list[Path]) -> None:
     file = open_fcs(study[0])
     write_fcs(other, file.read()[:50], file.channels)
     folder = study[0].parent / "model"
-    saved = load_model(folder)
-    new = collect(saved, read_record(folder), [open_fcs(other)], Assigner(saved.model))
+    new = collect(open_study(folder, [open_fcs(other)]), read_record(folder))
     assert new.landmarks is None
-    assert not new.samples[0].learned_from
-    drawn = draw_all(new)
-    assert drawn.map_clusters is None
-    assert "there is no UMAP" in render_page(new, drawn, "model")
+    assert not new.files[0].in_training
+    pictures = draw_all(new)
+    assert pictures.umap_clusters is None
+    assert "there is no UMAP" in render_page(new, pictures, "model")
 
 
-def test_no_events_are_refused(tmp_path: Path, study: list[Path]) -> None:
+def test_files_without_events_raise_an_error(tmp_path: Path, study: list[Path]) -> None:
     empty = tmp_path / "empty.fcs"
     file = open_fcs(study[0])
     write_fcs(empty, file.read()[:0], file.channels)
     folder = study[0].parent / "model"
-    saved = load_model(folder)
+    record = read_record(folder)
+    no_events = open_study(folder, [open_fcs(empty)])
     with pytest.raises(InputError, match="no events"):
-        collect(saved, read_record(folder), [open_fcs(empty)], Assigner(saved.model))
+        collect(no_events, record)
     gates = GateLabels(np.zeros(3, np.int32), ("T",))
+    other = open_study(folder, [file])
     with pytest.raises(UsageError, match="do not fit"):
-        collect(saved, read_record(folder), [file], Assigner(saved.model), gates=gates)
+        collect(other, record, gates=gates)
 
 
 # --- the tree ---
 
 
 def small_tree() -> MergeTree:
-    """Expert 4 has no cells; 0 and 1 meet at 0.9, 2 and 3 at 0.8, all at 0.3."""
+    """Expert 4 has no cells; 0 and 1 merge at 0.9, 2 and 3 at 0.8, all at 0.3."""
     return MergeTree(
         kept=np.array([0, 0, 2, 0], np.int32),
         absorbed=np.array([4, 1, 3, 2], np.int32),
@@ -170,14 +180,14 @@ def small_tree() -> MergeTree:
     )
 
 
-def test_the_tree_is_placed_as_by_hand() -> None:
+def test_positions_of_branches() -> None:
     (root,) = branches(small_tree())
-    assert root.leaves == (2, 3, 1, 0)  # 55 cells left of 50, and the larger expert left in each
+    assert root.leaves == (2, 3, 1, 0)  # 55 cells are left of 50; in each branch the larger expert is left
     assert (root.x, root.height) == (pytest.approx(1.5), pytest.approx(0.7))
-    left, right = root.parts
+    left, right = root.children
     assert (left.x, left.height) == (pytest.approx(0.5), pytest.approx(0.2))
     assert (right.x, right.height) == (pytest.approx(2.5), pytest.approx(0.1))
-    assert [leaf.x for part in root.parts for leaf in part.parts] == [0, 1, 2, 3]
+    assert [leaf.x for branch in root.children for leaf in branch.children] == [0, 1, 2, 3]
 
 
 def test_the_cut_is_between_two_merges() -> None:
@@ -205,10 +215,10 @@ def test_forty_colours_are_different() -> None:
     assert len(set(PALETTE)) == len(PALETTE) == 40
 
 
-def test_pictures_open_elsewhere(pictures: Pictures) -> None:
-    names = [picture.name for picture in pictures.drawn]
+def test_pillow_and_an_xml_parser_read_the_pictures(pictures: Pictures) -> None:
+    names = [picture.name for picture in pictures.all]
     assert len(set(names)) == len(names) == 10 + len(MARKERS)
-    for picture in pictures.drawn:
+    for picture in pictures.all:
         with Image.open(io.BytesIO(picture.png)) as image:
             image.load()
             assert image.width == pytest.approx(picture.width * 150 / 96, abs=2)
@@ -217,7 +227,7 @@ def test_pictures_open_elsewhere(pictures: Pictures) -> None:
 
 
 class Reader(HTMLParser):
-    """All that a browser would run or fetch, and the text it would show."""
+    """Collects what a browser would run or load, and the text that it would show."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,7 +245,7 @@ class Reader(HTMLParser):
         self.text.append(data)
 
 
-def test_the_page_fetches_nothing_and_runs_only_its_own_script(page: str, pictures: Pictures) -> None:
+def test_the_page_loads_nothing_and_runs_only_its_own_script(page: str, pictures: Pictures) -> None:
     reader = Reader()
     reader.feed(page)
     assert reader.tags.count("script") == 1
@@ -246,7 +256,7 @@ def test_the_page_fetches_nothing_and_runs_only_its_own_script(page: str, pictur
     assert "https://" not in page
     images = [address for address in reader.addresses if address.startswith("data:image/png;base64,")]
     assert [base64.b64decode(image.split(",")[1]) for image in images].count(pictures.heatmap.png) == 1
-    assert len(images) == len(pictures.drawn)
+    assert len(images) == len(pictures.all)
 
 
 def test_names_are_shown_as_text(page: str) -> None:
@@ -257,5 +267,5 @@ def test_names_are_shown_as_text(page: str) -> None:
         assert name in text, name
 
 
-def test_the_same_report_is_the_same_bytes(content: ReportContent, page: str) -> None:
+def test_the_same_content_gives_the_same_bytes(content: ReportContent, page: str) -> None:
     assert render_page(content, draw_all(content, svg=True), "<b>model</b>") == page

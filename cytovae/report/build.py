@@ -1,0 +1,157 @@
+"""Model and files to a page: what `cytovae report` does, without a terminal."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+
+from cytovae.atomic import check_target, output_errors, whole_file
+from cytovae.cells import GateLabels
+from cytovae.errors import UsageError
+from cytovae.model_folder.record import ModelRecord
+from cytovae.report.figures import check_figures, write_figures
+from cytovae.study.assign_study import AssignStudy
+
+PACKAGES = ("matplotlib", "jinja2")
+
+
+@dataclass(frozen=True)
+class ReportSummary:
+    """A report that was written.
+
+    Attributes
+    ----------
+    n_cells : int
+        Number of cells in the report.
+    n_bytes : int
+        Size of the page.
+    n_figures : int
+        Number of picture files.
+    has_umap : bool
+        Whether the page shows a UMAP: the model was trained on at least one of the files.
+    """
+
+    n_cells: int
+    n_bytes: int
+    n_figures: int
+    has_umap: bool
+
+
+def check_report(
+    target: Path | IO[bytes], inputs: Sequence[Path], *, figures: Path | None = None, force: bool = False
+) -> None:
+    """Check before any work that a report can be made.
+
+    Parameters
+    ----------
+    target : Path or binary stream
+        The page.
+    inputs : sequence of Path
+        Files and folders that must not be written to.
+    figures : Path, optional
+        Folder for the pictures.
+    force : bool
+        Whether existing outputs may be replaced.
+
+    Raises
+    ------
+    UsageError
+        If the page would replace an input, or matplotlib or jinja2 is not installed.
+    OutputError
+        If the page or the pictures cannot be written.
+    """
+    if isinstance(target, Path):
+        page = target.resolve()
+        if any(page.is_relative_to(path.resolve()) for path in inputs):
+            raise UsageError(f"{target} would write over an input; name another output")
+        check_target(target, force=force)
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            raise UsageError(
+                f"the report needs {package}; install cytovae with its extra: pip install '.[report]' in a checkout"
+            )
+    if figures is not None:
+        check_figures(figures, force=force)
+
+
+def training_files(record: ModelRecord) -> tuple[Path, ...]:
+    """The files that a model was trained on. Raises :class:`UsageError` if one of them no longer exists."""
+    paths = tuple(Path(entry.file) for entry in record.inputs)
+    missing = [path for path in paths if not path.is_file()]
+    if missing or not paths:
+        reason = f"{missing[0]} no longer exists" if missing else "the model does not record its training files"
+        raise UsageError(f"name the files to report on: {reason} (cytovae report MODEL FILE... -o report.html)")
+    return paths
+
+
+def build_report(
+    study: AssignStudy,
+    record: ModelRecord,
+    target: Path | IO[bytes],
+    *,
+    model_name: str,
+    gates: GateLabels | None = None,
+    figures: Path | None = None,
+    max_cells: int = 100_000,
+    seed: int = 0,
+    force: bool = False,
+    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+) -> ReportSummary:
+    """Assign every event of a study and write the page, and the pictures if requested.
+
+    Parameters
+    ----------
+    study : AssignStudy
+        The files and the model.
+    record : ModelRecord
+        How the model came about.
+    target : Path or binary stream
+        The page. A file appears whole or not at all.
+    model_name : str
+        Title of the page.
+    gates, max_cells, seed
+        See :func:`cytovae.report.collect.collect`.
+    figures : Path, optional
+        Folder for the pictures as PNG and SVG.
+    force : bool
+        Whether existing outputs are replaced.
+    progress : callable
+        Receives the stage, the steps that are done, and all steps of the stage.
+
+    Raises
+    ------
+    InputError
+        If a value is not finite, or no file has an event.
+    UsageError
+        If the number of gate labels differs from the number of events.
+    OutputError
+        If the page or the pictures cannot be written.
+    """
+    from cytovae.report.collect import collect
+    from cytovae.report.page import render_page
+    from cytovae.report.pictures import draw_all
+
+    n_events = sum(file.n_events for file in study.files)
+    content = collect(
+        study,
+        record,
+        gates=gates,
+        max_cells=max_cells,
+        seed=seed,
+        progress=lambda done: progress("assigning", done, n_events),
+    )
+    n_markers = len(content.markers)
+    pictures = draw_all(
+        content, svg=figures is not None, progress=lambda done: progress("drawing markers", done, n_markers)
+    )
+    page = render_page(content, pictures, model_name).encode()
+    n_figures = write_figures(pictures, figures, force=force) if figures is not None else 0
+    if isinstance(target, Path):
+        with whole_file(target, force=force) as partial:
+            partial.write_bytes(page)
+    else:
+        with output_errors("standard output"):
+            target.write(page)
+            target.flush()
+    return ReportSummary(n_events, len(page), n_figures, content.landmarks is not None)

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from cytovae import __version__
-from cytovae.cli import assign, benchmark, console, generate, inspect, report, train, workflow
-from cytovae.cli import paper as experiments
+from cytovae.cli import assign, benchmark, console, generate, inspect, paper, report, train, workflow
 from cytovae.cli.caches import away_from_home
 from cytovae.cli.config import ConfiguredCommand
 from cytovae.cli.interruption import Interruption
@@ -53,7 +52,7 @@ app.command("assign", cls=ConfiguredCommand)(assign.assign_cli)
 app.command("generate", cls=ConfiguredCommand)(generate.generate_cli)
 app.command("report", cls=ConfiguredCommand)(report.report_cli)
 app.add_typer(benchmark.app, name="benchmark")
-experiments.add_to(benchmark.paper)
+benchmark.app.add_typer(paper.app, name="paper")
 app.add_typer(workflow.app, name="workflow")
 
 

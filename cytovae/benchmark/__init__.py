@@ -1,1 +1,1 @@
-"""Scores of cytovae beside other methods on the same cells."""
+"""Clustering methods compared on the same cells and scored against manual gates."""

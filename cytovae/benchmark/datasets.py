@@ -1,7 +1,6 @@
-"""Data sets of the benchmark: which files, markers, transform and gates; and their cells, read the same way for every
-method.
+"""Data sets of the benchmark: their files, markers, transform and gates, and their cells.
 
-Gates are read to score with. Nothing here, and no method, chooses a setting by them.
+Every method gets the same cells. Gates are used for scoring only; no setting of any method depends on them.
 """
 
 import hashlib
@@ -16,23 +15,39 @@ from numpy.typing import NDArray
 
 from cytovae.cells import UNGATED, CellTable, GateLabels
 from cytovae.errors import InputError, PanelError, UsageError
+from cytovae.study.sampling import choose_landmarks, draw_cells
 
 PUBLIC = Path(__file__).with_name("public.toml")
-"""The gated public data sets that figures in the documentation come from, as ``--datasets public``."""
+"""The public data sets with gates that the documentation reports on; ``--datasets public`` selects them."""
 
+BESIDE = "beside"
+"""As ``gates``: the same as None, NAME.gates.csv beside each file."""
 
 Kind = Literal["arcsinh", "none"]
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Where a data set is and how its values become marker values.
+    """Where the files of a data set are, and how their values become marker values.
 
-    ``files`` are paths of FCS files, or of tables of cells, whose cells are pooled. ``gates`` says where the manual
-    gates are (a channel, a column, a file, a folder), None where they lie beside each file. ``population_names`` is
-    a table of numbers and names for gates that are a channel of numbers. ``markers``, ``exclude`` and ``panel`` are
-    as the panel reads them: without any, the channels that look like markers. ``n_markers`` is how many there must
-    be (None = any). ``rare`` marks a set with one gated population among cells that nobody gated.
+    Parameters
+    ----------
+    name : str
+        The name in tables of results.
+    files : tuple of str
+        FCS files or tables of cells. Their cells are pooled.
+    gates : str, optional
+        Manual gates: a channel, a column, a file or a folder. Default: NAME.gates.csv beside each file.
+    population_names : str, optional
+        Table of numbers and names, for gates that are a channel of numbers.
+    markers, exclude, panel
+        Which channels are markers, see :func:`cytovae.events.panel.resolve_panel`. Default: all that look like one.
+    n_markers : int, optional
+        The number of markers that the files must have.
+    transform, cofactor
+        arcsinh(x / cofactor), or "none" for values that are transformed already.
+    rare : bool
+        The data set has one gated population; nobody gated the other cells.
     """
 
     name: str
@@ -57,7 +72,7 @@ class DataSet:
 
 @dataclass(frozen=True, eq=False)
 class GatedCells:
-    """Cells and their manual gates, row-aligned."""
+    """Cells and their manual gates, row by row."""
 
     cells: CellTable
     gates: GateLabels
@@ -68,7 +83,7 @@ class GatedCells:
 
 
 def kind_of_transform(name: str) -> Kind:
-    """``name`` as the kind of a transform. Raises :class:`UsageError` if it is none."""
+    """Check that ``name`` is a kind of transform. Raises :class:`UsageError` if it is not."""
     for kind in get_args(Kind):
         if name == kind:
             return cast(Kind, kind)
@@ -76,11 +91,22 @@ def kind_of_transform(name: str) -> Kind:
 
 
 def read_table(path: Path, folder: Path, only: Sequence[str] = ()) -> tuple[DataSet, ...]:
-    """Data sets described by a TOML file of ``[[dataset]]`` entries, their files found below ``folder``.
+    """Read the data sets that a TOML file describes in ``[[dataset]]`` entries.
 
-    The fields are those of :class:`DataSet`; ``files`` are relative to ``folder`` and may hold wildcards, and so are
-    ``gates`` where they are a file or folder there. ``only`` names the entries wanted; without it, all. Raises
-    :class:`InputError` for a field that is missing, unknown or of the wrong kind, and for files that are not there.
+    Parameters
+    ----------
+    path : Path
+        The TOML file. The fields of an entry are those of :class:`DataSet`.
+    folder : Path
+        The folder that ``files``, ``gates``, ``panel`` and ``population_names`` are relative to. ``files`` may contain
+        wildcards.
+    only : sequence of str
+        The names of the data sets to read; all if empty.
+
+    Raises
+    ------
+    InputError
+        For a field that is missing, unknown or of the wrong type, and for files that do not exist.
     """
     try:
         entries = tomllib.loads(path.read_text("utf-8")).get("dataset", [])
@@ -89,14 +115,60 @@ def read_table(path: Path, folder: Path, only: Sequence[str] = ()) -> tuple[Data
     if not isinstance(entries, list) or not entries:
         raise InputError(path, "table of data sets", "no [[dataset]] entry", "at least one")
     wanted = [entry for entry in entries if not only or (isinstance(entry, dict) and entry.get("name") in only)]
-    found = tuple(_entry(path, folder, entry) for entry in wanted)
-    names = [dataset.name for dataset in found]
+    datasets = tuple(_entry(path, folder, entry) for entry in wanted)
+    names = [dataset.name for dataset in datasets]
     if len(set(names)) < len(names):
         raise InputError(path, "name", "the same name twice", "one name for each data set")
-    return found
+    return datasets
 
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
+def named_datasets(table: str, folder: Path, only: Sequence[str] = ()) -> tuple[DataSet, ...]:
+    """The data sets of the table at the path ``table``, or of :data:`PUBLIC` for ``table`` = "public".
+
+    As :func:`read_table`. Raises :class:`UsageError` if a name in ``only`` is not in the table.
+    """
+    datasets = read_table(PUBLIC if table == "public" else Path(table), folder, only)
+    missing = set(only) - {dataset.name for dataset in datasets}
+    if missing:
+        raise UsageError(f"{table} has no data set called {', '.join(sorted(missing))}")
+    return datasets
+
+
+def dataset_of_files(
+    files: Sequence[Path],
+    *,
+    name: str | None = None,
+    gates: str | None = None,
+    markers: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    panel: Path | None = None,
+    transform: str = "arcsinh",
+    cofactor: float = 5.0,
+    rare: bool = False,
+) -> DataSet:
+    """One data set of ``files``, with absolute paths; see :class:`DataSet`. Its name defaults to the first file's."""
+    return DataSet(
+        name=name or files[0].stem,
+        files=tuple(str(file.resolve()) for file in files),
+        gates=_gates(gates, Path()),
+        markers=markers,
+        exclude=exclude,
+        panel=str(panel.resolve()) if panel else None,
+        transform=kind_of_transform(transform),
+        cofactor=cofactor,
+        rare=rare,
+    )
+
+
+def _gates(spec: str | None, folder: Path) -> str | None:
+    """``spec`` as :class:`DataSet` stores it: a path in ``folder`` becomes absolute, because jobs run elsewhere."""
+    if spec is None or spec == BESIDE:
+        return None
+    path = folder / spec
+    return str(path.resolve()) if path.exists() else spec
+
+
+_FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "name": str, "files": list, "gates": str, "population_names": str, "markers": list, "exclude": list, "panel": str,
     "n_markers": int, "transform": str, "cofactor": (int, float), "rare": bool,
 }  # fmt: skip
@@ -107,12 +179,12 @@ def _entry(path: Path, folder: Path, entry: Any) -> DataSet:
         raise InputError(path, "[[dataset]]", "an entry without a name", 'name = "..."')
     name = entry["name"]
     for key, value in entry.items():
-        if key not in _KINDS:
-            raise InputError(path, f"{name}.{key}", "an unknown field", f"one of {', '.join(_KINDS)}")
-        listed = value if isinstance(value, list) else []
-        if not isinstance(value, _KINDS[key]) or not all(isinstance(item, str) for item in listed):
-            raise InputError(path, f"{name}.{key}", repr(value), "a value of another kind")
-    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
+        if key not in _FIELD_TYPES:
+            raise InputError(path, f"{name}.{key}", "an unknown field", f"one of {', '.join(_FIELD_TYPES)}")
+        items = value if isinstance(value, list) else []
+        if not isinstance(value, _FIELD_TYPES[key]) or not all(isinstance(item, str) for item in items):
+            raise InputError(path, f"{name}.{key}", repr(value), "a value of another type")
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     files: list[str] = []
     for pattern in fields.get("files", ()):
         matches = sorted(folder.glob(pattern), key=_natural)
@@ -123,37 +195,36 @@ def _entry(path: Path, folder: Path, entry: Any) -> DataSet:
     for key in ("population_names", "panel"):
         if key in fields:
             fields[key] = str((folder / fields[key]).resolve())
-    if "gates" in fields and (folder / fields["gates"]).exists():
-        fields["gates"] = str((folder / fields["gates"]).resolve())
+    fields["gates"] = _gates(fields.get("gates"), folder)
     return DataSet(**fields)
 
 
 def _natural(path: Path) -> tuple[int, str]:
-    """1, 2, … 10 before names, so that numbered files keep their order."""
+    """Sort key: numbered files in the order of their numbers (2 before 10), then all others by name."""
     return (int(path.stem), "") if path.stem.isdigit() else (1 << 62, path.name)
 
 
 def fingerprint(dataset: DataSet) -> str:
-    """SHA-256 of what the data set holds: its files, their gates, and how values are read; not of where it lies."""
+    """SHA-256 of the content of a data set (files, gates, and how values are read), whatever the paths are."""
     digest = hashlib.sha256()
     reading = (dataset.markers, dataset.exclude, dataset.n_markers, dataset.transform, dataset.cofactor, dataset.rare)
     digest.update(repr(reading).encode())
     for file in dataset.files:
         _feed(digest, Path(file))
-        beside = Path(file).with_suffix(".gates.csv")
-        if dataset.gates is None and beside.is_file():
-            _feed(digest, beside)
-    for place in (dataset.gates, dataset.population_names, dataset.panel):
-        if place is None:
+        gates_beside = Path(file).with_suffix(".gates.csv")
+        if dataset.gates is None and gates_beside.is_file():
+            _feed(digest, gates_beside)
+    for source in (dataset.gates, dataset.population_names, dataset.panel):
+        if source is None:
             continue
-        if Path(place).is_file():
-            _feed(digest, Path(place))
-        elif Path(place).is_dir():
-            for member in sorted(Path(place).iterdir()):
+        if Path(source).is_file():
+            _feed(digest, Path(source))
+        elif Path(source).is_dir():
+            for member in sorted(Path(source).iterdir()):
                 if member.is_file():
                     _feed(digest, member)
-        else:
-            digest.update(place.encode())
+        else:  # the name of a channel
+            digest.update(source.encode())
     return digest.hexdigest()
 
 
@@ -169,13 +240,14 @@ def _feed(digest: "hashlib._Hash", path: Path) -> None:
 def load(dataset: DataSet) -> GatedCells:
     """Read all cells of a data set, transformed, with their gates.
 
-    Every file has the markers of the first. Raises the errors of the FCS, panel and gate readers, and
-    :class:`PanelError` if the number of markers is not the one stated.
+    The markers are those of the first file; every file must have them. Raises the errors of the readers of files,
+    panels and gates, and :class:`PanelError` if the number of markers is not ``n_markers``.
     """
     from cytovae.annotations.gates import read_gates_of_files
     from cytovae.events.event_file import open_events
-    from cytovae.events.panel import columns_in_study, resolve_panel
-    from cytovae.events.transform import Transform, check_finite
+    from cytovae.events.marker_file import files_of_study
+    from cytovae.events.panel import resolve_panel
+    from cytovae.events.transform import Transform
 
     files = [open_events(Path(path)) for path in dataset.files]
     panel = resolve_panel(
@@ -186,48 +258,32 @@ def load(dataset: DataSet) -> GatedCells:
         cofactor=dataset.cofactor,
     )
     if dataset.n_markers is not None and len(panel) != dataset.n_markers:
-        found = f"{len(panel)}: {', '.join(panel.names)}"
+        markers = f"{len(panel)}: {', '.join(panel.names)}"
         raise PanelError(
-            files[0].path, f"markers of {dataset.name}", found, str(dataset.n_markers), "Is this the published file?"
+            files[0].path, f"markers of {dataset.name}", markers, str(dataset.n_markers), "Is this the published file?"
         )
     transform = Transform(dataset.transform, panel.cofactors)
-    values = []
-    for file in files:
-        raw = file.read(columns_in_study(panel, file).tolist())
-        check_finite(raw, panel.names, file.path)
-        values.append(transform.apply(raw))
+    cells = draw_cells(files_of_study(files, panel, transform), at_most=None)
     names = Path(dataset.population_names) if dataset.population_names else None
-    gates = read_gates_of_files(files, dataset.gates, names=names, zero_is_ungated=dataset.rare)
-    sizes = [len(part) for part in values]
-    cells = CellTable(
-        np.concatenate(values),
-        panel.names,
-        tuple(file.path.name for file in files),
-        np.repeat(np.arange(len(files), dtype=np.int32), sizes),
-        np.concatenate([np.arange(size, dtype=np.int64) for size in sizes]),
-    )
-    return GatedCells(cells, gates)
+    return GatedCells(cells, read_gates_of_files(files, dataset.gates, names=names, zero_is_ungated=dataset.rare))
 
 
 def subsample(gated: GatedCells, max_events: int | None) -> GatedCells:
-    """At most ``max_events`` cells, drawn at random with a fixed seed and kept in order: the same for every method
-    and every seed.
-    """
+    """At most ``max_events`` random cells in their order (None = all): the same for every method and every seed."""
     if max_events is None or len(gated.cells) <= max_events:
         return gated
-    rows = np.random.default_rng(0).choice(len(gated.cells), size=max_events, replace=False)
-    return gated.take(np.sort(rows))
+    return gated.take(choose_landmarks(len(gated.cells), max_events, seed=0))
 
 
 def drop_small_populations(gates: GateLabels, smallest: int) -> GateLabels:
-    """Populations with fewer than ``smallest`` gated cells become ungated (their cells are clustered, not scored)."""
+    """Make populations of fewer than ``smallest`` cells ungated: their cells are clustered but not scored."""
     sizes = np.bincount(gates.population[gates.population != UNGATED], minlength=len(gates.names))
-    small = np.append(sizes < smallest, False)  # the last entry is where −1 looks
+    small = np.append(sizes < smallest, False)  # the last entry is for ungated cells, −1
     return GateLabels(np.where(small[gates.population], UNGATED, gates.population).astype(np.int32), gates.names)
 
 
 def held_out(n_cells: int, share: float, seed: int) -> NDArray[np.bool_]:
-    """Which cells a method must not learn from: ``share`` of them at random, (n_cells,), different with each seed."""
+    """Draw a ``share`` of the cells that no method may learn from, as a mask (n_cells,); another with each seed."""
     if not 0 < share < 1:
         raise UsageError(f"the held-out share must lie between 0 and 1, not {share}")
     held = np.zeros(n_cells, dtype=np.bool_)
@@ -236,10 +292,10 @@ def held_out(n_cells: int, share: float, seed: int) -> NDArray[np.bool_]:
 
 
 def rest_as_population(gates: GateLabels, name: str) -> GateLabels:
-    """The gates of a set with one rare population: ungated cells become the population ``rest``.
+    """Make the ungated cells of a data set with one rare population a population of their own, "rest".
 
-    Without it a cluster of everything would have perfect precision. Raises :class:`UsageError` unless exactly one
-    population is gated.
+    Otherwise a single cluster of all cells would have perfect precision. Raises :class:`UsageError` unless exactly
+    one population is gated.
     """
     present: Sequence[int] = np.unique(gates.population[gates.population != UNGATED]).tolist()
     if len(present) != 1:

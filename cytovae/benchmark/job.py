@@ -1,7 +1,7 @@
-"""One job: one method on one data set with one seed, in a process of its own.
+"""One job of the benchmark: one method on one data set with one seed, run in its own process.
 
-``python -m cytovae.benchmark.job SPEC RESULT`` reads a :class:`Job` and writes its :class:`Row` results, as JSON. The
-runner starts it in a working folder that is thrown away.
+``python -m cytovae.benchmark.job JOB ROWS`` reads a :class:`Job` and writes its results, a list of :class:`Row`, both
+as JSON. The runner starts it in a temporary working folder.
 """
 
 import hashlib
@@ -27,25 +27,35 @@ from cytovae.benchmark.datasets import (
 )
 from cytovae.benchmark.methods import ASSIGNS_NEW_CELLS, Clustering, Run, cluster, cpu_seconds
 from cytovae.cells import UNGATED, GateLabels
-from cytovae.environment import machine, process_memory_mb, versions
+from cytovae.environment import loaded_versions, machine, process_memory_mb
 from cytovae.errors import UsageError
 from cytovae.metrics import PopulationScore, ScoreReport, score
 
 METRICS = ("f_weighted", "f_weighted_clusters", "f1_mean", "ari", "nmi", "accuracy", "rare_f1")
-"""The scores of a row. ``rare_f1`` alone is set on data sets with one rare population, and on no other."""
+"""The scores of a row. Data sets with one rare population have ``rare_f1`` only, others all but ``rare_f1``."""
 
 
 @dataclass(frozen=True)
 class Protocol:
     """Which cells are clustered and which are scored; the same for every method.
 
-    ``max_events`` cells are drawn once; ``holdout`` is the share scored, which methods that can do without do not
-    learn from; populations of fewer than ``min_population`` cells are not scored.
+    Parameters
+    ----------
+    max_events : int, optional
+        Cluster at most this many random cells of a data set. Default: all.
+    holdout : float, optional
+        Score only this share of the cells. Methods that can assign new cells do not learn from them.
+    min_population : int
+        Do not score populations with fewer cells.
     """
 
     max_events: int | None = None
     holdout: float | None = None
     min_population: int = 0
+
+    def __post_init__(self) -> None:
+        if self.holdout is not None and not 0 < self.holdout < 1:
+            raise UsageError(f"the held-out share (--holdout) must lie between 0 and 1, not {self.holdout}")
 
     def __str__(self) -> str:
         parts = ["all cells" if self.max_events is None else f"at most {self.max_events:,} random cells"]
@@ -58,7 +68,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Job:
-    """What one process does. ``content`` is the fingerprint of the data set's files."""
+    """The work of one process. ``content`` is the fingerprint of the data set, which detects files that change."""
 
     dataset: DataSet
     protocol: Protocol
@@ -67,13 +77,13 @@ class Job:
 
     @property
     def title(self) -> str:
-        """In words, for a list of jobs."""
+        """A description for lists of jobs."""
         numbers = f" K={','.join(map(str, self.run.numbers))}" if self.run.numbers else ""
         return f"{self.dataset.name} {method_name(self.run)}{numbers} seed={self.run.seed} ({self.protocol})"
 
     @property
     def key(self) -> str:
-        """The stem of the job's file: readable, and different for anything that may change the result."""
+        """The stem of the name of the job's file: readable, and unique for all that may change the result."""
         run = asdict(self.run) | {"threads": None, "device": None}
         identity = json.dumps([self.content, asdict(self.protocol), run], sort_keys=True)
         digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
@@ -82,12 +92,12 @@ class Job:
         return f"{re.sub(r'[^A-Za-z0-9_+-]+', '_', name)[:120]}-{digest}"
 
     def to_json(self) -> str:
-        """The job as text that :meth:`from_json` reads."""
+        """The job as JSON text, which :meth:`from_json` reads."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Job":
-        """The job that :meth:`to_json` wrote."""
+        """Read the text that :meth:`to_json` wrote."""
         raw = json.loads(text)
         lists = ("files", "markers", "exclude")
         dataset: dict[str, Any] = {
@@ -99,13 +109,24 @@ class Job:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the results: a method with one setting and seed on one data set, or why there is none.
+    """One line of the results: one method with one setting and seed on one data set.
 
-    ``number`` is the number of clusters the method was told, 0 if none. ``n_learned`` counts the cells it learned
-    from, ``n_gated`` the cells scored. Seconds of the clustering leave reading and importing out, those of the
-    process do not; a process that clusters for several numbers shares its own among their rows. ``peak_memory_mb`` is
-    the largest resident memory of the process or of one of its children. Scores are None where the row failed or the
-    score does not apply.
+    Attributes
+    ----------
+    number : int
+        The number of clusters that the method was given; 0 if it finds the number itself.
+    status, reason : str
+        "ok", or "failed" and why.
+    n_learned, n_gated : int or None
+        The number of cells that the method learned from, and of cells that are scored.
+    cluster_wall_seconds, cluster_cpu_seconds : float or None
+        Of the clustering alone, without reading files and importing libraries.
+    process_wall_seconds, process_cpu_seconds : float or None
+        Of the whole process. A process that clusters for several numbers has the same value in all of its rows.
+    peak_memory_mb : float or None
+        Peak resident memory of the process, or of its largest child.
+    f_weighted, ..., rare_f1 : float or None
+        Scores; None if the job failed or the score does not apply.
     """
 
     dataset: str
@@ -140,28 +161,32 @@ class Row:
 
 
 def row_from(raw: Any) -> Row:
-    """A row from its JSON object; fields of later versions are left out."""
+    """Make a row of its JSON object. Unknown fields, of later versions, are ignored."""
     known = {field.name for field in fields(Row)}
     populations = tuple(PopulationScore(**population) for population in raw.get("populations", ()))
     return Row(**{key: value for key, value in raw.items() if key in known} | {"populations": populations})
 
 
 def method_name(run: Run) -> str:
-    """How tables call the method: with its preset, if it was given one."""
+    """The name of a method in tables, with its preset if it has one: "cytovae:paper-weber"."""
     return f"{run.method}:{run.variant}" if run.variant else run.method
 
 
 def failed_rows(job: Job, reason: str, wall_seconds: float) -> tuple[Row, ...]:
-    """The rows of a job that came to nothing: one for each setting it would have had."""
+    """The rows of a job that failed, one for each number of clusters."""
     blank = Row(job.dataset.name, str(job.protocol), method_name(job.run), 0, job.run.seed, "failed", reason)
     blank = replace(blank, process_wall_seconds=wall_seconds, threads=job.run.threads, machine=machine())
     return tuple(replace(blank, number=number) for number in job.run.numbers or (0,))
 
 
 def execute(job: Job) -> tuple[Row, ...]:
-    """Read the data set, cluster it, score it. Raises what the readers, the method and the scores raise."""
+    """Read the data set, cluster it and score the clusters.
+
+    Raises :class:`UsageError` if the files have changed since the job was planned, and the errors of reading,
+    clustering and scoring.
+    """
     if fingerprint(job.dataset) != job.content:
-        raise UsageError(f"the files of data set {job.dataset.name} have changed since this job was made")
+        raise UsageError(f"the files of data set {job.dataset.name} have changed since the job was planned")
     gated = subsample(load(job.dataset), job.protocol.max_events)
     gates = drop_small_populations(gated.gates, job.protocol.min_population)
     if job.dataset.rare:
@@ -170,8 +195,8 @@ def execute(job: Job) -> tuple[Row, ...]:
     learn = None if held is None or job.run.method not in ASSIGNS_NEW_CELLS else ~held
     results = list(cluster(job.run, gated.cells, learn))
     rows = [_row(job, gated, gates, held, learn, result) for result in results]
-    used = process_memory_mb()
-    return tuple(replace(row, process_cpu_seconds=cpu_seconds(), peak_memory_mb=used) for row in rows)
+    memory = process_memory_mb()
+    return tuple(replace(row, process_cpu_seconds=cpu_seconds(), peak_memory_mb=memory) for row in rows)
 
 
 def _row(
@@ -202,7 +227,7 @@ def _row(
         cluster_wall_seconds=result.wall_seconds,
         cluster_cpu_seconds=result.cpu_seconds,
         threads=job.run.threads,
-        versions=versions(),
+        versions=loaded_versions(),
         machine=machine(),
         populations=report.populations,
         **_scores(report, job.dataset.rare),
@@ -210,17 +235,17 @@ def _row(
 
 
 def _scores(report: ScoreReport, rare: bool) -> dict[str, Any]:
-    """The scores that apply: on a rare set F-measures and indices would be those of the cells nobody gated."""
+    """The scores that apply. On a data set with one rare population, the others would measure the ungated cells."""
     if rare:
         return {"rare_f1": report.populations[0].best_f1}
     return {name: getattr(report, name) for name in METRICS if name != "rare_f1"}
 
 
 def main(arguments: list[str]) -> None:
-    """Do the job in the file named first, and write its rows to the file named second."""
-    spec, result = map(Path, arguments)
-    rows = execute(Job.from_json(spec.read_text("utf-8")))
-    result.write_text(json.dumps([asdict(row) for row in rows]), "utf-8")
+    """Run the job in the first file and write its rows to the second."""
+    job_path, rows_path = map(Path, arguments)
+    rows = execute(Job.from_json(job_path.read_text("utf-8")))
+    rows_path.write_text(json.dumps([asdict(row) for row in rows]), "utf-8")
 
 
 if __name__ == "__main__":

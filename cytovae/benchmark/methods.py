@@ -1,8 +1,8 @@
-"""The methods of the benchmark, each as cells in, clusters out.
+"""The methods of the benchmark: from cells to clusters.
 
-Called in the process of one job only. FlowSOM and PhenoGraph are GPL and come from the ``baselines`` extra; nothing
-else in the package imports them. Settings are fixed here, the same for every data set: a method that wants a number of
-clusters is run for each of :data:`NUMBERS_OF_CLUSTERS`.
+Settings are fixed and the same for every data set. A method that needs the number of clusters is run with each of
+:data:`NUMBERS_OF_CLUSTERS`. FlowSOM and PhenoGraph are licensed under the GPL and come with the extra ``baselines``; no
+other module imports them, and this one only in the process of a job.
 """
 
 import importlib
@@ -20,24 +20,27 @@ from cytovae.errors import UsageError
 
 NUMBERS_OF_CLUSTERS = (10, 15, 20, 25, 30, 40)
 
-
 METHODS = ("cytovae", "flowsom", "phenograph", "kmeans", "gmm", "umap+hdbscan")
 
-
 NEEDS_NUMBER = ("flowsom", "kmeans", "gmm")
-"""Methods that must be told the number of clusters."""
-
+"""Methods that need the number of clusters."""
 
 ASSIGNS_NEW_CELLS = ("cytovae", "flowsom", "kmeans", "gmm")
-"""Methods that can learn from some cells and assign others. The rest see all cells, held-out ones too."""
+"""Methods that can learn from some cells and assign others. The other methods see all cells, held-out ones too."""
 
 
 @dataclass(frozen=True, eq=False)
 class Clustering:
-    """Clusters of cells: int32 (n_cells,), from 1, 0 = left out; and what finding them took.
+    """The clusters of all cells, and the time it took to find them.
 
-    ``number`` is the number of clusters the method was told (0 = none). Seconds are of the clustering alone: no
-    reading, no importing, but what a library compiles on its first call counts.
+    Attributes
+    ----------
+    number : int
+        The number of clusters that the method was given; 0 if it finds the number itself.
+    cluster : ndarray of int32, shape (n_cells,)
+        Cluster of each cell, from 1; 0 = unassigned.
+    wall_seconds, cpu_seconds : float
+        Of the clustering alone, without reading and importing, but with just-in-time compilation.
     """
 
     number: int
@@ -48,9 +51,10 @@ class Clustering:
 
 @dataclass(frozen=True)
 class Run:
-    """What a method is told: nothing in it depends on labels.
+    """The settings of a method. None of them depends on labels.
 
-    ``variant`` is a preset of cytovae ("" = its default); ``steps`` replaces that preset's number of training steps.
+    ``numbers`` are the numbers of clusters to run it with, ``variant`` is a preset of cytovae ("" = the default), and
+    ``steps`` replaces the number of training steps of that preset.
     """
 
     method: str
@@ -63,7 +67,7 @@ class Run:
 
 
 class _Clock:
-    """Wall and CPU seconds since it was made, those of finished child processes included."""
+    """Measures wall and CPU seconds since its creation, with those of finished child processes."""
 
     def __init__(self) -> None:
         self._wall = time.monotonic()
@@ -74,14 +78,26 @@ class _Clock:
 
 
 def cpu_seconds() -> float:
-    """CPU seconds of this process and its finished children so far."""
+    """CPU seconds of this process and its finished children."""
     return sum(os.times()[:4])
 
 
 def cluster(run: Run, cells: CellTable, learn: NDArray[np.bool_] | None = None) -> Iterator[Clustering]:
-    """Cluster all ``cells``, learning only from those where ``learn`` (n_cells,) holds if the method can.
+    """Cluster cells with one method.
 
-    Yields one result for each number in ``run.numbers``, or one alone for methods that find it themselves.
+    Parameters
+    ----------
+    run : Run
+        The method and its settings.
+    cells : CellTable
+        All cells to cluster.
+    learn : ndarray of bool, shape (n_cells,), optional
+        The cells to learn from, for methods in :data:`ASSIGNS_NEW_CELLS`. Default: all.
+
+    Yields
+    ------
+    Clustering
+        One for each number in ``run.numbers``; a single one if the method finds the number itself.
     """
     learn = np.ones(len(cells), dtype=np.bool_) if learn is None else learn
     match run.method:
@@ -116,12 +132,11 @@ def _cytovae(run: Run, cells: CellTable, learn: NDArray[np.bool_]) -> Clustering
 
 
 def _flowsom(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) -> Iterator[Clustering]:
-    """FlowSOM (Van Gassen et al. 2015): a 10 × 10 self-organising map, its nodes merged into K by hierarchical
-    clustering.
+    """FlowSOM (Van Gassen et al. 2015): a 10 × 10 self-organising map whose nodes are merged into K clusters.
 
-    With one seed the map is the same whatever K is, so it is trained once; each result's seconds are those of the
-    map and of its own merging. The estimator is called directly: the package's ``FlowSOM(…, cluster_kwargs={"seed":
-    …})`` drops the seed without a word.
+    The map depends on the seed but not on K, so it is trained once. The seconds of a result are those of the map plus
+    those of its own merging. The estimators are called directly because ``FlowSOM(…, cluster_kwargs={"seed": …})``
+    silently drops the seed.
     """
     models: Any = _from_extra("flowsom.models")
     data = values.astype(np.float64)
@@ -139,7 +154,7 @@ def _flowsom(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) ->
 
 
 def _kmeans(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) -> Iterator[Clustering]:
-    """Lloyd's k-means from k-means++ starts, the best of ten."""
+    """Lloyd's k-means, the best of ten k-means++ initialisations."""
     from sklearn.cluster import KMeans
 
     for number in run.numbers:
@@ -149,13 +164,13 @@ def _kmeans(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) -> 
 
 
 def _gmm(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) -> Iterator[Clustering]:
-    """A mixture of Gaussians with full covariances, started from k-means."""
+    """A mixture of Gaussians with full covariances, initialised with k-means."""
     from sklearn.mixture import GaussianMixture
 
     for number in run.numbers:
         clock = _Clock()
         data = values.astype(np.float64)
-        # 10⁻³: a marker that is 0 in a whole population would make its covariance singular.
+        # The ridge of 10⁻³ keeps a covariance regular if a marker is 0 in a whole population.
         model = GaussianMixture(number, covariance_type="full", reg_covar=1e-3, random_state=run.seed).fit(data[learn])
         yield Clustering(number, model.predict(data).astype(np.int32) + 1, *clock.read())
 
@@ -163,8 +178,8 @@ def _gmm(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) -> Ite
 def _phenograph(run: Run, values: NDArray[np.float32]) -> Clustering:
     """PhenoGraph (Levine et al. 2015) with its defaults: 30 neighbours, Jaccard graph, Louvain.
 
-    Its Louvain program takes no seed: with other seeds it is simply run again. Cells it calls outliers become 0. It
-    writes files into the working folder, which is the job's own.
+    Its Louvain program takes no seed, so another seed just runs it again. Outliers become 0 (unassigned). It writes
+    files into the working folder, which is the job's own.
     """
     phenograph: Any = _from_extra("phenograph")
     clock = _Clock()
@@ -173,14 +188,16 @@ def _phenograph(run: Run, values: NDArray[np.float32]) -> Clustering:
 
 
 def _umap_hdbscan(run: Run, values: NDArray[np.float32]) -> Clustering:
-    """UMAP to two dimensions with the settings its documentation advises for clustering (30 neighbours, min_dist 0),
-    then HDBSCAN with clusters of at least 50 cells or one in a thousand. Cells it calls noise become 0.
+    """UMAP to two dimensions, then HDBSCAN.
+
+    UMAP has the settings that its documentation recommends for clustering (30 neighbours, min_dist 0). A cluster has at
+    least 50 cells or one in a thousand. Noise becomes 0 (unassigned).
     """
     import umap
     from sklearn.cluster import HDBSCAN
 
     clock = _Clock()
-    # A graph in pieces is expected here; with a seed umap-learn uses one thread and says so.
+    # With a seed, umap-learn uses one thread; n_jobs=1 avoids its warning.
     plane = umap.UMAP(n_neighbors=30, min_dist=0.0, n_components=2, random_state=run.seed, n_jobs=1).fit_transform(
         values
     )
@@ -190,6 +207,7 @@ def _umap_hdbscan(run: Run, values: NDArray[np.float32]) -> Clustering:
 
 
 def _from_extra(module: str) -> Any:
+    """Import a module of the extra ``baselines``."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

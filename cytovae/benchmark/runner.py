@@ -1,7 +1,7 @@
-"""Runs jobs, several at a time, each in its own process; keeps one file of rows per finished job.
+"""Runs jobs in processes of their own and keeps one file of rows for each finished job.
 
-A folder of results holds ``rows/JOB.json``, which appear whole or not at all. What is there is done: a run that was
-killed goes on where it stopped, and many machines may work into the same folder.
+A folder of results contains ``rows/JOB.json``, written atomically. A job with such a file is not run again, so that a
+run can be continued after a crash, and several machines can share the folder.
 """
 
 import json
@@ -13,9 +13,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from cytovae.atomic import write_whole
@@ -25,9 +26,7 @@ from cytovae.benchmark.methods import METHODS, NEEDS_NUMBER, NUMBERS_OF_CLUSTERS
 from cytovae.errors import InputError, OutputError, UsageError
 
 ROWS = "rows"
-
-
-_WATCH_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 def plan(
@@ -41,62 +40,87 @@ def plan(
     device: str = "cpu",
     numbers: Sequence[int] = NUMBERS_OF_CLUSTERS,
 ) -> tuple[Job, ...]:
-    """All jobs, in a fixed order: data set by data set, method by method, seeds 0 … ``seeds`` − 1.
+    """Plan the jobs of a benchmark: each data set with each method and the seeds 0 … ``seeds`` − 1, in this order.
 
-    Methods that must be told the number of clusters get every one of ``numbers``; FlowSOM in one job, because its map
-    serves them all. ``cytovae:NAME`` is cytovae with that preset. Raises :class:`UsageError` for an unknown method.
+    Parameters
+    ----------
+    datasets : sequence of DataSet
+        The data sets.
+    methods : sequence of str
+        Names of methods; "cytovae:PRESET" is cytovae with that preset.
+    seeds : int
+        The number of seeds.
+    protocol : Protocol
+        Which cells are clustered and scored.
+    threads : int
+        Threads of each job.
+    steps : int, optional
+        Training steps of cytovae instead of the preset's.
+    device : str
+        Where cytovae trains.
+    numbers : sequence of int
+        Numbers of clusters for methods that need one: a job for each, but one job for FlowSOM, whose map serves all.
+
+    Raises
+    ------
+    UsageError
+        If a method is unknown, or a data set or method is named twice.
     """
     if seeds < 1:
         raise UsageError(f"at least one seed is needed, not {seeds}")
     if not methods:
-        raise UsageError(f"no method was named. There are {', '.join(METHODS)}")
+        raise UsageError(f"no method is named. Methods: {', '.join(METHODS)}")
     jobs: list[Job] = []
     for dataset in datasets:
         content = fingerprint(dataset)
         for name in methods:
             method, _, variant = name.partition(":")
             if method not in METHODS or (variant and method != "cytovae"):
-                raise UsageError(f"no method is called {name}. There are {', '.join(METHODS)} and cytovae:PRESET")
-            told: tuple[tuple[int, ...], ...] = ((),)
+                raise UsageError(f"no method is called {name}. Methods: {', '.join(METHODS)} and cytovae:PRESET")
+            numbers_of_jobs: tuple[tuple[int, ...], ...] = ((),)
             if method in NEEDS_NUMBER:
-                told = (tuple(numbers),) if method == "flowsom" else tuple((number,) for number in numbers)
+                numbers_of_jobs = (tuple(numbers),) if method == "flowsom" else tuple((number,) for number in numbers)
+            steps_of_method = steps if method == "cytovae" else None
             for seed in range(seeds):
-                own_steps = steps if method == "cytovae" else None
-                runs = (Run(method, each, variant, seed, threads, own_steps, device) for each in told)
-                jobs.extend(Job(dataset, protocol, run, content) for run in runs)
+                for of_job in numbers_of_jobs:
+                    run = Run(method, of_job, variant, seed, threads, steps_of_method, device)
+                    jobs.append(Job(dataset, protocol, run, content))
     if len({job.key for job in jobs}) < len(jobs):
-        raise UsageError("the same data set or method was named twice")
+        raise UsageError("a data set or a method is named twice")
     return tuple(jobs)
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder of results, or go on with one made before. Raises :class:`OutputError` for any other folder."""
+    """Create the folder of results if it does not exist.
+
+    Raises :class:`OutputError` if it cannot be created, or if it contains something other than results.
+    """
     try:
         if folder.is_dir() and not (folder / ROWS).is_dir() and any(folder.iterdir()):
             raise OutputError(f"{folder} is neither empty nor a folder of benchmark results. Name another with -o")
         (folder / ROWS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
+        raise OutputError(f"{folder} cannot be created: {error.strerror}") from error
 
 
 def row_file(folder: Path, job: Job) -> Path:
-    """Where the rows of a job are, once it is done."""
+    """The file of the rows of a job; it exists once the job is finished."""
     return folder / ROWS / f"{job.key}.json"
 
 
 def run_jobs(
     jobs: Sequence[Job], folder: Path, *, at_once: int = 1, time_limit: float | None = None
 ) -> Generator[tuple[Job, tuple[Row, ...]], None, None]:
-    """Do the jobs that have no rows yet, ``at_once`` at a time, and yield each with its rows as it ends.
+    """Run the jobs that have no rows yet, ``at_once`` at a time, and yield each with its rows when it ends.
 
-    A job that fails, or runs longer than ``time_limit`` seconds, has rows that say so. Closing the iterator, or an
-    interrupt, stops the jobs under way; they leave nothing.
+    A job that fails, or that takes longer than ``time_limit`` seconds, gets rows with the status "failed". Closing the
+    generator, or an interrupt, stops the running jobs without leaving a trace of them.
     """
-    waiting = [job for job in jobs if not row_file(folder, job).exists()]
+    pending = [job for job in jobs if not row_file(folder, job).exists()]
     stop = threading.Event()
     pool = ThreadPoolExecutor(max_workers=max(1, at_once))
     try:
-        futures = {pool.submit(run_job, job, folder, time_limit, stop): job for job in waiting}
+        futures = {pool.submit(run_job, job, folder, time_limit, stop): job for job in pending}
         for future in as_completed(futures):
             yield futures[future], future.result()
     finally:
@@ -105,18 +129,18 @@ def run_jobs(
 
 
 def run_job(job: Job, folder: Path, time_limit: float | None, stop: threading.Event) -> tuple[Row, ...]:
-    """Do one job in a new process and a working folder of its own, and put its rows in place.
+    """Run one job in a new process with a temporary working folder, and write its rows to ``folder``.
 
-    Returns no rows if ``stop`` was set before it ended. Raises :class:`OutputError` if rows cannot be written.
+    Returns no rows if ``stop`` is set before the job ends. Raises :class:`OutputError` if the rows cannot be written.
     """
     if stop.is_set():
         return ()
     try:
         work = Path(tempfile.mkdtemp(prefix=".work-", dir=folder))
     except OSError as error:
-        raise OutputError(f"{folder}: no working folder can be made there: {error.strerror}") from error
+        raise OutputError(f"{folder}: no working folder can be created there: {error.strerror}") from error
     try:
-        spec, result, talk = work / "job.json", work / "rows.json", work / "talk.txt"
+        spec, result, log = work / "job.json", work / "rows.json", work / "log.txt"
         scratch = work / "scratch"
         try:
             scratch.mkdir()
@@ -124,28 +148,29 @@ def run_job(job: Job, folder: Path, time_limit: float | None, stop: threading.Ev
         except OSError as error:
             raise OutputError(f"{spec} cannot be written: {error.strerror or error}") from error
         command = [sys.executable, "-m", "cytovae.benchmark.job", str(spec.resolve()), str(result.resolve())]
-        began = time.monotonic()
-        with talk.open("wb") as log:
+        started = time.monotonic()
+        with log.open("wb") as stream:
             process = subprocess.Popen(
                 command,
                 cwd=scratch,
                 env=_environment(job.run.threads),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=stream,
+                stderr=stream,
                 start_new_session=True,
             )
-        ended = _watch(process, began, time_limit, stop)
-        wall = time.monotonic() - began
+        ended = _wait(process, started, time_limit, stop)
+        wall = time.monotonic() - started
         if not ended and stop.is_set():
             return ()
         if not ended:
             rows = failed_rows(job, f"stopped after the time limit of {time_limit:g} s", wall)
         elif process.returncode == 0 and result.exists():
-            done = (row_from(raw) for raw in json.loads(result.read_text("utf-8")))
-            rows = tuple(row_from(asdict(row) | {"process_wall_seconds": wall}) for row in done)
+            rows = tuple(
+                replace(row_from(raw), process_wall_seconds=wall) for raw in json.loads(result.read_text("utf-8"))
+            )
         else:
-            rows = failed_rows(job, _reason(process.returncode, talk), wall)
+            rows = failed_rows(job, _reason(process.returncode, log), wall)
         write_whole(row_file(folder, job), json.dumps([asdict(row) for row in rows], indent=1))
         return rows
     finally:
@@ -153,46 +178,75 @@ def run_job(job: Job, folder: Path, time_limit: float | None, stop: threading.Ev
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """The environment of a job: ours, with every numerical library held to ``threads``."""
+    """The environment of a job, in which every numerical library uses ``threads`` threads."""
     libraries = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA", "VECLIB_MAXIMUM")
     limits = {f"{library}_NUM_THREADS": str(threads) for library in libraries}
     return os.environ | limits | {"MPLBACKEND": "Agg", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
 
 
-def _watch(process: "subprocess.Popen[bytes]", began: float, time_limit: float | None, stop: threading.Event) -> bool:
-    """Wait for the process to end; end it, and what it started, at the time limit or when ``stop`` is set (False)."""
+def _wait(process: "subprocess.Popen[bytes]", started: float, time_limit: float | None, stop: threading.Event) -> bool:
+    """Wait for the process. At the time limit, or when ``stop`` is set, kill it with its children: False."""
     while True:
         try:
-            process.wait(timeout=_WATCH_SECONDS)
+            process.wait(timeout=_POLL_SECONDS)
             return True
         except subprocess.TimeoutExpired:
-            late = time_limit is not None and time.monotonic() - began > time_limit
+            late = time_limit is not None and time.monotonic() - started > time_limit
             if late or stop.is_set():
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 return False
 
 
-def _reason(code: int, talk: Path) -> str:
-    """Why a job failed, in one line: the last thing it said."""
+def _reason(code: int, log: Path) -> str:
+    """Why a job failed, in one line: the last line of its output."""
     if code < 0:
         name = signal.Signals(-code).name
         return f"ended by {name}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
-    lines = [line.strip() for line in talk.read_text("utf-8", errors="replace").splitlines() if line.strip()]
-    last = lines[-1] if lines else f"exit code {code} without a word"
+    lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+    last = lines[-1] if lines else f"exit code {code} without any output"
     kind, colon, sentence = last.partition(": ")
-    # Our own errors say it all; of others the kind is worth knowing.
+    # Messages of our own errors are complete; of other errors the class is worth knowing.
     return (sentence if colon and kind.startswith("cytovae.errors.") else last)[:500]
 
 
 def read_rows(folder: Path) -> tuple[Row, ...]:
-    """All rows of a folder of results, in a fixed order. Raises :class:`InputError` for a damaged or missing one."""
-    rows: list[Row] = []
-    for path in sorted((folder / ROWS).glob("*.json")):
-        try:
-            rows.extend(row_from(raw) for raw in json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise InputError(path, "rows", str(error), "what a job writes", "Remove the file and run again.") from error
+    """All rows of a folder of results, in a fixed order.
+
+    Raises :class:`InputError` if there are none, or if a file is damaged.
+    """
+    rows = [row for path in sorted((folder / ROWS).glob("*.json")) for row in _rows_in(path)]
     if not rows:
         raise InputError(folder, "rows", "none", f"{ROWS}/*.json", "Is this a folder of benchmark results?")
     return tuple(sorted(rows, key=lambda row: (row.dataset, row.protocol, row.method, row.number, row.seed)))
+
+
+def count_failed(folder: Path, jobs: Sequence[Job]) -> int:
+    """The number of finished jobs without a result.
+
+    Raises :class:`InputError` if no job has a result.
+    """
+    reasons = []
+    for job in jobs:
+        rows = _rows_in(row_file(folder, job))
+        if all(row.status != "ok" for row in rows):
+            reasons.append(rows[0].reason if rows else "no rows")
+    if len(reasons) == len(jobs):
+        kinds = Counter(reasons)
+        most, count = kinds.most_common(1)[0]
+        share = "each" if len(kinds) == 1 else f"{count} of them"
+        raise InputError(
+            folder,
+            "jobs",
+            f"{len(jobs)} failed jobs and no result ({share}: {most})",
+            "at least one job with a result",
+            f"Remove {folder / ROWS} to run them again.",
+        )
+    return len(reasons)
+
+
+def _rows_in(path: Path) -> list[Row]:
+    try:
+        return [row_from(raw) for raw in json.loads(path.read_text("utf-8"))]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(path, "rows", str(error), "what a job writes", "Remove the file and run again.") from error

@@ -1,12 +1,13 @@
-"""Rows of results as tables and a picture: mean and standard deviation over seeds, per data set and method.
+"""Tables and a figure of results: mean and standard deviation over seeds for each data set and method.
 
-Columns are never mixed: each holds one score, and nothing is compared across them. Nothing is printed in bold. A row
-marked *oracle* was chosen by looking at the labels.
+Each column is one score; scores of different columns are not comparable. No result is printed in bold. Rows marked
+*oracle* choose the number of clusters with the labels.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean, stdev
@@ -25,11 +26,9 @@ TITLES = {
     "nmi": "NMI", "accuracy": "accuracy", "rare_f1": "rare_f1",
 }  # fmt: skip
 
-
 Key = TypeVar("Key")
 
-
-_NAMES = {
+_METHOD_TITLES = {
     "flowsom": "FlowSOM", "phenograph": "PhenoGraph", "kmeans": "k-means", "gmm": "Gaussian mixture",
     "umap+hdbscan": "UMAP + HDBSCAN",
 }  # fmt: skip
@@ -37,7 +36,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and standard deviation (n − 1; None of a single value) of the values that are there; None of none."""
+    """Mean and sample standard deviation of ``n`` values; the latter is None for one value, both are for none."""
 
     mean: float | None
     sd: float | None
@@ -46,11 +45,11 @@ class Spread:
     def __str__(self) -> str:
         return self.text(".3f")
 
-    def text(self, form: str) -> str:
-        """The mean, ± the standard deviation if there is one, or a dash."""
+    def text(self, number_format: str) -> str:
+        """Format as "mean ± standard deviation", "mean" for a single value, or a dash for none."""
         if self.mean is None:
             return "–"
-        return f"{self.mean:{form}}" + (f" ± {self.sd:{form}}" if self.sd is not None else "")
+        return f"{self.mean:{number_format}}" + (f" ± {self.sd:{number_format}}" if self.sd is not None else "")
 
 
 def spread(values: Iterable[float | None]) -> Spread:
@@ -63,7 +62,7 @@ def spread(values: Iterable[float | None]) -> Spread:
 
 @dataclass(frozen=True)
 class Oracle:
-    """The best number of clusters by the labels, for one score: the one with the highest mean over seeds."""
+    """For one score, the number of clusters with the highest mean over seeds: chosen with the labels."""
 
     metric: str
     number: int
@@ -71,45 +70,57 @@ class Oracle:
 
 
 def oracle(rows: Sequence[Row]) -> tuple[Oracle, ...]:
-    """For each score that the rows have, the number of clusters whose mean over seeds is highest (the lower on a tie).
+    """The best number of clusters for each score, by the mean over seeds; the smaller number on a tie.
 
-    ``rows`` are of one method that was told numbers of clusters, on one data set under one protocol. Only numbers
-    with as many successful seeds as the number that has most may be chosen: a mean of fewer seeds is no fair rival.
+    ``rows`` belong to one method that needs the number of clusters, one data set and one protocol. A number is
+    eligible only if no other number has more successful seeds.
     """
     done = sorted((row for row in rows if row.status == "ok"), key=lambda row: row.number)
     by_number = {number: list(group) for number, group in groupby(done, key=lambda row: row.number)}
     most = max((len(group) for group in by_number.values()), default=0)
     full = {number: group for number, group in by_number.items() if len(group) == most}
-    found = []
+    oracles = []
     for metric in METRICS:
         scores = {number: spread(getattr(row, metric) for row in group) for number, group in full.items()}
         means = {number: score.mean for number, score in scores.items() if score.mean is not None}
         if means:
             best = max(means, key=lambda number: (means[number], -number))
-            found.append(Oracle(metric, best, scores[best]))
-    return tuple(found)
+            oracles.append(Oracle(metric, best, scores[best]))
+    return tuple(oracles)
 
 
 def chosen_by_labels(rows: Sequence[Row]) -> bool:
-    """Whether these rows of one method leave a number of clusters to choose."""
+    """Whether these rows of one method have several numbers of clusters, of which the labels choose one."""
     return len({row.number for row in rows if row.status == "ok"}) > 1
 
 
 def method_title(method: str, number: int = 0) -> str:
-    """How tables write a method and the number of clusters it was told."""
-    title = _NAMES.get(method, method)
+    """The title of a method in tables, with the number of clusters if it was given one."""
+    title = _METHOD_TITLES.get(method, method)
     return f"{title} K={number}" if number else title
 
 
 def oracle_title(method: str) -> str:
-    """How tables write the rows chosen by labels."""
+    """The title of an oracle row in tables."""
     return f"{method_title(method)} *oracle* (best K by labels)"
 
 
 def write_tables(folder: Path) -> tuple[Path, ...]:
-    """Rebuild ``results.parquet``, ``results.json``, ``table.md`` and, where matplotlib is installed, ``scores.png``
-    from the rows of a folder of results. Returns the files written. Raises :class:`InputError` without rows and
-    :class:`OutputError` if one cannot be written.
+    """Write ``results.parquet``, ``results.json``, ``table.md`` and ``scores.png`` from the rows of a folder.
+
+    ``scores.png`` needs matplotlib and at least one score.
+
+    Returns
+    -------
+    tuple of Path
+        The files written.
+
+    Raises
+    ------
+    InputError
+        If there are no rows.
+    OutputError
+        If a file cannot be written.
     """
     rows = read_rows(folder)
     parquet, text, markdown = folder / "results.parquet", folder / "results.json", folder / "table.md"
@@ -120,7 +131,7 @@ def write_tables(folder: Path) -> tuple[Path, ...]:
     return (parquet, text, markdown, picture) if draw_scores(rows, picture) else (parquet, text, markdown)
 
 
-_KINDS: dict[str, pa.DataType] = {
+_COLUMN_TYPES: dict[str, pa.DataType] = {
     **{name: pa.string() for name in ("dataset", "protocol", "method", "status", "reason", "versions", "machine")},
     **{name: pa.int64() for name in ("number", "seed", "n_cells", "n_learned", "n_gated", "n_unassigned")},
     **{name: pa.int64() for name in ("n_populations", "n_clusters", "threads")},
@@ -129,7 +140,7 @@ _KINDS: dict[str, pa.DataType] = {
 
 def _write_parquet(rows: Sequence[Row], path: Path) -> None:
     plain = [{name: value for name, value in asdict(row).items() if name != "populations"} for row in rows]
-    schema = pa.schema([(name, _KINDS.get(name, pa.float64())) for name in plain[0]])
+    schema = pa.schema([(name, _COLUMN_TYPES.get(name, pa.float64())) for name in plain[0]])
     with whole_file(path, force=True) as partial:
         pq.write_table(pa.Table.from_pylist(plain, schema=schema), partial)
 
@@ -138,10 +149,10 @@ def _write_parquet(rows: Sequence[Row], path: Path) -> None:
 
 
 def markdown_tables(rows: Sequence[Row]) -> str:
-    """One Markdown table for each data set and protocol, what failed and why, and under them machine and versions."""
+    """One Markdown table for each data set and protocol, then failed jobs, the machine and the versions."""
     parts = ["# Scores against manual gates"]
     for (dataset, protocol), group in _groups(rows, lambda row: (row.dataset, row.protocol)):
-        parts.append(f"## {dataset}\n\n{_what(group, protocol)}\n\n{_table(group)}")
+        parts.append(f"## {dataset}\n\n{_counts(group, protocol)}\n\n{_table(group)}")
     parts.append(_legend(rows))
     failures = _failures(rows)
     if failures:
@@ -152,13 +163,19 @@ def markdown_tables(rows: Sequence[Row]) -> str:
 
 def _groups(rows: Sequence[Row], key: Callable[[Row], Key]) -> Iterator[tuple[Key, list[Row]]]:
     """Rows with equal keys, in order of first appearance."""
-    found: dict[Key, list[Row]] = {}
+    groups: dict[Key, list[Row]] = {}
     for row in rows:
-        found.setdefault(key(row), []).append(row)
-    yield from found.items()
+        groups.setdefault(key(row), []).append(row)
+    yield from groups.items()
 
 
-def _what(rows: Sequence[Row], protocol: str) -> str:
+def markdown(head: Sequence[str], lines: Sequence[Sequence[object]], *, left: int = 1) -> str:
+    """A Markdown table whose first ``left`` columns are aligned left, the others right."""
+    rule = ["---"] * left + ["---:"] * (len(head) - left)
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in (head, rule, *lines))
+
+
+def _counts(rows: Sequence[Row], protocol: str) -> str:
     done = [row for row in rows if row.status == "ok"]
     if not done:
         return f"Protocol: {protocol}."
@@ -180,15 +197,15 @@ def _table(rows: Sequence[Row]) -> str:
     metrics = [name for name in METRICS if any(getattr(row, name) is not None for row in rows)]
     metrics = metrics or [name for name in METRICS if name != "rare_f1"]
     head = ["method", *(TITLES[name] for name in metrics), "clusters", "seconds", "CPU seconds", "memory, GB", "runs"]
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
-    for method, own in _groups(sorted(rows, key=_order), lambda row: row.method):
-        for number, same in _groups(own, lambda row: row.number):
-            lines.append(_line(method_title(method, number), same, metrics))
-        if method in NEEDS_NUMBER and chosen_by_labels(own):
-            best = {found.metric: found for found in oracle(own)}
+    lines = []
+    for method, of_method in _groups(sorted(rows, key=_order), lambda row: row.method):
+        for number, of_number in _groups(of_method, lambda row: row.number):
+            lines.append(_line(method_title(method, number), of_number, metrics))
+        if method in NEEDS_NUMBER and chosen_by_labels(of_method):
+            best = {each.metric: each for each in oracle(of_method)}
             cells = [f"{best[name].score} (K={best[name].number})" if name in best else "–" for name in metrics]
             lines.append([oracle_title(method), *cells, "", "", "", "", ""])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown(head, lines)
 
 
 def _order(row: Row) -> tuple[int, str, int, int]:
@@ -214,19 +231,19 @@ def _line(title: str, rows: Sequence[Row], metrics: Sequence[str]) -> list[str]:
 
 def _legend(rows: Sequence[Row]) -> str:
     lines = [
-        "Mean ± standard deviation over seeds. Each column is one score; scores of different columns must not be "
-        "compared. F_weighted: equation 12 weighted by population; F_weighted_clusters: the same weighted by cluster; "
-        "F1_mean: Weber & Robinson's, one-to-one and unweighted. Cells that nobody gated are clustered, not scored. "
-        "Seconds are of the clustering alone, memory is the peak of its process.",
+        "Mean ± standard deviation over seeds. Each column is one score; scores of different columns are not "
+        "comparable. F_weighted: equation 12 weighted by population; F_weighted_clusters: the same weighted by "
+        "cluster; F1_mean: Weber & Robinson's, one-to-one and unweighted. Ungated cells are clustered but not scored. "
+        "Seconds are those of the clustering alone; memory is the peak of its process.",
     ]
     if any(row.method in NEEDS_NUMBER for row in rows):
         lines.append(
-            "*oracle*: not a method but a bound. For each score by itself, the K with the best mean over seeds was "
-            "chosen by looking at the labels, which nobody has beforehand."
+            "*oracle*: not a method but an upper bound. For each score by itself, the labels choose the K with the "
+            "best mean over seeds; in practice there are no labels."
         )
     if any(row.rare_f1 is not None for row in rows):
         lines.append(
-            "rare_f1: F1 of the one gated population by its best cluster, all other cells counting as one group."
+            "rare_f1: F1 of the one gated population with its best cluster; all other cells count as one population."
         )
     return "\n\n".join(lines)
 
@@ -234,10 +251,10 @@ def _legend(rows: Sequence[Row]) -> str:
 def _failures(rows: Sequence[Row]) -> str:
     failed = [row for row in rows if row.status != "ok"]
     lines = []
-    for (dataset, method, number, reason), same in _groups(
+    for (dataset, method, number, reason), group in _groups(
         failed, lambda row: (row.dataset, row.method, row.number, row.reason)
     ):
-        seeds = ", ".join(str(row.seed) for row in same)
+        seeds = ", ".join(str(row.seed) for row in group)
         lines.append(f"- {dataset}, {method_title(method, number)}, seed {seeds}: {reason}")
     return "Failed:\n\n" + "\n".join(lines) if lines else ""
 
@@ -248,38 +265,41 @@ def _provenance(rows: Sequence[Row]) -> str:
     return f"Machine: {' / '.join(machines) or 'unknown'}.\n\nVersions: {', '.join(versions) or 'unknown'}."
 
 
-# --- the picture ------------------------------------------------------------------------------------------------------
+# --- the figure -------------------------------------------------------------------------------------------------------
+
+
+def can_draw() -> bool:
+    """Whether matplotlib, which figures need, is installed."""
+    return find_spec("matplotlib") is not None
 
 
 def draw_scores(rows: Sequence[Row], path: Path) -> bool:
-    """One panel for each score: data sets across, one mark for each method (mean over seeds), oracles hollow.
+    """Draw one panel for each score: data sets on the x axis, one marker for each method, hollow for oracles.
 
-    Returns whether a picture was drawn: not without matplotlib, and not without a score.
+    Returns False, without a figure, if matplotlib is missing or no row has a score.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
     shown = [name for name in ("f_weighted", "f1_mean", "ari", "rare_f1") if _any_score(rows, name)]
-    if not shown:
+    if not shown or not can_draw():
         return False
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4.5 * len(shown), 4.5), layout="constrained")
     methods = list(dict.fromkeys(row.method for row in sorted(rows, key=_order)))
     for axes, metric in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         scored = [row for row in rows if getattr(row, metric) is not None]
         groups = list(_groups(scored, lambda row: (row.dataset, row.protocol)))
-        for place, method in enumerate(methods):
-            offset = (place - (len(methods) - 1) / 2) * 0.7 / len(methods)
-            heights = [_drawn(group, method, metric) for _, group in groups]
-            told = method in NEEDS_NUMBER and chosen_by_labels([row for row in rows if row.method == method])
+        for index, method in enumerate(methods):
+            offset = (index - (len(methods) - 1) / 2) * 0.7 / len(methods)
+            heights = [_height(group, method, metric) for _, group in groups]
+            is_oracle = method in NEEDS_NUMBER and chosen_by_labels([row for row in rows if row.method == method])
             axes.errorbar(
                 [x + offset for x, height in enumerate(heights) if height.mean is not None],
                 [height.mean for height in heights if height.mean is not None],
                 yerr=[height.sd or 0.0 for height in heights if height.mean is not None],
                 fmt="o",
-                color=f"C{place % 10}",
-                markerfacecolor="none" if told else f"C{place % 10}",
-                label=f"{method_title(method)} oracle" if told else method_title(method),
+                color=f"C{index % 10}",
+                markerfacecolor="none" if is_oracle else f"C{index % 10}",
+                label=f"{method_title(method)} oracle" if is_oracle else method_title(method),
             )
         axes.set_title(TITLES[metric])
         axes.set_ylim(-0.05, 1.02)
@@ -298,8 +318,8 @@ def _any_score(rows: Sequence[Row], metric: str) -> bool:
     return any(getattr(row, metric) is not None for row in rows)
 
 
-def _drawn(rows: Sequence[Row], method: str, metric: str) -> Spread:
-    own = [row for row in rows if row.method == method]
+def _height(rows: Sequence[Row], method: str, metric: str) -> Spread:
+    of_method = [row for row in rows if row.method == method]
     if method in NEEDS_NUMBER:
-        return next((found.score for found in oracle(own) if found.metric == metric), Spread(None, None, 0))
-    return spread(getattr(row, metric) for row in own)
+        return next((best.score for best in oracle(of_method) if best.metric == metric), Spread(None, None, 0))
+    return spread(getattr(row, metric) for row in of_method)

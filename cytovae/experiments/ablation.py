@@ -1,9 +1,8 @@
-"""What each part of the method is worth: the same cells with one part switched off or another in its place, and
-Figure A4, how far apart populations lie in the code with the similarity matrix and without.
+"""Ablation: the default with one part left out or replaced; and Figure A4, the separation of populations in the code.
 
-Two cytometry sets that differ as much as panels do: FlowSOM ff (fluorescence, 9 markers, 6 populations) and HuImm (mass
-cytometry, 30 markers, 18 populations). Everything is learned from all cells that are scored, so that also the
-populations found before any network is trained (the network left out) can be scored.
+The data are two very different cytometry sets: FlowSOM ff (fluorescence, 9 markers, 6 populations) and HuImm (mass
+cytometry, 30 markers, 18 populations). Models learn from all cells that are scored, so that the populations found
+before the network is trained can be scored, too.
 """
 
 from collections.abc import Sequence
@@ -16,8 +15,17 @@ import torch
 from numpy.typing import NDArray
 
 from cytovae.benchmark.datasets import PUBLIC, DataSet, GatedCells, fingerprint, load, read_table, subsample
+from cytovae.benchmark.tables import Spread, markdown
 from cytovae.cells import GateLabels
-from cytovae.experiments.experiment import Finished, Measurement, Outcome, Piece, markdown, over_seeds
+from cytovae.experiments.experiment import (
+    Finished,
+    Measurement,
+    Outcome,
+    Piece,
+    distinct,
+    measurements_of,
+    over_seeds,
+)
 from cytovae.experiments.two_sample import mmd_test
 from cytovae.inference.assigner import assign
 from cytovae.inference.trained_model import TrainedModel
@@ -34,43 +42,29 @@ from cytovae.settings import Metric, Settings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
 SETS = ("flowsom_ff", "huimm")
-
-
 ABLATION, SEPARATION = "ablation", "A4"
-
-
 WHOLE, NO_SIMILARITY, NO_NETWORK = "the default", "no similarity matrix", "no network: populations of the UMAP alone"
-
+CELLS_COMPARED = 200  # of each population
 
 _MEASURES = ("F_weighted", "F1_mean", "ARI")
-
-
-FROM_EACH = 200  # cells of a population that are compared
-
-
-_FEWEST = 50
-
-
+_SMALLEST_COMPARED = 50  # cells of a population
 _PERMUTATIONS = 200
-
-
 _SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
 class Variant:
-    """The default with some ``changes`` to its settings (names and values), or without a network."""
+    """The default with some ``changes`` to its settings, as pairs of name and value, or without a network."""
 
     name: str
     changes: tuple[tuple[str, Any], ...] = ()
     network: bool = True
 
     def settings(self, design: "Design") -> Settings:
-        """The settings it is trained with."""
-        whole = replace(Settings(), **dict(self.changes))
-        return whole if design.steps is None else replace(whole, steps=design.steps)
+        """The settings to train with."""
+        settings = replace(Settings(), **dict(self.changes))
+        return settings if design.steps is None else replace(settings, steps=design.steps)
 
 
 VARIANTS = (
@@ -96,7 +90,7 @@ VARIANTS = (
 
 @dataclass(frozen=True)
 class Design:
-    """At most so many ``cells`` of each set, drawn once; ``steps`` of training, if not the default's."""
+    """The size of the experiment: at most ``cells`` random cells of each set, and training ``steps`` if not default."""
 
     cells: int = 20_000
     steps: int | None = None
@@ -107,12 +101,12 @@ QUICK = Design(3_000, 300)
 
 
 def data_sets(folder: Path) -> tuple[DataSet, ...]:
-    """The two sets in ``folder``. Raises :class:`InputError` where their files are missing."""
+    """The two data sets in ``folder``. Raises :class:`InputError` if their files are missing."""
     return read_table(PUBLIC, folder, SETS)
 
 
 def pieces(datasets: Sequence[DataSet], design: Design, seeds: int, device: str) -> tuple[Piece, ...]:
-    """One piece for each data set and seed, with all variants: they share neighbours, UMAP and populations."""
+    """One piece for each data set and seed. All of its variants share neighbours, UMAP and populations."""
     planned = []
     for dataset in datasets:
         content = fingerprint(dataset)
@@ -129,56 +123,58 @@ def pieces(datasets: Sequence[DataSet], design: Design, seeds: int, device: str)
 
 def _measure(dataset: DataSet, design: Design, seed: int, device: str) -> Outcome:
     gated = subsample(load(dataset), design.cells)
-    maps = _Maps(gated, seed, device)
-    lines: list[Measurement] = []
+    projections = _Projections(gated, seed, device)
+    measurements: list[Measurement] = []
     arrays: dict[str, NDArray[Any]] = {}
     for variant in design.variants:
         settings = variant.settings(design)
         if not variant.network:
-            _, tree = maps.of(settings)
-            lines += _lines(dataset.name, variant.name, seed, score(tree.landmark_population + 1, gated.gates))
+            _, tree = projections.of(settings)
+            report = score(tree.landmark_population + 1, gated.gates)
+            measurements += _scores(dataset.name, variant.name, seed, report)
             continue
-        model = _trained(gated, settings, maps, seed, device)
-        lines += _lines(
-            dataset.name, variant.name, seed, score(assign(model, gated.cells.values, device).cluster, gated.gates)
-        )
+        model = _trained(gated, settings, projections, seed, device)
+        report = score(assign(model, gated.cells.values, device).cluster, gated.gates)
+        measurements += _scores(dataset.name, variant.name, seed, report)
         if variant.name in (WHOLE, NO_SIMILARITY):
-            found, matrix = _separation(model, gated, seed)
-            lines += [Measurement(SEPARATION, variant.name, dataset.name, seed, name, value) for name, value in found]
+            values, matrix = _separation(model, gated, seed)
+            measurements += [
+                Measurement(SEPARATION, variant.name, dataset.name, seed, name, value) for name, value in values
+            ]
             arrays[f"mmd {variant.name}"] = matrix
-    return Outcome(tuple(lines), arrays)
+    return Outcome(tuple(measurements), arrays)
 
 
-class _Maps:
-    """UMAP coordinates and populations of one set of cells, made once for each metric."""
+class _Projections:
+    """UMAP coordinates and populations of one set of cells, computed once for each metric."""
 
     def __init__(self, gated: GatedCells, seed: int, device: str) -> None:
         self.gated, self.seed, self.device = gated, seed, device
-        self.made: dict[Metric, tuple[NDArray[np.float32], PopulationTree]] = {}
+        self._cache: dict[Metric, tuple[NDArray[np.float32], PopulationTree]] = {}
 
     def of(self, settings: Settings) -> tuple[NDArray[np.float32], PopulationTree]:
-        """Coordinates (n, 2) and populations with the metric of ``settings``, all else as in the default."""
-        if settings.metric not in self.made:
-            usual = replace(Settings(), metric=settings.metric)
+        """Coordinates (n, 2) and populations with the metric of ``settings`` and otherwise default settings."""
+        if settings.metric not in self._cache:
+            default = replace(Settings(), metric=settings.metric)
             values = self.gated.cells.values
-            neighbors = nearest_neighbors(values, usual.umap_neighbors, usual.metric, self.device)
-            coordinates = umap_projection(values, neighbors, usual, self.seed)
+            neighbors = nearest_neighbors(values, default.umap_neighbors, default.metric, self.device)
+            coordinates = umap_projection(values, neighbors, default, self.seed)
             tree = population_tree(
                 values,
                 coordinates,
                 self.gated.cells.source,
-                n_micro_clusters=usual.experts,
-                valley=usual.valley,
-                populations=usual.populations,
+                n_micro_clusters=default.experts,
+                valley=default.valley,
+                populations=default.populations,
                 seed=self.seed,
             )
-            self.made[settings.metric] = coordinates, tree
-        return self.made[settings.metric]
+            self._cache[settings.metric] = coordinates, tree
+        return self._cache[settings.metric]
 
 
-def _trained(gated: GatedCells, settings: Settings, maps: _Maps, seed: int, device: str) -> TrainedModel:
-    """What :func:`cytovae.study.train_model.learn` gives, from coordinates and populations that are known already."""
-    coordinates, tree = maps.of(settings)
+def _trained(gated: GatedCells, settings: Settings, projections: _Projections, seed: int, device: str) -> TrainedModel:
+    """As :func:`cytovae.study.train_model.learn`, with coordinates and populations that exist already."""
+    coordinates, tree = projections.of(settings)
     merging = settings.resolution == "merge"
     scaling = fit_scaling(gated.cells.values)
     x = torch.tensor(scaling.scale(gated.cells.values), device=device)
@@ -193,7 +189,7 @@ def _trained(gated: GatedCells, settings: Settings, maps: _Maps, seed: int, devi
     return TrainedModel(network.cpu(), settings, gated.cells.markers, scaling, merges, merges.n_found)
 
 
-def _lines(dataset: str, method: str, seed: int, report: ScoreReport) -> list[Measurement]:
+def _scores(dataset: str, method: str, seed: int, report: ScoreReport) -> list[Measurement]:
     values = {
         "F_weighted": report.f_weighted,
         "F1_mean": report.f1_mean,
@@ -206,12 +202,11 @@ def _lines(dataset: str, method: str, seed: int, report: ScoreReport) -> list[Me
 def _separation(
     model: TrainedModel, gated: GatedCells, seed: int
 ) -> tuple[tuple[tuple[str, float], ...], NDArray[np.float64]]:
-    """Of the codes of gated populations. Those of fewer than fifty cells are left out."""
+    """The separation of the codes of gated populations with enough cells, see :func:`separation`."""
     rng = np.random.default_rng(seed)
-    groups = [np.flatnonzero(gated.gates.population == index) for index in _compared(gated.gates)]
     codes = []
-    for rows in groups:
-        chosen = rng.permutation(rows)[:FROM_EACH]
+    for population in _populations_compared(gated.gates):
+        chosen = rng.permutation(np.flatnonzero(gated.gates.population == population))[:CELLS_COMPARED]
         with torch.inference_mode():
             scaled = torch.from_numpy(model.scaling.scale(gated.cells.values[chosen]))
             codes.append(model.network.encoder(scaled)[0].numpy())
@@ -221,104 +216,111 @@ def _separation(
 def separation(
     codes: Sequence[NDArray[np.float32]], rng: np.random.Generator, seed: int
 ) -> tuple[tuple[tuple[str, float], ...], NDArray[np.float64]]:
-    """How far apart populations lie in the code, from ``codes`` (n_p, d) of each: measures, and MMD² of each pair
-    (p, p); on the diagonal that of two halves of one population. ``rng`` picks what the bandwidth is taken from,
-    ``seed`` is that of the tests.
+    """Measure how far apart populations lie in the code.
+
+    Parameters
+    ----------
+    codes : sequence of ndarray, shape (n_cells, d)
+        Codes of the cells of each population.
+    rng : Generator
+        Draws the codes that determine the bandwidth.
+    seed : int
+        Seed of the permutation tests.
+
+    Returns
+    -------
+    measures : tuple of (str, float)
+        Names and values.
+    matrix : ndarray, shape (n_populations, n_populations)
+        MMD² of each pair; on the diagonal, that of two halves of one population.
     """
-    some = np.concatenate(codes)
-    some = some[rng.permutation(len(some))[:1000]].astype(np.float64)
-    # The median distance: whatever the scale of a code, its populations are compared alike.
-    bandwidth = float(np.median(np.linalg.norm(some[:, None] - some[None], axis=2)))
+    sample = np.concatenate(codes)
+    sample = sample[rng.permutation(len(sample))[:1000]].astype(np.float64)
+    # The median distance as bandwidth makes the result independent of the scale of the code.
+    bandwidth = float(np.median(np.linalg.norm(sample[:, None] - sample[None], axis=2)))
     n = len(codes)
     matrix = np.zeros((n, n))
-    apart, own = [], []
+    pairs_rejected, halves_rejected = [], []
     for i in range(n):
         half = len(codes[i]) // 2
-        same = mmd_test(codes[i][:half], codes[i][half:], bandwidth, permutations=_PERMUTATIONS, seed=seed)
-        matrix[i, i] = same.mmd2
-        own.append(same.p < _SIGNIFICANT)
+        test = mmd_test(codes[i][:half], codes[i][half:], bandwidth, permutations=_PERMUTATIONS, seed=seed)
+        matrix[i, i] = test.mmd2
+        halves_rejected.append(test.p < _SIGNIFICANT)
         for j in range(i):
             test = mmd_test(codes[i], codes[j], bandwidth, permutations=_PERMUTATIONS, seed=seed)
             matrix[i, j] = matrix[j, i] = test.mmd2
-            apart.append(test.p < _SIGNIFICANT)
+            pairs_rejected.append(test.p < _SIGNIFICANT)
     between = matrix[~np.eye(n, dtype=bool)]
     return (
         ("MMD² between populations, mean", float(between.mean())),
         ("MMD² between populations, lowest", float(between.min())),
-        ("pairs told apart by the test", float(np.mean(apart))),
-        ("halves of one population told apart", float(np.mean(own))),
+        ("pairs told apart by the test", float(np.mean(pairs_rejected))),
+        ("halves of one population told apart", float(np.mean(halves_rejected))),
     ), matrix
 
 
-def _compared(gates: GateLabels) -> list[int]:
+def _populations_compared(gates: GateLabels) -> list[int]:
     counts = np.bincount(gates.population[gates.population >= 0], minlength=len(gates.names))
-    return [index for index, count in enumerate(counts.tolist()) if count >= _FEWEST]
+    return [index for index, count in enumerate(counts.tolist()) if count >= _SMALLEST_COMPARED]
 
 
 def tables(finished: Sequence[Finished]) -> str:
-    """The ablation of each data set, and the separation of Figure A4, as Markdown."""
+    """The ablation of each data set and the separation of populations (Figure A4), as Markdown."""
     parts = ["# What each part is worth"]
-    for dataset in _names(finished, ABLATION, "setting"):
+    for dataset in distinct(finished, ABLATION, "setting"):
         lines = []
-        for method in _names(finished, ABLATION, "method"):
-            found = [_mean(finished, ABLATION, method, dataset, name) for name in _MEASURES]
-            count = over_seeds(finished, part=ABLATION, method=method, measure="clusters", setting=dataset)
-            whole = over_seeds(finished, part=ABLATION, method=WHOLE, measure="F_weighted", setting=dataset).mean
-            mine = over_seeds(finished, part=ABLATION, method=method, measure="F_weighted", setting=dataset).mean
-            loss = "" if method == WHOLE or whole is None or mine is None else f"{round(mine - whole, 3) + 0.0:+.3f}"
-            lines.append([method, *found, count.text(".1f"), loss])
+        default = _spread(finished, ABLATION, WHOLE, dataset, "F_weighted").mean
+        for method in distinct(finished, ABLATION, "method"):
+            spreads = [_spread(finished, ABLATION, method, dataset, name) for name in _MEASURES]
+            clusters = _spread(finished, ABLATION, method, dataset, "clusters").text(".1f")
+            mean = spreads[0].mean
+            known = method != WHOLE and default is not None and mean is not None
+            difference = f"{round(mean - default, 3) + 0.0:+.3f}" if known else ""
+            lines.append([method, *map(str, spreads), clusters, difference])
         head = ["", *_MEASURES, "clusters", "F_weighted, to the default"]
         parts.append(f"## {dataset}\n\n{markdown(head, lines)}")
-    for dataset in _names(finished, SEPARATION, "setting"):
-        measures = _names(finished, SEPARATION, "measure")
-        methods = _names(finished, SEPARATION, "method")
+    methods = distinct(finished, SEPARATION, "method")
+    for dataset in distinct(finished, SEPARATION, "setting"):
         lines = [
-            [name, *(_mean(finished, SEPARATION, method, dataset, name) for method in methods)] for name in measures
+            [name, *(str(_spread(finished, SEPARATION, method, dataset, name)) for method in methods)]
+            for name in distinct(finished, SEPARATION, "measure")
         ]
         parts.append(f"## Populations in the code of {dataset} (Figure A4)\n\n{markdown(['', *methods], lines)}")
     parts.append(
         "Mean ± standard deviation over seeds, scored on the gated cells among those learned from. MMD² is eq. 14 in "
-        f"Gretton's normalisation, with the median distance as bandwidth, of at most {FROM_EACH} cells of each gated "
-        f"population of {_FEWEST} or more; the test is that of eqs. 15 and 16 with {_PERMUTATIONS} permutations at "
-        f"{_SIGNIFICANT:.0%}: of halves of one population it should tell about that share apart."
+        f"Gretton's normalisation with the median distance as bandwidth, of at most {CELLS_COMPARED} cells of each "
+        f"gated population of {_SMALLEST_COMPARED} or more. The test is that of eqs. 15 and 16 with {_PERMUTATIONS} "
+        f"permutations at the level {_SIGNIFICANT:.0%}: it should tell about that share of the halves apart."
     )
     return "\n\n".join(parts)
 
 
-def _mean(finished: Sequence[Finished], part: str, method: str, dataset: str, measure: str) -> str:
-    return str(over_seeds(finished, part=part, method=method, measure=measure, setting=dataset))
-
-
-def _names(finished: Sequence[Finished], part: str, field: str) -> list[str]:
-    """What stands in ``field`` of the lines of a part, in order of appearance."""
-    lines = [line for each in finished for line in each.outcome.measurements if line.part == part]
-    return list(dict.fromkeys(str(getattr(line, field)) for line in lines))
+def _spread(finished: Sequence[Finished], part: str, method: str, dataset: str, measure: str) -> Spread:
+    return over_seeds(finished, part=part, method=method, measure=measure, setting=dataset)
 
 
 def figures(finished: Sequence[Finished]) -> "dict[str, Figure]":
-    """Figure A4: MMD² between populations in the code, with the similarity matrix and without, of each set's first
-    seed.
-    """
+    """Figure A4: MMD² between populations in the code with and without the similarity matrix, for the first seed."""
     from matplotlib.figure import Figure
 
     of_sets: dict[str, dict[str, NDArray[Any]]] = {}
     for each in finished:
         for name, matrix in each.outcome.arrays.items():
-            dataset = next(line.setting for line in each.outcome.measurements if line.part == SEPARATION)
+            dataset = measurements_of([each], SEPARATION)[0].setting
             of_sets.setdefault(dataset, {}).setdefault(name.removeprefix("mmd "), matrix)
     drawn: dict[str, Figure] = {}
     for dataset, matrices in of_sets.items():
         figure = Figure(figsize=(8, 4), layout="constrained")
-        places = figure.subplots(1, 2)
+        panels = figure.subplots(1, 2)
         image = None
         highest = max(float(matrix.max()) for matrix in matrices.values())
         ordered = sorted(matrices, key=lambda name: name == NO_SIMILARITY)
-        for axes, name in zip(places, ordered, strict=False):
+        for axes, name in zip(panels, ordered, strict=False):
             image = axes.imshow(matrices[name], vmin=0, vmax=highest)
             axes.set_title(name)
             axes.set_xlabel("gated population")
         if image is not None:
-            figure.colorbar(image, ax=places, label="MMD²")
+            figure.colorbar(image, ax=panels, label="MMD²")
         figure.suptitle(dataset)
         drawn[f"a4_{dataset}.png"] = figure
     return drawn

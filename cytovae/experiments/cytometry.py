@@ -1,7 +1,7 @@
-"""The paper's two cytometry experiments: what to run on which files, and tables of its figures beside ours.
+"""The paper's two experiments on cytometry data: their data sets, and tables of the published results and ours.
 
-Table 2 of the paper puts its own F-measure (equation 12) under Weber & Robinson's mean F1 of eighteen other methods.
-Here every score has a table of its own, and a published figure stands only in the table of its own score.
+Table 2 of the paper lists its own F-measure (equation 12) together with Weber & Robinson's mean F1 of eighteen other
+methods. Here each score has its own table, and published results appear only in the table of their own score.
 """
 
 import re
@@ -13,7 +13,16 @@ from statistics import fmean
 from cytovae.benchmark.datasets import DataSet
 from cytovae.benchmark.job import Protocol, Row
 from cytovae.benchmark.methods import NEEDS_NUMBER
-from cytovae.benchmark.tables import TITLES, Spread, chosen_by_labels, method_title, oracle, oracle_title, spread
+from cytovae.benchmark.tables import (
+    TITLES,
+    Spread,
+    chosen_by_labels,
+    markdown,
+    method_title,
+    oracle,
+    oracle_title,
+    spread,
+)
 from cytovae.errors import InputError
 
 # --- Weber & Robinson's four data sets (Table 2) ----------------------------------------------------------------------
@@ -21,7 +30,7 @@ from cytovae.errors import InputError
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """One of the four data sets of Weber & Robinson (2016), and the score the paper's Table 2 gives its method."""
+    """One of the four data sets of Weber & Robinson (2016), with the score of MoE-Sim-VAE in Table 2 of the paper."""
 
     name: str
     n_cells: int
@@ -38,8 +47,7 @@ WEBER_SETS = (
     PublishedSet("Samusik_all", 841_644, 514_386, 39, 24, 0.74),
 )
 
-
-# Mean F1 (one-to-one, unweighted) of Weber & Robinson 2016, as the paper's Table 2 repeats it; in the order above.
+# Mean F1 (one-to-one, unweighted) of Weber & Robinson 2016, as repeated in Table 2; data sets in the order above.
 WEBER_F1_MEAN: tuple[tuple[str, tuple[float | None, ...]], ...] = (
     ("ACCENSE", (0.494, 0.358, 0.517, 0.502)),
     ("ClusterX", (0.682, 0.474, 0.571, 0.603)),
@@ -61,7 +69,6 @@ WEBER_F1_MEAN: tuple[tuple[str, tuple[float | None, ...]], ...] = (
     ("Xshift", (0.691, 0.47, 0.679, 0.657)),
 )
 
-
 _NO_MARKER = re.compile(
     r"time|(cell|event)_?length|dna[-_]?\d*|bc[-_]?\d+|viability|cisplatin|bead_?dist|label|individual|sample"
     r"|(file|event|sample|cell)(_?(number|id))?|population(_id)?",
@@ -70,32 +77,32 @@ _NO_MARKER = re.compile(
 
 
 def weber_sets(folder: Path) -> tuple[DataSet, ...]:
-    """Those of the four data sets whose published FCS files lie in ``folder`` or below.
+    """The data sets whose published FCS files are in ``folder`` or its subfolders.
 
-    ``NAME_notransform.fcs`` holds raw values, for arcsinh(x/5); ``NAME.fcs`` is that already, and read as it is where
-    the other is missing. The channel ``label`` holds the gates (NaN = ungated), ``population_names_NAME.txt`` their
-    names. Raises :class:`InputError` if there is none of the files.
+    ``NAME_notransform.fcs`` has raw values, which are transformed with arcsinh(x/5). If it is missing, ``NAME.fcs`` is
+    used, which is transformed already. The channel ``label`` has the gates (NaN = ungated), and
+    ``population_names_NAME.txt`` their names. Raises :class:`InputError` if there is no such file.
     """
-    found = [dataset for known in WEBER_SETS if (dataset := _weber_set(folder, known)) is not None]
-    if not found:
+    datasets = [dataset for known in WEBER_SETS if (dataset := _weber_set(folder, known)) is not None]
+    if not datasets:
         names = ", ".join(f"{known.name}_notransform.fcs" for known in WEBER_SETS)
         raise InputError(
             folder, "Weber & Robinson's data sets", "none of their files", f"{names}, or without _notransform"
         )
-    return tuple(found)
+    return tuple(datasets)
 
 
 def _weber_set(folder: Path, known: PublishedSet) -> DataSet | None:
     from cytovae.fcs.file import open_fcs
 
-    raw, transformed = _below(folder, f"{known.name}_notransform.fcs"), _below(folder, f"{known.name}.fcs")
+    raw, transformed = _find(folder, f"{known.name}_notransform.fcs"), _find(folder, f"{known.name}.fcs")
     path = raw or transformed
     if path is None:
         return None
     channels = [channel.name for channel in open_fcs(path).channels]
     markers = tuple(name for name in channels if not _NO_MARKER.fullmatch(name.strip()))
     study = known.name.partition("_")[0]
-    names = _below(folder, f"population_names_{known.name}.txt") or _below(folder, f"population_names_{study}.txt")
+    names = _find(folder, f"population_names_{known.name}.txt") or _find(folder, f"population_names_{study}.txt")
     return DataSet(
         name=known.name,
         files=(str(path.resolve()),),
@@ -107,13 +114,13 @@ def _weber_set(folder: Path, known: PublishedSet) -> DataSet | None:
     )
 
 
-def _below(folder: Path, name: str) -> Path | None:
-    """The file called ``name`` in ``folder`` or below it; the first by path if there are several."""
+def _find(folder: Path, name: str) -> Path | None:
+    """The file ``name`` in ``folder`` or a subfolder; the first by path if there are several."""
     return next(iter(sorted(folder.rglob(name))), None)
 
 
 def weber_tables(rows: Sequence[Row]) -> str:
-    """Our scores on the four data sets beside the published ones, one table for each score."""
+    """The scores of ``rows`` and the published ones, with one table for each score."""
     names = tuple(known.name for known in WEBER_SETS)
     parts = [
         "# Weber & Robinson's data sets",
@@ -130,21 +137,20 @@ def weber_tables(rows: Sequence[Row]) -> str:
         + "\n\nThe paper states equation 12 for its row of Table 2; its released code weights by population.",
         "## F_weighted_clusters: equation 12 as printed, weighted by cluster\n\n"
         + _weber_table(rows, "f_weighted_clusters", [], names),
-        "Scores of different tables must not be compared. Ours: mean ± standard deviation over seeds, all cells "
-        "clustered, gated cells scored. FlowSOM K=40 is the setting of Weber & Robinson. *oracle*: the K with the best "
-        "mean was chosen by the labels.",
+        "Scores of different tables are not comparable. Ours: mean ± standard deviation over seeds, all cells "
+        "clustered, gated cells scored. FlowSOM K=40 is the setting of Weber & Robinson. *oracle*: the labels choose "
+        "the K with the best mean.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _weber_counts(rows: Sequence[Row]) -> str:
-    lines = [["data set", "cells", "gated", "populations", "published: cells", "gated", "populations"]]
-    lines.append(["---"] + ["---:"] * 6)
+    lines = []
     for known in WEBER_SETS:
         row = next((row for row in rows if row.dataset == known.name and row.status == "ok"), None)
         ours = ["–"] * 3 if row is None else [_count(n) for n in (row.n_cells, row.n_gated, row.n_populations)]
         lines.append([known.name, *ours, _count(known.n_cells), _count(known.n_gated), _count(known.n_populations)])
-    return _markdown(lines)
+    return markdown(["data set", "cells", "gated", "populations", "published: cells", "gated", "populations"], lines)
 
 
 def _count(number: int | None) -> str:
@@ -154,10 +160,7 @@ def _count(number: int | None) -> str:
 def _weber_table(
     rows: Sequence[Row], metric: str, published: Sequence[tuple[str, tuple[float | None, ...]]], names: Sequence[str]
 ) -> str:
-    lines = [["method", *names], ["---"] + ["---:"] * len(names)]
-    lines.extend(
-        [title, *("NA" if value is None else f"{value:.3f}" for value in values)] for title, values in published
-    )
+    lines = [[title, *("NA" if value is None else f"{value:.3f}" for value in values)] for title, values in published]
     measured: list[tuple[str, int]] = sorted({(row.method, row.number) for row in rows})
     for method in dict.fromkeys(method for method, _ in measured):
         for number in (number for name, number in measured if name == method):
@@ -169,7 +172,7 @@ def _weber_table(
         if method in NEEDS_NUMBER and chosen_by_labels([row for row in rows if row.method == method]):
             best = [_oracle_cell([r for r in rows if (r.dataset, r.method) == (n, method)], metric) for n in names]
             lines.append([f"{oracle_title(method)} (measured here)", *best])
-    return _markdown(lines)
+    return markdown(["method", *names], lines)
 
 
 def _cell(rows: Sequence[Row], metric: str) -> str:
@@ -179,7 +182,7 @@ def _cell(rows: Sequence[Row], metric: str) -> str:
 
 
 def _oracle_cell(rows: Sequence[Row], metric: str) -> str:
-    return next((f"{found.score} (K={found.number})" for found in oracle(rows) if found.metric == metric), "–")
+    return next((f"{best.score} (K={best.number})" for best in oracle(rows) if best.metric == metric), "–")
 
 
 # --- Bodenmiller et al. 2012 (Table A1) -------------------------------------------------------------------------------
@@ -187,18 +190,16 @@ def _oracle_cell(rows: Sequence[Row], metric: str) -> str:
 BODENMILLER_MARKERS = ("CD3", "CD45", "CD4", "CD20", "CD33", "CD123", "CD14", "IgM", "HLA-DR", "CD7")
 """The ten surface markers of A.1.3."""
 
-
 HELD_OUT = Protocol(holdout=0.2, min_population=30)
-"""What A.1.3 did with its own method: learn from 80 % of a well, score the other 20 %, no population below 30 cells."""
-
+"""A.1.3 for the paper's own method: learn from 80 % of a well, score populations of 30 cells or more in the rest."""
 
 ALL_CELLS = Protocol(min_population=30)
-"""What it did with the methods it compares with."""
+"""A.1.3 for the methods that it compares with."""
 
 
 @dataclass(frozen=True)
 class TableA1:
-    """Mean and standard deviation of F (equation 12) over the 234 wells of Table A1 that can be read for sure."""
+    """Mean and standard deviation of F (equation 12) over the 234 legible wells of Table A1."""
 
     title: str
     method: str
@@ -215,7 +216,7 @@ TABLE_A1 = (
 
 
 def bodenmiller_wells(folder: Path) -> tuple[DataSet, ...]:
-    """One data set for each FCS file in ``folder`` or below that has its gates beside it.
+    """One data set for each FCS file in ``folder`` or its subfolders that has gates beside it.
 
     Raises :class:`InputError` if there is none.
     """
@@ -234,40 +235,38 @@ def bodenmiller_wells(folder: Path) -> tuple[DataSet, ...]:
 
 
 def bodenmiller_table(rows: Sequence[Row]) -> str:
-    """Means over wells, one column for each score, and the means of Table A1 in a column of their own."""
+    """Means over wells, one column for each score, and the means of Table A1 in the last column."""
     metrics = ("f_weighted", "f_weighted_clusters", "f1_mean", "ari")
     head = ["method", "cells", *(TITLES[metric] for metric in metrics), "wells", "Table A1: F (equation 12)"]
-    lines = [head, ["---", "---"] + ["---:"] * (len(head) - 2)]
-    told = {known.method: known for known in TABLE_A1}
-    published: set[str] = set()
-    for protocol in dict.fromkeys(row.protocol for row in sorted(rows, key=lambda row: row.protocol)):
-        under = [row for row in rows if row.protocol == protocol]
-        for method in sorted({row.method for row in under}):
-            own = [row for row in under if row.method == method]
-            # The paper's figure stands beside the protocol it was made with.
-            its = str(HELD_OUT) if method.startswith("cytovae") else str(ALL_CELLS)
-            beside = _published(told[method]) if method in told and its == protocol else "–"
-            published |= {method} if beside != "–" else set()
-            for number in sorted({row.number for row in own}):
-                same = [row for row in own if row.number == number]
-                cells = [str(over_wells(same, metric)) for metric in metrics]
-                wells = str(len({row.dataset for row in same if row.status == "ok"}))
-                shown = beside if not number else "–"
-                lines.append([method_title(method, number), protocol, *cells, wells, shown])
-            if method in NEEDS_NUMBER and chosen_by_labels(own):
-                cells = [_oracle_over_wells(own, metric) for metric in metrics]
-                lines.append([oracle_title(method), protocol, *cells, "", beside])
+    lines = []
+    published = {known.method: _published(known) for known in TABLE_A1}
+    shown: set[str] = set()
+    for protocol in sorted({row.protocol for row in rows}):
+        for method in sorted({row.method for row in rows if row.protocol == protocol}):
+            of_method = [row for row in rows if (row.protocol, row.method) == (protocol, method)]
+            # A published result appears only with the protocol that it was made with.
+            its_protocol = str(HELD_OUT) if method.startswith("cytovae") else str(ALL_CELLS)
+            reference = published.get(method, "–") if its_protocol == protocol else "–"
+            shown |= {method} if reference != "–" else set()
+            for number in sorted({row.number for row in of_method}):
+                of_number = [row for row in of_method if row.number == number]
+                cells = [str(over_wells(of_number, metric)) for metric in metrics]
+                wells = str(len({row.dataset for row in of_number if row.status == "ok"}))
+                lines.append([method_title(method, number), protocol, *cells, wells, "–" if number else reference])
+            if method in NEEDS_NUMBER and chosen_by_labels(of_method):
+                cells = [_oracle_over_wells(of_method, metric) for metric in metrics]
+                lines.append([oracle_title(method), protocol, *cells, "", reference])
     for known in TABLE_A1:
-        if known.method not in published:
+        if known.method not in shown:
             lines.append([f"{known.title} (not run)", "", *["–"] * len(metrics), "", _published(known)])
     notes = (
-        "Mean ± standard deviation over wells (of a well's mean over seeds). Table A1: mean over the 234 of its wells "
-        "that can be read unambiguously; its wells are others than these unless the same files were given. The paper "
-        "scores its own method on the held-out 20 % and the others on all cells, and does not say which K FlowSOM was "
-        "told. *oracle*: one K for all wells, the one with the best mean, chosen by the labels. Scores of different "
-        "columns must not be compared, except F_weighted with Table A1, which is the same score."
+        "Mean ± standard deviation over wells (of a well's mean over seeds). Table A1: mean over its 234 legible "
+        "wells, which are other wells than these unless the same files were used. The paper scores its own method on "
+        "the held-out 20 % and the others on all cells, and does not state the K of FlowSOM. *oracle*: the labels "
+        "choose one K for all wells, the one with the best mean. Scores of different columns are not comparable, "
+        "except F_weighted and Table A1, which are the same score."
     )
-    return f"# Bodenmiller et al. 2012\n\n{_markdown(lines)}\n\n{notes}\n"
+    return f"# Bodenmiller et al. 2012\n\n{markdown(head, lines, left=2)}\n\n{notes}\n"
 
 
 def over_wells(rows: Sequence[Row], metric: str) -> Spread:
@@ -281,7 +280,7 @@ def over_wells(rows: Sequence[Row], metric: str) -> Spread:
 
 
 def _oracle_over_wells(rows: Sequence[Row], metric: str) -> str:
-    """The number of clusters with the best mean over wells, among those with the most wells."""
+    """The score of the number of clusters with the most wells and, among those, the best mean."""
     scores = {
         number: over_wells([row for row in rows if row.number == number], metric) for number in {r.number for r in rows}
     }
@@ -294,7 +293,3 @@ def _oracle_over_wells(rows: Sequence[Row], metric: str) -> str:
 
 def _published(known: TableA1) -> str:
     return f"{known.mean:.3f}" + (f" ± {known.sd:.3f}" if known.sd is not None else "")
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

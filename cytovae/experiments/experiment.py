@@ -1,8 +1,8 @@
-"""What the paper's experiments share: a folder of finished pieces, and the table, pictures and record made of them.
+"""What the paper's experiments share: pieces, resuming, and the files of results.
 
-An experiment is a list of pieces, each a run or two of some minutes. A finished piece is a file in ``NAME.pieces``,
-which appears whole or not at all, so that a run that was stopped goes on there. When all are done the folder gets
-``results.parquet`` (one line for each measure of each run), ``table.md``, pictures and ``run.json``.
+An experiment is a list of pieces that each take some minutes. The outcome of a finished piece is a file in
+``NAME.pieces``, so that the same command continues a run that was stopped. When all pieces are finished, the folder
+gets ``results.parquet`` (one row for each measurement), ``table.md``, figures and ``run.json``.
 """
 
 import hashlib
@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from cytovae import __version__
 from cytovae.atomic import whole_file, write_whole
-from cytovae.benchmark.tables import Spread, spread
+from cytovae.benchmark.tables import Spread, can_draw, spread
 from cytovae.environment import loaded_versions, machine
 from cytovae.errors import InputError, OutputError
 
@@ -33,10 +32,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number: ``measure`` of ``method`` with one seed in one ``part`` (figure or table) of an experiment.
+    """One number of an experiment.
 
-    ``setting`` is what varies along that part: a number of components, a threshold, a data set. ``value`` is None where
-    the measure could not be taken.
+    Parameters
+    ----------
+    part : str
+        The figure or table that the number belongs to.
+    method : str
+        The method, or the variant of a method.
+    setting : str
+        What varies within the part: a number of components, a threshold, a data set.
+    seed : int
+        The seed of the run.
+    measure : str
+        What is measured.
+    value : float or None
+        None if there is no value.
     """
 
     part: str
@@ -49,7 +60,7 @@ class Measurement:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a piece found. ``arrays`` are for pictures: images, matrices, coordinates, by name."""
+    """The measurements of a piece, and the arrays that figures are drawn from (images, matrices, coordinates)."""
 
     measurements: tuple[Measurement, ...]
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -57,7 +68,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A part of an experiment that is done at one go. ``identity`` (plain values) is all that decides its outcome."""
+    """A part of an experiment that runs in one go. ``identity`` (plain values) is all that determines its outcome."""
 
     title: str
     identity: tuple[object, ...]
@@ -65,14 +76,14 @@ class Piece:
 
     @property
     def key(self) -> str:
-        """The stem of its file: readable, and another one wherever the outcome may be another."""
+        """The stem of its file: readable, and different for every identity."""
         digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True, default=asdict).encode()).hexdigest()[:12]
         return f"{re.sub(r'[^A-Za-z0-9_+-]+', '_', self.title)[:80]}-{digest}"
 
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A piece with its outcome, the seconds it took, and the versions and machine it was done with."""
+    """A piece with its outcome, the seconds it took, and the versions and machine it ran with."""
 
     piece: Piece
     outcome: Outcome
@@ -81,13 +92,36 @@ class Finished:
     machine: str
 
 
-def prepare(folder: Path, experiment: str, *, force: bool = False) -> None:
-    """Make the folder of an experiment, or go on with one made before; with ``force`` begin anew.
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """An experiment: its pieces, and how its results are shown.
 
-    With ``force`` any folder will do: what is there under other names stays. Raises :class:`OutputError` for a folder
-    that is not this experiment's, or that cannot be made.
+    ``tables`` makes Markdown of all finished pieces, ``figures`` makes figures by file name.
     """
-    pieces = _pieces(folder, experiment)
+
+    name: str
+    pieces: Sequence[Piece]
+    tables: Callable[[Sequence[Finished]], str]
+    figures: "Callable[[Sequence[Finished]], Mapping[str, Figure]]"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How an experiment was run, for its record: seeds 0 … ``seeds`` − 1, and ``quick`` for the smaller version."""
+
+    seeds: int
+    device: str
+    threads: int
+    quick: bool
+
+
+def prepare(folder: Path, experiment: str, *, force: bool = False) -> None:
+    """Create the folder of an experiment if it does not exist.
+
+    With ``force``, remove the finished pieces; other files in the folder stay. Raises :class:`OutputError` if the
+    folder cannot be created, or (without ``force``) if it contains something other than this experiment.
+    """
+    pieces = _pieces_folder(folder, experiment)
     try:
         if folder.is_dir() and not force and not pieces.is_dir() and any(folder.iterdir()):
             raise OutputError(
@@ -98,97 +132,111 @@ def prepare(folder: Path, experiment: str, *, force: bool = False) -> None:
             for path in pieces.iterdir():
                 path.unlink()
     except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
+        raise OutputError(f"{folder} cannot be created: {error.strerror}") from error
 
 
 def do_pieces(folder: Path, experiment: str, pieces: Sequence[Piece]) -> Iterator[Finished]:
-    """Do those of ``pieces`` that are not done, and yield all of them in their order.
+    """Run the pieces that are not finished, and yield all of them in their order.
 
-    Raises :class:`OutputError` if one cannot be written, :class:`InputError` for a damaged one.
+    Raises :class:`OutputError` if an outcome cannot be written, and :class:`InputError` if one is damaged.
     """
     for piece in pieces:
-        path = _pieces(folder, experiment) / f"{piece.key}.json"
+        path = _pieces_folder(folder, experiment) / f"{piece.key}.json"
         if not path.exists():
-            began = time.monotonic()
+            started = time.monotonic()
             outcome = piece.do()
-            _keep(path, outcome, time.monotonic() - began)
-        yield _kept(path, piece)
+            _save_outcome(path, outcome, time.monotonic() - started)
+        yield _load_outcome(path, piece)
 
 
 def write_results(
     folder: Path,
-    experiment: str,
+    experiment: Experiment,
     finished: Sequence[Finished],
-    table: str,
-    figures: "Mapping[str, Figure]",
+    conditions: Conditions,
     *,
-    seeds: int,
-    device: str,
-    threads: int,
-    quick: bool,
     argv: Sequence[str] | None = None,
 ) -> tuple[Path, ...]:
-    """Write what an experiment leaves, and return the files. ``table`` is Markdown, ``figures`` are named by their
-    files. Raises :class:`OutputError` if one cannot be written.
+    """Write the table, figures and record of an experiment.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write them.
+    experiment : Experiment
+        The experiment.
+    finished : sequence of Finished
+        All of its pieces.
+    conditions : Conditions
+        How they were run.
+    argv : sequence of str, optional
+        Arguments of the command, for the record. Default: those of this process.
+
+    Returns
+    -------
+    tuple of Path
+        The files written. There are no figures without matplotlib.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
     """
     command = ["cytovae", *(sys.argv[1:] if argv is None else argv)]
-    done_with = sorted({part for each in finished for part in each.versions.split(", ")})
+    packages = sorted({package for each in finished for package in each.versions.split(", ")})
     machines = sorted({each.machine for each in finished})
     seconds = sum(each.seconds for each in finished)
     about = (
-        f"Made by `{' '.join(command)}` in {seconds:,.0f} s on {device}, {threads} thread(s).\n\n"
-        f"Machine: {' / '.join(machines)}.\n\nVersions: {', '.join(done_with)}.\n"
+        f"Made by `{' '.join(command)}` in {seconds:,.0f} s on {conditions.device}, {conditions.threads} thread(s).\n\n"
+        f"Machine: {' / '.join(machines)}.\n\nVersions: {', '.join(packages)}.\n"
     )
     record = {
-        "experiment": experiment,
+        "experiment": experiment.name,
         "argv": command,
-        "seeds": list(range(seeds)),
-        "device": device,
-        "threads": threads,
-        "quick": quick,
+        "seeds": list(range(conditions.seeds)),
+        "device": conditions.device,
+        "threads": conditions.threads,
+        "quick": conditions.quick,
         "seconds": seconds,
-        "versions": {name: version for name, _, version in (part.partition(" ") for part in done_with)},
+        "versions": {name: version for name, _, version in (package.partition(" ") for package in packages)},
         "cytovae": __version__,
         "machine": machines,
         "pieces": {each.piece.title: each.seconds for each in finished},
     }
     written = [folder / "results.parquet", folder / "table.md"]
-    lines = [asdict(line) for each in finished for line in each.outcome.measurements]
-    _replace(written[0], lambda path: pq.write_table(pa.Table.from_pylist(lines, schema=_SCHEMA), path))
-    write_whole(written[1], f"{table.rstrip()}\n\n{about}")
-    for name, figure in figures.items():
+    rows = [asdict(measurement) for each in finished for measurement in each.outcome.measurements]
+    with whole_file(written[0], force=True) as partial:
+        pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), partial)
+    write_whole(written[1], f"{experiment.tables(finished).rstrip()}\n\n{about}")
+    for name, figure in (experiment.figures(finished) if can_draw() else {}).items():
         written.append(folder / name)
-        _replace(written[-1], partial(_draw, figure))
+        with whole_file(written[-1], force=True) as partial:
+            # Without the name of the software, so that the same figure is the same bytes.
+            figure.savefig(partial, format="png", dpi=100, bbox_inches="tight", metadata={"Software": ""})
     written.append(folder / "run.json")
     write_whole(written[-1], json.dumps(record, indent=1) + "\n")
     return tuple(written)
 
 
-def can_draw() -> bool:
-    """Whether matplotlib, which pictures need, is installed."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
 def over_seeds(
     finished: Sequence[Finished], *, part: str, method: str, measure: str, setting: str | None = None
 ) -> Spread:
-    """Mean and standard deviation over seeds of one measure (of all settings, where none is named)."""
+    """Mean and standard deviation over seeds of one measure, of one setting or of all."""
     return spread(
-        line.value
-        for each in finished
-        for line in each.outcome.measurements
-        if (line.part, line.method, line.measure) == (part, method, measure) and setting in (None, line.setting)
+        each.value
+        for each in measurements_of(finished, part)
+        if (each.method, each.measure) == (method, measure) and setting in (None, each.setting)
     )
 
 
-def markdown(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
-    """A Markdown table, its first column to the left and the others to the right."""
-    rule = ["---"] + ["---:"] * (len(head) - 1)
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in (head, rule, *lines))
+def measurements_of(finished: Sequence[Finished], part: str) -> list[Measurement]:
+    """All measurements of one part of an experiment."""
+    return [each for piece in finished for each in piece.outcome.measurements if each.part == part]
+
+
+def distinct(finished: Sequence[Finished], part: str, attribute: str) -> list[str]:
+    """The distinct values of an attribute of the measurements of a part, in order of appearance."""
+    return list(dict.fromkeys(str(getattr(each, attribute)) for each in measurements_of(finished, part)))
 
 
 _SCHEMA = pa.schema(
@@ -201,46 +249,37 @@ _SCHEMA = pa.schema(
 )
 
 
-def _pieces(folder: Path, experiment: str) -> Path:
+def _pieces_folder(folder: Path, experiment: str) -> Path:
     return folder / f"{experiment}.pieces"
 
 
-def _keep(path: Path, outcome: Outcome, seconds: float) -> None:
+def _save_outcome(path: Path, outcome: Outcome, seconds: float) -> None:
     arrays = dict(outcome.arrays)
     if arrays:
-        # Before the lines: a piece with lines is a piece that is done.
-        _replace(path.with_suffix(".npz"), lambda temporary: np.savez_compressed(temporary, **arrays))  # type: ignore[arg-type]
+        # Before the JSON file, whose existence marks the piece as finished.
+        with whole_file(path.with_suffix(".npz"), force=True, ending="npz") as partial:
+            np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
     content = {
         "seconds": seconds,
         "versions": loaded_versions(),
         "machine": machine(),
         "arrays": sorted(arrays),
-        "measurements": [asdict(line) for line in outcome.measurements],
+        "measurements": [asdict(measurement) for measurement in outcome.measurements],
     }
     write_whole(path, json.dumps(content, indent=1))
 
 
-def _kept(path: Path, piece: Piece) -> Finished:
+def _load_outcome(path: Path, piece: Piece) -> Finished:
     try:
         content = json.loads(path.read_text("utf-8"))
-        lines = tuple(Measurement(**line) for line in content["measurements"])
+        measurements = tuple(Measurement(**raw) for raw in content["measurements"])
         arrays = {}
         if content["arrays"]:
             with np.load(path.with_suffix(".npz"), allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in content["arrays"]}
-        return Finished(piece, Outcome(lines, arrays), content["seconds"], content["versions"], content["machine"])
+        outcome = Outcome(measurements, arrays)
+        return Finished(piece, outcome, content["seconds"], content["versions"], content["machine"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             path, "piece", str(error), "what a finished piece holds", "Remove it and run again."
         ) from error
-
-
-def _draw(figure: "Figure", path: Path) -> None:
-    """Without the name of the program that drew it, so that the same figure is the same bytes."""
-    figure.savefig(path, dpi=100, bbox_inches="tight", metadata={"Software": ""})
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file whole or not at all. Raises :class:`OutputError`."""
-    with whole_file(path, force=True, ending=path.suffix.removeprefix(".")) as partial:
-        write(partial)

@@ -1,11 +1,9 @@
-"""How like real cells generated ones are: those of Bendall's five largest gated populations, beside held-out cells of
-the same clusters, and beside what simpler models draw that are fitted to the same cells.
+"""How similar generated cells are to real cells, for cytovae and for simpler models.
 
-A model learns from 80 % of the cells, without gates. Gates only say which clusters to look at: a population's are those
-in which it is the most frequent one among the gated cells of training (where there is none, the one that holds most of
-it). The real cells are those of the other 20 % that the model assigns to these clusters, whatever their gate. All
-methods are fitted to the same landmarks of these clusters; the single decoder, which is one for all clusters, to all
-landmarks first.
+A model learns from 80 % of Bendall's cells, without gates. The gates only select the clusters to compare: those in
+which one of the five largest populations is the most frequent one (:func:`clusters_of_population`). The real cells are
+those of the other 20 % that the model assigns to these clusters, whatever their gate. All methods are fitted to the
+landmarks of these clusters; the single decoder, which serves all clusters, first learns from all landmarks.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,58 +24,39 @@ from cytovae.inference.cell_distribution import distribution_of
 from cytovae.inference.generation import draw_cells, generate
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.settings import Settings, generating
-from cytovae.study.train_model import learn_with_history
+from cytovae.study.train_model import train_model
 
 SET = "bendall"
-
-
 LIKENESS, POPULATIONS = "generation", "populations"
 
-
 OURS, GAUSSIAN, SINGLE = "cytovae", "Gaussian", "single decoder (VaDE)"
-
-
 SAME_SINGLE, MANY_SINGLE, GAUSSIANS, REAL = (
     "single decoder, our recipe",
     "single decoder, our recipe, as many components as experts",
     "a Gaussian for each expert",
     "training cells",
 )
-
-
 METHODS = (OURS, GAUSSIAN, SINGLE, SAME_SINGLE, MANY_SINGLE, GAUSSIANS, REAL)
 
-
-AUC, QUANTILES, WORST, MMD, ASSIGNED = (
-    *("AUC", "quantile distance", "quantile distance, worst marker", "MMD²", "assigned to the same clusters"),
-)
-
+AUC, QUANTILES, WORST = "AUC", "quantile distance", "quantile distance, worst marker"
+MMD, ASSIGNED = "MMD²", "assigned to the same clusters"
 
 HELD_OUT = 0.2
-
-
 _POPULATIONS = 5
-
-
 _FOLDS = 5
-
-
-_LEVELS = np.linspace(0.005, 0.995, 199)
-
-
+_QUANTILE_LEVELS = np.linspace(0.005, 0.995, 199)
 _MMD_CELLS = 2_000
-
-
-_REGULAR = 1e-6  # added to variances of Gaussians: a marker may be constant in a cluster
-
+_REGULARIZATION = 1e-6  # added to variances: a marker may be constant in a cluster
 
 Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Design:
-    """At most so many ``cells`` of the set (None = all); ``compared`` real and as many generated cells of each
-    population; ``trees`` of the forest that is to tell them apart.
+    """The size of the experiment.
+
+    At most ``cells`` cells of the data set (None = all); ``compared`` real and as many generated cells of each
+    population; ``trees`` in the random forest; the settings of our model and of the ``single`` decoder.
     """
 
     cells: int | None = None
@@ -99,7 +78,7 @@ QUICK = Design(
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """How like ``real`` cells others are; see :func:`likeness`."""
+    """How similar two sets of cells are; see :func:`likeness`."""
 
     auc: float
     quantiles: NDArray[np.float64]  # (m,)
@@ -107,12 +86,12 @@ class Likeness:
 
 
 def data_set(folder: Path) -> DataSet:
-    """Bendall's cells in ``folder``. Raises :class:`InputError` where their file is missing."""
+    """Bendall's data set in ``folder``. Raises :class:`InputError` if its file is missing."""
     return read_table(PUBLIC, folder, (SET,))[0]
 
 
 def pieces(dataset: DataSet, design: Design, seeds: int, device: str) -> tuple[Piece, ...]:
-    """One piece for each seed: one model, and all populations by all methods."""
+    """One piece for each seed: one model, and all methods for all populations."""
     content = fingerprint(dataset)
     return tuple(
         Piece(
@@ -125,11 +104,23 @@ def pieces(dataset: DataSet, design: Design, seeds: int, device: str) -> tuple[P
 
 
 def likeness(real: Values, other: Values, *, trees: int, seed: int) -> Likeness:
-    """How like ``real`` cells (n, m) the cells ``other`` (n', m) are, on the transformed scale.
+    """Compare two sets of cells on the transformed scale.
 
-    The AUC is that of a random forest which is to tell them apart, in five-fold cross-validation, on as many cells of
-    each (0.5 = it cannot). A marker's quantile distance is the mean difference of 199 quantiles, in units of the
-    transformed scale. MMD² is eq. 14 in Gretton's normalisation, its bandwidth the median distance of real cells.
+    Parameters
+    ----------
+    real, other : ndarray, shapes (n_real, n_markers) and (n_other, n_markers)
+        The cells.
+    trees : int
+        Number of trees of the random forest.
+    seed : int
+        Seed of subsampling, folds and forest.
+
+    Returns
+    -------
+    Likeness
+        AUC of a random forest that separates equal numbers of both in five-fold cross-validation (0.5 = it cannot);
+        for each marker, the mean difference of 199 quantiles; and MMD² (eq. 14 in Gretton's normalisation), with the
+        median distance of real cells as bandwidth.
     """
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.metrics import roc_auc_score
@@ -137,126 +128,132 @@ def likeness(real: Values, other: Values, *, trees: int, seed: int) -> Likeness:
 
     rng = np.random.default_rng(seed)
     n = min(len(real), len(other))
-    some, few = rng.permutation(real)[:n], rng.permutation(other)[:n]
+    x, y = rng.permutation(real)[:n], rng.permutation(other)[:n]
     truth = np.repeat([0, 1], n)
     forest = RandomForestClassifier(trees, min_samples_leaf=5, random_state=seed)
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
-    told = cross_val_predict(forest, np.concatenate([some, few]), truth, cv=folds, method="predict_proba")[:, 1]
-    apart = np.abs(np.quantile(real, _LEVELS, axis=0) - np.quantile(other, _LEVELS, axis=0)).mean(0)
-    some, few = some[:_MMD_CELLS].astype(np.float64), few[:_MMD_CELLS].astype(np.float64)
-    # Neighbours in random order are pairs at random.
-    bandwidth = float(np.median(np.linalg.norm(some[1:] - some[:-1], axis=1)))
-    return Likeness(float(roc_auc_score(truth, told)), apart, mmd2(some, few, bandwidth))
+    predicted = cross_val_predict(forest, np.concatenate([x, y]), truth, cv=folds, method="predict_proba")[:, 1]
+    quantiles = np.abs(np.quantile(real, _QUANTILE_LEVELS, axis=0) - np.quantile(other, _QUANTILE_LEVELS, axis=0))
+    x, y = x[:_MMD_CELLS].astype(np.float64), y[:_MMD_CELLS].astype(np.float64)
+    # The cells are in random order, so successive cells are random pairs.
+    bandwidth = float(np.median(np.linalg.norm(x[1:] - x[:-1], axis=1)))
+    return Likeness(float(roc_auc_score(truth, predicted)), quantiles.mean(0), mmd2(x, y, bandwidth))
 
 
 def clusters_of_population(cluster: NDArray[np.int32], gates: GateLabels, population: int) -> NDArray[np.int64]:
-    """The clusters (from 1, rising) that stand for a gated population, told by cells (n,) and their gates: those in
-    which it is the most frequent; where there is none, the one that holds most of it.
+    """The clusters of a gated population, ascending from 1.
+
+    These are the clusters in which it is the most frequent gated population; if there is none, the cluster with most
+    of its cells. ``cluster`` (n,) and ``gates`` belong to the same cells.
     """
     gated = gates.population >= 0
     counts = np.zeros((int(cluster.max()) + 1, len(gates.names)), dtype=np.int64)
     np.add.at(counts, (cluster[gated], gates.population[gated]), 1)
-    own = np.flatnonzero((counts.argmax(1) == population) & (counts[:, population] > 0))
-    return own if len(own) else np.array([counts[:, population].argmax()])
+    leading = np.flatnonzero((counts.argmax(1) == population) & (counts[:, population] > 0))
+    return leading if len(leading) else np.array([counts[:, population].argmax()])
 
 
 def _measure(dataset: DataSet, design: Design, seed: int, device: str) -> Outcome:
     gated = subsample(load(dataset), design.cells)
     held = held_out(len(gated.cells), HELD_OUT, seed)
     seen, unseen = gated.take(np.flatnonzero(~held)), gated.cells.take(np.flatnonzero(held))
-    learning = learn_with_history(seen.cells, design.settings, seed=seed, device=device)
+    learning = train_model(seen.cells, design.settings, seed=seed, device=device)
     model, landmarks = learning.model, seen.cells.values[learning.landmarks]
     assigner = Assigner(model)
-    cluster, new = assigner.assign(seen.cells.values).cluster, assigner.assign(unseen.values).cluster
+    cluster, unseen_cluster = assigner.assign(seen.cells.values).cluster, assigner.assign(unseen.values).cluster
     drawers = _drawers(model, landmarks, design, seed, device)
     counts = np.bincount(gated.gates.population[gated.gates.population >= 0], minlength=len(gated.gates.names))
-    lines: list[Measurement] = []
+    measurements: list[Measurement] = []
     arrays: dict[str, NDArray[np.float64]] = {}
     for population in np.argsort(-counts, kind="stable")[:_POPULATIONS].tolist():
         name = gated.gates.names[population]
-        own = clusters_of_population(cluster, seen.gates, population)
-        real = unseen.values[np.isin(new, own)]
+        clusters = clusters_of_population(cluster, seen.gates, population)
+        real = unseen.values[np.isin(unseen_cluster, clusters)]
         real = np.random.default_rng([seed, population]).permutation(real)[: design.compared]
-        fitted = np.isin(cluster[learning.landmarks], own)  # (n_landmarks,)
-        in_clusters = np.isin(cluster, own) & (seen.gates.population >= 0)
+        fitted = np.isin(cluster[learning.landmarks], clusters)  # (n_landmarks,)
+        in_clusters = np.isin(cluster, clusters) & (seen.gates.population >= 0)
         about = {
-            "clusters": float(len(own)),
-            "experts": float((np.isin(model.expert_clusters, own) & (model.tree.cells > 0)).sum()),
+            "clusters": float(len(clusters)),
+            "experts": float((np.isin(model.expert_clusters, clusters) & (model.tree.cells > 0)).sum()),
             "landmarks": float(fitted.sum()),
             "compared": float(len(real)),
             "of this gate": float((seen.gates.population[in_clusters] == population).mean()),
         }
-        lines += [Measurement(POPULATIONS, "", name, seed, measure, value) for measure, value in about.items()]
+        measurements += [Measurement(POPULATIONS, "", name, seed, measure, value) for measure, value in about.items()]
         for method in design.methods:
-            drawn = drawers[method](fitted, own, len(real), seed)
-            found = likeness(real, drawn, trees=design.trees, seed=seed)
+            drawn = drawers[method](fitted, clusters, len(real), seed)
+            result = likeness(real, drawn, trees=design.trees, seed=seed)
             measures = {
-                AUC: found.auc,
-                QUANTILES: float(found.quantiles.mean()),
-                WORST: float(found.quantiles.max()),
-                MMD: found.mmd2,
-                ASSIGNED: float(np.isin(assigner.assign(drawn).cluster, own).mean()),
+                AUC: result.auc,
+                QUANTILES: float(result.quantiles.mean()),
+                WORST: float(result.quantiles.max()),
+                MMD: result.mmd2,
+                ASSIGNED: float(np.isin(assigner.assign(drawn).cluster, clusters).mean()),
             }
-            lines += [Measurement(LIKENESS, method, name, seed, measure, value) for measure, value in measures.items()]
+            measurements += [
+                Measurement(LIKENESS, method, name, seed, measure, value) for measure, value in measures.items()
+            ]
             if method in (OURS, GAUSSIAN, SINGLE):
-                arrays[f"{name}|{method}"] = np.quantile(drawn, _LEVELS, axis=0)
-        arrays[f"{name}|{REAL}"] = np.quantile(real, _LEVELS, axis=0)
-    return Outcome(tuple(lines), arrays)
+                arrays[f"{name}|{method}"] = np.quantile(drawn, _QUANTILE_LEVELS, axis=0)
+        arrays[f"{name}|{REAL}"] = np.quantile(real, _QUANTILE_LEVELS, axis=0)
+    return Outcome(tuple(measurements), arrays)
 
 
-# --- who draws cells --------------------------------------------------------------------------------------------------
+# --- how each method draws cells --------------------------------------------------------------------------------------
 
 Drawer = Callable[[NDArray[np.bool_], NDArray[np.int64], int, int], Values]
-"""Which landmarks (n,) to be fitted to, the clusters they are, how many cells, a seed → cells (n, m), transformed."""
+"""(mask of the landmarks to fit to, their clusters, number of cells, seed) → transformed cells (n, n_markers)."""
 
 
 def _drawers(model: TrainedModel, landmarks: Values, design: Design, seed: int, device: str) -> Mapping[str, Drawer]:
-    def ours(_fitted: NDArray[np.bool_], own: NDArray[np.int64], n: int, seed: int) -> Values:
-        shares = model.cluster_cells[own - 1]
+    def ours(_fitted: NDArray[np.bool_], clusters: NDArray[np.int64], n: int, seed: int) -> Values:
+        shares = model.cluster_cells[clusters - 1]
         events = np.random.default_rng([seed, 1]).multinomial(n, shares / shares.sum()).tolist()
-        return generate(model, dict(zip(own.tolist(), events, strict=True)), seed=seed).values
+        return generate(model, dict(zip(clusters.tolist(), events, strict=True)), seed=seed).values
 
-    def gaussian(fitted: NDArray[np.bool_], _own: NDArray[np.int64], n: int, seed: int) -> Values:
-        return _mixture(landmarks[fitted], np.zeros(int(fitted.sum()), np.int64), n, seed)
+    def gaussian(fitted: NDArray[np.bool_], _clusters: NDArray[np.int64], n: int, seed: int) -> Values:
+        return _draw_gaussians(landmarks[fitted], np.zeros(int(fitted.sum()), np.int64), n, seed)
 
-    def gaussians(fitted: NDArray[np.bool_], _own: NDArray[np.int64], n: int, seed: int) -> Values:
-        return _mixture(landmarks[fitted], expert[fitted], n, seed)
+    def gaussians(fitted: NDArray[np.bool_], _clusters: NDArray[np.int64], n: int, seed: int) -> Values:
+        return _draw_gaussians(landmarks[fitted], expert[fitted], n, seed)
 
-    def training(fitted: NDArray[np.bool_], _own: NDArray[np.int64], n: int, seed: int) -> Values:
-        some: Values = np.random.default_rng([seed, 2]).permutation(landmarks[fitted])[:n]
-        return some
+    def training(fitted: NDArray[np.bool_], _clusters: NDArray[np.int64], n: int, seed: int) -> Values:
+        cells: Values = np.random.default_rng([seed, 2]).permutation(landmarks[fitted])[:n]
+        return cells
 
-    x = torch.from_numpy(model.scaling.scale(landmarks))
+    x = torch.from_numpy(model.scaling.scale(landmarks))  # (n_landmarks, n_markers)
     with torch.inference_mode():
         expert = model.network.clustering(model.network.encoder(x)[0]).argmax(1).numpy()
     drawers: dict[str, Drawer] = {OURS: ours, GAUSSIAN: gaussian, GAUSSIANS: gaussians, REAL: training}
     if {SINGLE, SAME_SINGLE} & set(design.methods):
         vade = fit_vade(x.to(device), replace(design.single, components=model.n_clusters), seed).cpu()
-        drawers |= {SINGLE: _plain(vade, model, landmarks), SAME_SINGLE: _single(vade, model, landmarks)}
+        drawers[SINGLE] = _vade_drawer(vade, model, landmarks)
+        drawers[SAME_SINGLE] = _recipe_drawer(vade, model, landmarks)
     if MANY_SINGLE in design.methods:
         vade = fit_vade(x.to(device), replace(design.single, components=model.settings.experts), seed).cpu()
-        drawers[MANY_SINGLE] = _single(vade, model, landmarks)
+        drawers[MANY_SINGLE] = _recipe_drawer(vade, model, landmarks)
     return drawers
 
 
-def _mixture(values: Values, part: NDArray[np.int64], n: int, seed: int) -> Values:
-    """``n`` cells of Gaussians with full covariance, one for each ``part`` (n,) of ``values``, in proportion."""
+def _draw_gaussians(values: Values, group: NDArray[np.int64], n: int, seed: int) -> Values:
+    """Draw ``n`` cells from a full-covariance Gaussian for each ``group`` (len(values),), in proportion to its size."""
     rng = np.random.default_rng([seed, 3])
-    parts, sizes = np.unique(part, return_counts=True)
+    groups, sizes = np.unique(group, return_counts=True)
     whole = np.atleast_2d(np.cov(values.T, bias=True))
     drawn = []
-    for each, size, count in zip(parts, sizes, rng.multinomial(n, sizes / sizes.sum()), strict=True):
-        own = values[part == each].astype(np.float64)
-        # What is too few for a covariance of its own takes the share of all that fits its size.
-        covariance = np.cov(own.T, bias=True) if size > 2 * values.shape[1] else whole / len(parts)
-        covariance = covariance + _REGULAR * np.eye(values.shape[1])
-        drawn.append(rng.multivariate_normal(own.mean(0), covariance, int(count)))
+    for each, size, count in zip(groups, sizes, rng.multinomial(n, sizes / sizes.sum()), strict=True):
+        members = values[group == each].astype(np.float64)
+        # A group too small for a covariance of its own gets a share of the covariance of all.
+        covariance = np.cov(members.T, bias=True) if size > 2 * values.shape[1] else whole / len(groups)
+        covariance = covariance + _REGULARIZATION * np.eye(values.shape[1])
+        drawn.append(rng.multivariate_normal(members.mean(0), covariance, int(count)))
     return rng.permutation(np.concatenate(drawn)).astype(np.float32)
 
 
-def _plain(vade: Vade, model: TrainedModel, landmarks: Values) -> Drawer:
-    """Cells of the one decoder as VaDE has them: a component in proportion to its cells among those fitted to, a code
-    from its Gaussian of the mixture, the decoder, and Gaussian noise as wide as a marker's residuals.
+def _vade_drawer(vade: Vade, model: TrainedModel, landmarks: Values) -> Drawer:
+    """Draw cells as VaDE does: component, code from its Gaussian, decoder, and noise with the deviation of residuals.
+
+    Components are drawn in proportion to their landmarks among those fitted to.
     """
     x = torch.from_numpy(model.scaling.scale(landmarks))
     with torch.inference_mode():
@@ -264,7 +261,7 @@ def _plain(vade: Vade, model: TrainedModel, landmarks: Values) -> Drawer:
         component = vade.posterior(codes).argmax(1).numpy()
         residual = (x - torch.sigmoid(vade.decoder(codes))).numpy()
 
-    def draw(fitted: NDArray[np.bool_], _own: NDArray[np.int64], n: int, seed: int) -> Values:
+    def draw(fitted: NDArray[np.bool_], _clusters: NDArray[np.int64], n: int, seed: int) -> Values:
         rng = np.random.default_rng([seed, 5])
         shares = np.bincount(component[fitted], minlength=len(vade.shares)) / fitted.sum()
         generator = torch.Generator().manual_seed(seed)
@@ -279,9 +276,10 @@ def _plain(vade: Vade, model: TrainedModel, landmarks: Values) -> Drawer:
     return draw
 
 
-def _single(vade: Vade, model: TrainedModel, landmarks: Values) -> Drawer:
-    """Cells of the one decoder, made by our own recipe with its components in the place of experts: a component in
-    proportion to its cells among those fitted to, their codes' Gaussian, the decoder, their residuals and marginals.
+def _recipe_drawer(vade: Vade, model: TrainedModel, landmarks: Values) -> Drawer:
+    """Draw cells of the single decoder with our own recipe (:mod:`cytovae.inference.generation`).
+
+    The components of the mixture replace the experts.
     """
     x = torch.from_numpy(model.scaling.scale(landmarks))
     codes = encoded(vade, x)
@@ -294,7 +292,7 @@ def _single(vade: Vade, model: TrainedModel, landmarks: Values) -> Drawer:
         component = vade.posterior(torch.from_numpy(codes)).argmax(1).numpy()
     n_components = len(vade.shares)
 
-    def draw(fitted: NDArray[np.bool_], _own: NDArray[np.int64], n: int, seed: int) -> Values:
+    def draw(fitted: NDArray[np.bool_], _clusters: NDArray[np.int64], n: int, seed: int) -> Values:
         distribution = distribution_of(
             codes[fitted],
             component[fitted],

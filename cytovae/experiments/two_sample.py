@@ -1,4 +1,4 @@
-"""Two-sample tests: are two sets of cells drawn from one distribution?"""
+"""Two-sample tests: whether two sets of cells are drawn from one distribution."""
 
 from dataclasses import dataclass
 
@@ -11,21 +11,33 @@ from cytovae.errors import UsageError
 def mmd2(x: ArrayLike, y: ArrayLike, bandwidth: float, chunk: int = 2048) -> float:
     """Unbiased squared maximum mean discrepancy of two samples, with the kernel exp(−‖a − b‖² / (2 bandwidth²)).
 
-    ``x`` is (m, d) and ``y`` (n, d), at least two rows each. The estimator is Gretton et al.'s (JMLR 2012, equation
-    3): means over ordered pairs of different rows within each sample, minus twice the mean over pairs across; it may
-    fall below 0. Equation 14 as printed divides sums over ordered pairs by the number of unordered ones, and so does
-    its cross term: it is twice this value, with the cross term larger by m / (m − 1). ``chunk`` rows are compared at
-    a time: memory is chunk × n. Raises :class:`UsageError` for shapes that do not fit or a bandwidth that is not
-    positive.
+    The estimator is that of Gretton et al. (JMLR 2012, equation 3): the means over ordered pairs of different rows
+    within each sample, minus twice the mean over pairs across samples. It can be negative. Equation 14 of the paper, as
+    printed, divides sums over ordered pairs by the number of unordered pairs, also in its cross term: it is twice this
+    value, with the cross term larger by m / (m − 1).
+
+    Parameters
+    ----------
+    x, y : array-like, shapes (m, d) and (n, d)
+        The samples, of at least two rows each.
+    bandwidth : float
+        Bandwidth of the kernel.
+    chunk : int
+        Number of rows compared at a time; memory grows with chunk × n.
+
+    Raises
+    ------
+    UsageError
+        If the shapes do not match, or if the bandwidth is not positive.
     """
     first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
         raise UsageError(f"samples of shape {first.shape} and {second.shape} cannot be compared")
     if len(first) < 2 or len(second) < 2:
-        raise UsageError(f"two samples of at least two rows are needed, not {len(first)} and {len(second)}")
+        raise UsageError(f"each sample needs at least two rows; they have {len(first)} and {len(second)}")
     if not (np.isfinite(bandwidth) and bandwidth > 0):
         raise UsageError(f"the bandwidth must be positive, not {bandwidth}")
-    # Distances do not depend on the origin; near it, |a|² − 2ab + |b|² cancels least.
+    # Centre the data: |a|² − 2ab + |b|² loses least precision near the origin.
     centre = (first.sum(axis=0) + second.sum(axis=0)) / (len(first) + len(second))
     first, second = first - centre, second - centre
     m, n = len(first), len(second)
@@ -37,19 +49,17 @@ def mmd2(x: ArrayLike, y: ArrayLike, bandwidth: float, chunk: int = 2048) -> flo
 
 @dataclass(frozen=True)
 class TwoSampleTest:
-    """``mmd2`` of two samples, and the share ``p`` of random divisions of their rows into two in which it is as large
-    (the division that is tested counted among them).
-    """
+    """MMD² of two samples, and its p-value by permutation (with the observed division among the permutations)."""
 
     mmd2: float
     p: float
 
 
 def mmd_test(x: ArrayLike, y: ArrayLike, bandwidth: float, *, permutations: int = 200, seed: int = 0) -> TwoSampleTest:
-    """Test of H0: both samples come from one distribution (eqs. 15 and 16), by permutations of :func:`mmd2`.
+    """Permutation test of the hypothesis that both samples come from one distribution (eqs. 15 and 16).
 
-    ``x`` is (m, d) and ``y`` (n, d); all (m + n)² kernel values are held at a time, so samples are to be of hundreds.
-    Raises what :func:`mmd2` raises.
+    Parameters and errors are those of :func:`mmd2`. All (m + n)² kernel values are in memory at once, so the test is
+    for samples of hundreds of rows.
     """
     observed = mmd2(x, y, bandwidth)
     both = np.concatenate([np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)])
@@ -58,14 +68,14 @@ def mmd_test(x: ArrayLike, y: ArrayLike, bandwidth: float, *, permutations: int 
     lengths = np.einsum("ij,ij->i", both, both)
     kernel = np.exp(np.maximum(lengths[:, None] + lengths - 2 * both @ both.T, 0.0) / (-2.0 * bandwidth**2))
     np.fill_diagonal(kernel, 0.0)
-    # A division is a vector of 1 (first sample) and 0: sums over pairs are products with the kernel.
+    # A division is a column of 1 (first sample) and 0 (second), so that sums over pairs are products with the kernel.
     rng = np.random.default_rng(seed)
     first = np.zeros((m + n, permutations))
     for column in range(permutations):
         first[rng.permutation(m + n)[:m], column] = 1.0
-    met = kernel @ first  # (m + n, permutations)
-    within_first = (first * met).sum(axis=0)
-    across = met.sum(axis=0) - within_first
+    sums = kernel @ first  # (m + n, permutations)
+    within_first = (first * sums).sum(axis=0)
+    across = sums.sum(axis=0) - within_first
     within_second = kernel.sum() - within_first - 2 * across
     permuted = within_first / (m * (m - 1)) + within_second / (n * (n - 1)) - 2 * across / (m * n)
     return TwoSampleTest(observed, float((1 + (permuted >= observed - 1e-12).sum()) / (1 + permutations)))

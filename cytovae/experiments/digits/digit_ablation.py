@@ -1,7 +1,7 @@
-"""What each part is worth on handwritten digits, beside the cytometry sets of :mod:`cytovae.experiments.ablation`.
+"""Ablation on handwritten digits, as in :mod:`cytovae.experiments.ablation` on cytometry data; and Figure A4 of digits.
 
-The digits' own settings with one part switched off or another in its place, and Figure A4 of the digits. Here the
-experts can be asked for images, too, so that what they are worth in generating is seen. Labels are read for scores.
+The settings for digits with one part left out or replaced. Generated images show the effect on generation, too. Labels
+are used for scores only.
 """
 
 from collections.abc import Sequence
@@ -15,70 +15,60 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from cytovae.benchmark.tables import markdown
 from cytovae.cells import GateLabels
 from cytovae.experiments import ablation
-from cytovae.experiments.digits import mnist
-from cytovae.experiments.digits.images import COMPONENTS, components, described, moved
-from cytovae.experiments.digits.mnist import read_digits
-from cytovae.experiments.digits.on_request import ask, expert_source, fit_judge
+from cytovae.experiments.digits.images import COMPONENTS, edge_features, principal_components
+from cytovae.experiments.digits.on_request import expert_source, request_images
 from cytovae.experiments.digits.recipe import (
     DIGITS,
     OUR_SETTINGS,
-    POSTERIOR_SD,
     Digits,
-    assigned,
     digit_populations,
-    hold_posterior,
-    mixture_of,
-    names,
+    digits_of_clusters,
+    fit_digit_classifier,
+    gaussian_populations,
+    likely_clusters,
+    partition_similarity,
+    read_digits,
+    train_network,
 )
-from cytovae.experiments.experiment import Finished, Measurement, Outcome, Piece, markdown, over_seeds
+from cytovae.experiments.experiment import Finished, Measurement, Outcome, Piece, distinct, over_seeds
 from cytovae.metrics import score
 from cytovae.network.model import MoeSimVae
-from cytovae.network.training_loop import build_network, train
 from cytovae.populations.neighbors import nearest_neighbors
-from cytovae.populations.similarity import Similarity, make_similarity
+from cytovae.populations.similarity import make_similarity
 from cytovae.populations.umap_projection import umap_projection
 from cytovae.settings import Metric, Settings
 
 ABLATION, SET = "ablation of digits", "MNIST"
-
-
 WHOLE, NO_SIMILARITY, NO_NETWORK = "the digits' settings", "no similarity matrix", "no network: the partition alone"
-
-
 REQUESTED = "on request"
-
-
 MEASURES = ("accuracy", "NMI", "ARI", "clusters", REQUESTED)
 
+BLOCK = 4  # pixels; side of the blocks whose means are the features "blocks"
 
-BLOCK = 4  # pixels; images as means of blocks, for metrics that go value by value
-
-
-Likeness = Literal["edges", "pixels", "blocks"]
-
-
-Found = Literal["density", "mixture"]
+Features = Literal["edges", "pixels", "blocks"]
+Clustering = Literal["density", "mixture"]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """The digits' settings with some ``changes`` (names and values), or without a network.
+    """The settings for digits with some ``changes``, as pairs of name and value, or without a network.
 
-    ``likeness`` is what distances are taken of, ``found`` how ten clusters are found in their UMAP, and ``moving``
-    whether images are moved while training.
+    ``features`` are the features for distances, ``clustering`` finds ten clusters in their UMAP, and ``augmented`` says
+    whether images are augmented in training.
     """
 
     name: str
     changes: tuple[tuple[str, Any], ...] = ()
-    likeness: Likeness = "edges"
-    found: Found = "density"
-    moving: bool = True
+    features: Features = "edges"
+    clustering: Clustering = "density"
+    augmented: bool = True
     network: bool = True
 
     def settings(self, steps: int) -> Settings:
-        """The settings it is trained with."""
+        """The settings to train with."""
         return replace(OUR_SETTINGS, steps=steps, **dict(self.changes))
 
 
@@ -93,27 +83,27 @@ VARIANTS = (
         "one decoder, as many weights as all experts",
         (("decoder", "single"), ("expert_width", DIGITS * OUR_SETTINGS.expert_width)),
     ),
-    Variant("images not moved", moving=False),
+    Variant("images not moved", augmented=False),
     Variant("S by distance threshold (radius 2)", (("similarity", "radius"),)),
     Variant("S by 10 nearest neighbours in the batch", (("similarity", "neighbors"),)),
-    Variant("ten Gaussians in place of the density tree", found="mixture"),
-    Variant("similarity of pixels in place of edges", likeness="pixels"),
-    Variant("of blocks of pixels, Euclidean", likeness="blocks"),
-    Variant("of blocks of pixels, correlation", (("metric", "correlation"),), likeness="blocks"),
-    Variant("of blocks of pixels, Canberra", (("metric", "canberra"),), likeness="blocks"),
+    Variant("ten Gaussians in place of the density tree", clustering="mixture"),
+    Variant("similarity of pixels in place of edges", features="pixels"),
+    Variant("of blocks of pixels, Euclidean", features="blocks"),
+    Variant("of blocks of pixels, correlation", (("metric", "correlation"),), features="blocks"),
+    Variant("of blocks of pixels, Canberra", (("metric", "canberra"),), features="blocks"),
     Variant(NO_NETWORK, network=False),
-    Variant("no network, similarity of pixels", likeness="pixels", network=False),
+    Variant("no network, similarity of pixels", features="pixels", network=False),
 )
 
 
 @dataclass(frozen=True)
 class Design:
-    """So many ``images`` by chance, learned and scored; ``requests`` of each digit are generated."""
+    """The size of the experiment: random ``images`` to learn and score, and ``requests`` generated for each digit."""
 
     images: int = 20_000
     steps: int = 2_000
     requests: int = 200
-    judge_epochs: int = 4
+    classifier_epochs: int = 4
     variants: tuple[Variant, ...] = VARIANTS
 
 
@@ -121,12 +111,12 @@ QUICK = Design(5_000, 400, 100, 2)
 
 
 def read(folder: Path, design: Design) -> Digits:
-    """The images that ``design`` asks for. Raises :class:`InputError` as :func:`read_digits` does."""
-    return read_digits(folder, mnist.Design(images=design.images))
+    """The images of the experiment. Raises :class:`InputError` as :func:`read_digits` does."""
+    return read_digits(folder, design.images)
 
 
 def pieces(digits: Digits, design: Design, seeds: int, device: str) -> tuple[Piece, ...]:
-    """One piece for each variant and seed. ``digits`` are those that the design asks for."""
+    """One piece for each variant and seed."""
     shared = _Shared(digits, design, device)
 
     def plan(variant: Variant, seed: int) -> Piece:
@@ -137,120 +127,115 @@ def pieces(digits: Digits, design: Design, seeds: int, device: str) -> tuple[Pie
 
 
 class _Shared:
-    """Maps and the classifier, made when first asked for."""
+    """The features, coordinates, partitions and classifier that variants share, computed on first use."""
 
     def __init__(self, digits: Digits, design: Design, device: str) -> None:
         self.digits, self.design, self.device = digits, design, device
         self.x = torch.tensor(digits.x, device=device)
         self.truth = GateLabels(digits.labels.astype(np.int32), tuple(str(digit) for digit in range(DIGITS)))
-        self.values = lru_cache(maxsize=3)(self._values)
+        self.features = lru_cache(maxsize=3)(self._features)
         self.coordinates = lru_cache(maxsize=8)(self._coordinates)
         self.partition = lru_cache(maxsize=8)(self._partition)
-        self.judge = lru_cache(maxsize=1)(self._judge)
+        self.classifier = lru_cache(maxsize=1)(self._classifier)
 
     def measure(self, variant: Variant, seed: int) -> Outcome:
-        """Scores of one variant, and of two of them how far apart digits lie in the code."""
+        """Scores of one variant, and for two variants the separation of digits in the code."""
         settings = variant.settings(self.design.steps)
         if not variant.network:
-            part = self.partition(variant.likeness, settings.metric, variant.found, seed)
-            return Outcome(self._scores(variant, part, seed))
+            population = self.partition(variant.features, settings.metric, variant.clustering, seed)
+            return Outcome(self._scores(variant, population, seed))
         network = self._trained(variant, settings, seed)
-        cluster = assigned(network, self.x)
-        lines = self._scores(variant, cluster, seed)
-        if settings.kl_weight > 0:  # codes are Gaussian only then
-            lines += (self._line(variant, seed, REQUESTED, self._requested(network, cluster, seed)),)
+        cluster = likely_clusters(network, self.x)
+        measurements = self._scores(variant, cluster, seed)
+        if settings.kl_weight > 0:  # otherwise codes are not Gaussian
+            measurements += (self._measurement(variant, seed, REQUESTED, self._requested(network, cluster, seed)),)
         if variant.name not in (WHOLE, NO_SIMILARITY):
-            return Outcome(lines)
-        found, matrix = self._separation(network, seed)
-        lines += tuple(Measurement(ablation.SEPARATION, variant.name, SET, seed, name, value) for name, value in found)
-        return Outcome(lines, {f"mmd {variant.name}": matrix})
+            return Outcome(measurements)
+        values, matrix = self._separation(network, seed)
+        measurements += tuple(
+            Measurement(ablation.SEPARATION, variant.name, SET, seed, name, value) for name, value in values
+        )
+        return Outcome(measurements, {f"mmd {variant.name}": matrix})
 
-    def _values(self, likeness: Likeness) -> NDArray[np.float32]:
-        if likeness == "edges":
-            return described(self.digits.x, self.device)
-        if likeness == "pixels":
-            return components(self.x, COMPONENTS)
+    def _features(self, features: Features) -> NDArray[np.float32]:
+        if features == "edges":
+            return edge_features(self.digits.x, self.device)
+        if features == "pixels":
+            return principal_components(self.x, COMPONENTS)
         side = round(self.x.shape[1] ** 0.5)
         blocks = nn.functional.avg_pool2d(self.x.view(-1, 1, side, side), BLOCK)
         return np.ascontiguousarray(blocks.flatten(1).cpu().numpy())
 
-    def _coordinates(self, likeness: Likeness, metric: Metric, min_dist: float, seed: int) -> NDArray[np.float32]:
-        values = self.values(likeness)
+    def _coordinates(self, features: Features, metric: Metric, min_dist: float, seed: int) -> NDArray[np.float32]:
+        values = self.features(features)
         settings = replace(OUR_SETTINGS, metric=metric, umap_min_dist=min_dist)
         neighbors = nearest_neighbors(values, settings.umap_neighbors, metric, self.device)
         return umap_projection(values, neighbors, settings, seed)
 
-    def _partition(self, likeness: Likeness, metric: Metric, found: Found, seed: int) -> NDArray[np.int64]:
-        coordinates = self.coordinates(likeness, metric, OUR_SETTINGS.umap_min_dist, seed)
-        if found == "mixture":
-            return mixture_of(coordinates, seed)
-        return digit_populations(self.values(likeness), coordinates, seed)
+    def _partition(self, features: Features, metric: Metric, clustering: Clustering, seed: int) -> NDArray[np.int64]:
+        coordinates = self.coordinates(features, metric, OUR_SETTINGS.umap_min_dist, seed)
+        if clustering == "mixture":
+            return gaussian_populations(coordinates, seed)
+        return digit_populations(self.features(features), coordinates, seed)
 
     def _trained(self, variant: Variant, settings: Settings, seed: int) -> MoeSimVae:
-        coordinates = self.coordinates(variant.likeness, settings.metric, settings.umap_min_dist, seed)
         if settings.similarity == "partition":
-            labels = torch.from_numpy(self.partition(variant.likeness, settings.metric, variant.found, seed))
-            places = torch.from_numpy(coordinates).to(self.device)
-            similarity = Similarity(
-                "partition", places, labels.to(self.device), settings.radius, settings.neighbors, weak=False
-            )
+            population = self.partition(variant.features, settings.metric, variant.clustering, seed)
+            similarity = partition_similarity(population, settings, self.device)
         else:
+            coordinates = self.coordinates(variant.features, settings.metric, settings.umap_min_dist, seed)
             similarity = make_similarity(coordinates, settings, seed=seed, device=self.device)
-        network = build_network(self.x.shape[1], settings, seed).to(self.device)
-        hold_posterior(network, POSTERIOR_SD)
-        for _ in train(network, self.x, similarity, None, settings, seed, moved=moved if variant.moving else None):
-            pass
-        return network
+        return train_network(self.x, similarity, settings, seed, augmented=variant.augmented)
 
     def _scores(self, variant: Variant, cluster: NDArray[np.int64], seed: int) -> tuple[Measurement, ...]:
         report = score(cluster + 1, self.truth)
         values = (report.accuracy, report.nmi, report.ari, float(report.n_clusters))
-        return tuple(self._line(variant, seed, name, value) for name, value in zip(MEASURES[:4], values, strict=True))
+        return tuple(
+            self._measurement(variant, seed, name, value) for name, value in zip(MEASURES[:4], values, strict=True)
+        )
 
-    def _line(self, variant: Variant, seed: int, measure: str, value: float | None) -> Measurement:
+    def _measurement(self, variant: Variant, seed: int, measure: str, value: float | None) -> Measurement:
         return Measurement(ABLATION, variant.name, f"{len(self.x)} images", seed, measure, value)
 
-    def _judge(self) -> nn.Module:
-        data = self.digits.data
-        pixels = torch.tensor(data.pixels[: data.n_train], device=self.device).float() / 255
-        labels = torch.tensor(data.labels[: data.n_train].astype(np.int64), device=self.device)
-        return fit_judge(pixels, labels, 0, epochs=self.design.judge_epochs)
+    def _classifier(self) -> nn.Module:
+        return fit_digit_classifier(self.digits.data, self.design.classifier_epochs, self.device)
 
     def _requested(self, network: MoeSimVae, cluster: NDArray[np.int64], seed: int) -> float | None:
-        """Share of images drawn for each cluster, one run each, that show its digit to the classifier."""
+        """Share of the images generated for a cluster, one run each, in which the classifier sees its digit."""
         source = expert_source(network, self.x, cluster, seed)
         generator = torch.Generator(self.device).manual_seed(seed)
-        answers = ask(source, DIGITS, self.design.requests, 0.0, self.judge(), generator)
-        if answers is None:
+        generated = request_images(source, DIGITS, self.design.requests, 0.0, self.classifier(), generator)
+        if generated is None:
             return None
-        return float((answers.by_judge == names(cluster, self.digits.labels)[:, None]).mean())
+        digit = digits_of_clusters(cluster, self.digits.labels)
+        return float((generated.by_classifier == digit[:, None]).mean())
 
     def _separation(self, network: MoeSimVae, seed: int) -> tuple[tuple[tuple[str, float], ...], NDArray[np.float64]]:
-        """Of the codes of some images of each digit."""
+        """The separation of the codes of some images of each digit, see :func:`ablation.separation`."""
         rng = np.random.default_rng(seed)
         codes = []
         for digit in range(DIGITS):
-            rows = rng.permutation(np.flatnonzero(self.digits.labels == digit))[: ablation.FROM_EACH]
+            rows = rng.permutation(np.flatnonzero(self.digits.labels == digit))[: ablation.CELLS_COMPARED]
             with torch.inference_mode():
                 codes.append(network.encoder(self.x[torch.from_numpy(rows).to(self.device)])[0].cpu().numpy())
         return ablation.separation(codes, rng, seed)
 
 
 def tables(finished: Sequence[Finished]) -> str:
-    """The ablations of the cytometry sets, and that of digits below, as Markdown."""
-    own = [line for each in finished for line in each.outcome.measurements if line.part == ABLATION]
+    """The ablations of the cytometry sets and, below, of digits, as Markdown."""
+    settings = distinct(finished, ABLATION, "setting")
     lines = [
-        [name, *(_found(finished, name, measure) for measure in MEASURES)]
-        for name in dict.fromkeys(line.method for line in own)
+        [name, *(_cell(finished, name, measure) for measure in MEASURES)]
+        for name in distinct(finished, ABLATION, "method")
     ]
     notes = f"""\
-Handwritten digits, {own[0].setting if own else "none"} by chance, with the settings of `benchmark paper mnist` but
-fewer steps; ten clusters, which is given. “{REQUESTED}”: images drawn from each cluster's Gaussian and decoded, one run
-each, that show its digit to a classifier of real images (– without the KL term, which makes codes Gaussian). “Edges”
-are those of upright images, blocks the means of {BLOCK} × {BLOCK} pixels."""
+Random handwritten digits ({settings[0] if settings else "none"}), with the settings of `benchmark paper mnist` but
+fewer steps, in ten clusters; this number is given. “{REQUESTED}”: the share of images, drawn from a cluster's Gaussian
+and decoded, one run each, in which a classifier of real images sees the cluster's digit (– without the KL term, which
+makes codes Gaussian). “Edges” are those of upright images, blocks the means of {BLOCK} × {BLOCK} pixels."""
     return f"{ablation.tables(finished)}\n\n## {SET}\n\n{markdown(['', *MEASURES], lines)}\n\n{notes}"
 
 
-def _found(finished: Sequence[Finished], method: str, measure: str) -> str:
-    form = ".1f" if measure == "clusters" else ".4f"
-    return over_seeds(finished, part=ABLATION, method=method, measure=measure).text(form)
+def _cell(finished: Sequence[Finished], method: str, measure: str) -> str:
+    number_format = ".1f" if measure == "clusters" else ".4f"
+    return over_seeds(finished, part=ABLATION, method=method, measure=measure).text(number_format)

@@ -1,4 +1,4 @@
-"""Images and labels in IDX files, the format of MNIST: big-endian sizes, then one byte a pixel or label."""
+"""Reading of IDX files, the format of MNIST: big-endian sizes, then one byte for each pixel or label."""
 
 import gzip
 import struct
@@ -12,19 +12,17 @@ from numpy.typing import NDArray
 
 from cytovae.errors import InputError
 
-UNSIGNED_BYTES = 8  # the code of the only type that MNIST's files hold
+UNSIGNED_BYTES = 8  # the type code in MNIST's files
 
-
-_GZIP = b"\x1f\x8b"
-
-
+_GZIP_MAGIC = b"\x1f\x8b"
 _STEMS = (("train-images", "train-labels"), ("t10k-images", "t10k-labels"))
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """``pixels`` uint8 (n, side * side), row by row; ``labels`` uint8 (n,), 0 … 9; the first ``n_train`` are those of
-    the training files.
+    """Square images: ``pixels`` uint8 (n, side * side), ``labels`` uint8 (n,) from 0 to 9.
+
+    The first ``n_train`` images are those of the training files.
     """
 
     pixels: NDArray[np.uint8]
@@ -33,13 +31,13 @@ class Images:
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """The array in an IDX file of unsigned bytes, gzipped or not.
+    """Read the array in an IDX file of unsigned bytes, gzipped or not.
 
-    Raises :class:`InputError` naming what is wrong with the header or the length.
+    Raises :class:`InputError` if the file, its header or its length is wrong.
     """
     try:
         content = path.read_bytes()
-        if content[:2] == _GZIP:
+        if content[:2] == _GZIP_MAGIC:
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(path, "file", str(error), "an IDX file, whole or gzipped", "Download it again.") from error
@@ -48,30 +46,30 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         raise InputError(
             path, "magic number", content[:4].hex(" ") or "an empty file", f"{magic.hex(' ')} (IDX, unsigned bytes)"
         )
-    begin = 4 + 4 * dimensions
-    if len(content) < begin:
-        raise InputError(path, "header", f"{len(content)} bytes", f"{begin} bytes", "The file is cut off.")
-    shape = struct.unpack(f">{dimensions}I", content[4:begin])
-    if len(content) - begin != prod(shape):
+    start = 4 + 4 * dimensions
+    if len(content) < start:
+        raise InputError(path, "header", f"{len(content)} bytes", f"{start} bytes", "The file is truncated.")
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    if len(content) - start != prod(shape):
         raise InputError(
             path,
             "length",
-            f"{len(content) - begin} bytes of data",
+            f"{len(content) - start} bytes of data",
             f"{prod(shape)} ({' x '.join(map(str, shape))})",
-            "The file is cut off, or not what its header says.",
+            "The file is truncated, or its header is wrong.",
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=begin).reshape(shape)
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
 def read_images(folder: Path) -> Images:
-    """All images of MNIST's four files in ``folder`` (``train-images-idx3-ubyte``, …, with or without ``.gz``).
+    """Read MNIST's four files in ``folder`` (``train-images-idx3-ubyte``, …, with or without ``.gz``).
 
-    Raises :class:`InputError` for a missing or damaged file, and where images and labels do not fit.
+    Raises :class:`InputError` if a file is missing or damaged, or if images and labels do not match.
     """
     pixels: list[NDArray[np.uint8]] = []
     labels: list[NDArray[np.uint8]] = []
     for images_stem, labels_stem in _STEMS:
-        images_path, labels_path = _found(folder, images_stem, 3), _found(folder, labels_stem, 1)
+        images_path, labels_path = _find(folder, images_stem, 3), _find(folder, labels_stem, 1)
         images, digits = read_idx(images_path, 3), read_idx(labels_path, 1)
         if len(images) != len(digits):
             raise InputError(labels_path, "labels", f"{len(digits)}", f"{len(images)}, as many as images")
@@ -88,7 +86,7 @@ def read_images(folder: Path) -> Images:
     return Images(np.concatenate(pixels), np.concatenate(labels), len(pixels[0]))
 
 
-def _found(folder: Path, stem: str, dimensions: int) -> Path:
+def _find(folder: Path, stem: str, dimensions: int) -> Path:
     names = [f"{stem}{mark}idx{dimensions}-ubyte{ending}" for ending in ("", ".gz") for mark in "-."]
     for name in names:
         if (folder / name).is_file():

@@ -1,8 +1,8 @@
-"""Small grey images as the method needs them: what makes two of them alike, and one seen a little otherwise.
+"""Features of small grey images for the similarity matrix, and augmentation for training. No labels are used.
 
-No label is used here. Strokes of handwriting are alike wherever they slant and stand: images are set upright by their
-moments, then described by where on a coarse grid edges of which direction lie (as histograms of oriented gradients do,
-Dalal & Triggs, CVPR 2005).
+The slant and position of handwriting do not matter, so images are first straightened with their moments. The features
+are the strengths of edges by direction on a coarse grid, similar to histograms of oriented gradients (Dalal & Triggs,
+CVPR 2005).
 """
 
 import math
@@ -13,91 +13,76 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-DIRECTIONS = 8
+DIRECTIONS = 8  # of edges
+BLUR = 2.0  # standard deviation in pixels, of the edges
+GRID = 4  # pixels between two grid points
+COMPONENTS = 50  # principal components; 98 % of the variance of the features on MNIST
+_CHUNK = 2_000  # images at a time
 
-
-BLUR = 2.0  # pixels, of the edges
-
-
-GRID = 4  # pixels between two places where they are read
-
-
-COMPONENTS = 50  # of the descriptions, 98 % of the variance on MNIST
-
-
-_CHUNK = 2_000
-
-
-# How far an image is moved at most, each drawn evenly: radians, shear, log of the size, and shares of the width.
-TURN = 0.10
-
-
+# Limits of the uniform distributions of the augmentation.
+TURN = 0.10  # radians
 SHEAR = 0.10
-
-
-SIZE = 0.06
-
-
-SHIFT = 0.05
+SIZE = 0.06  # logarithm
+SHIFT = 0.05  # share of the width
 
 
 def upright(images: Tensor) -> Tensor:
-    """``images`` (b, side, side) in [0, 1], centred and sheared so that rows and columns of ink are not correlated."""
+    """Centre and shear ``images`` (b, side, side) in [0, 1] so that the rows and columns of ink are uncorrelated."""
     b, side, _ = images.shape
     line = torch.linspace(-1, 1, side, device=images.device)
     y, x = torch.meshgrid(line, line, indexing="ij")
     ink = images.sum((1, 2)).clamp_min(1e-6)
     middle_y, middle_x = (images * y).sum((1, 2)) / ink, (images * x).sum((1, 2)) / ink
     off_y, off_x = y - middle_y[:, None, None], x - middle_x[:, None, None]  # (b, side, side)
-    slant = (images * off_x * off_y).sum((1, 2)) / (images * off_y.square()).sum((1, 2)).clamp_min(1e-6)
-    # An image of nothing stays as it is.
+    # The bounds leave an empty image unchanged.
+    slant = (images * off_x * off_y).sum((1, 2)) / (images * off_y.square()).sum((1, 2)).clamp_min(1e-6)  # (b,)
     from_x = x + middle_x[:, None, None] + slant[:, None, None] * y
     from_y = y + middle_y[:, None, None].expand(b, side, side)
     return functional.grid_sample(images[:, None], torch.stack([from_x, from_y], 3), align_corners=True)[:, 0]
 
 
 def edges(images: Tensor) -> Tensor:
-    """Square roots of the blurred edges of ``images`` (b, side, side) by direction and place, rows of length 1."""
+    """Features (b, f) of ``images`` (b, side, side): square roots of blurred edges by direction, rows of length 1."""
     sobel = images.new_tensor([[1.0, 2, 1], [0, 0, 0], [-1, -2, -1]]) / 8
     down = functional.conv2d(images[:, None], sobel[None, None], padding=1)
     across = functional.conv2d(images[:, None], sobel.T[None, None], padding=1)
     strength, angle = torch.hypot(across, down), torch.atan2(down, across)  # (b, 1, side, side)
     directions = torch.arange(DIRECTIONS, device=images.device) * (2 * math.pi / DIRECTIONS)
-    near = torch.cos(angle - directions[None, :, None, None]).clamp_min(0) ** 3
-    reach = int(2 * BLUR)
-    bell = torch.exp(-0.5 * ((torch.arange(2 * reach + 1, device=images.device) - reach) / BLUR) ** 2)
-    kernel = (bell[:, None] * bell / bell.sum() ** 2).expand(DIRECTIONS, 1, -1, -1)
-    blurred = functional.conv2d(strength * near, kernel, padding=reach, groups=DIRECTIONS)
-    read = blurred[:, :, GRID // 2 :: GRID, GRID // 2 :: GRID].flatten(1).clamp_min(0).sqrt()
-    return functional.normalize(read, dim=1, eps=1e-6)
+    weight = torch.cos(angle - directions[None, :, None, None]).clamp_min(0) ** 3  # (b, DIRECTIONS, side, side)
+    radius = int(2 * BLUR)
+    gaussian = torch.exp(-0.5 * ((torch.arange(2 * radius + 1, device=images.device) - radius) / BLUR) ** 2)
+    kernel = (gaussian[:, None] * gaussian / gaussian.sum() ** 2).expand(DIRECTIONS, 1, -1, -1)
+    blurred = functional.conv2d(strength * weight, kernel, padding=radius, groups=DIRECTIONS)
+    on_grid = blurred[:, :, GRID // 2 :: GRID, GRID // 2 :: GRID].flatten(1).clamp_min(0).sqrt()  # (b, f)
+    return functional.normalize(on_grid, dim=1, eps=1e-6)
 
 
-def described(images: NDArray[np.float32], device: str = "cpu") -> NDArray[np.float32]:
-    """Principal components (n, at most 50) of the edges of upright ``images`` (n, side * side), for their distances."""
+def edge_features(images: NDArray[np.float32], device: str = "cpu") -> NDArray[np.float32]:
+    """Principal components (n, at most 50) of the :func:`edges` of upright ``images`` (n, side * side)."""
     n, pixels = images.shape
     side = math.isqrt(pixels)
     chunks = [
         edges(upright(torch.tensor(images[start : start + _CHUNK], device=device).view(-1, side, side)))
         for start in range(0, n, _CHUNK)
     ]
-    return components(torch.cat(chunks), COMPONENTS)
+    return principal_components(torch.cat(chunks), COMPONENTS)
 
 
-def components(x: Tensor, most: int) -> NDArray[np.float32]:
-    """The first ``most`` principal components (n, …) of ``x`` (n, m), by falling variance."""
+def principal_components(x: Tensor, n_components: int) -> NDArray[np.float32]:
+    """The first principal components (n, n_components) of ``x`` (n, m), by decreasing variance."""
     x = x - x.mean(0)
     _, vectors = torch.linalg.eigh((x.T @ x).double())
-    found: NDArray[np.float32] = (x @ vectors[:, -most:].flip(1).to(x.dtype)).cpu().numpy()
-    return found
+    components: NDArray[np.float32] = (x @ vectors[:, -n_components:].flip(1).to(x.dtype)).cpu().numpy()
+    return components
 
 
-def moved(images: Tensor, generator: torch.Generator) -> Tensor:
-    """``images`` (b, side * side), each turned, sheared, sized and shifted a little, by chance."""
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate, shear, scale and shift each of ``images`` (b, side * side) a little, at random."""
     b, pixels = images.shape
     side = math.isqrt(pixels)
-    drawn = torch.rand(b, 6, generator=generator, device=images.device) * 2 - 1
-    turn, size_x, size_y = drawn[:, 0] * TURN, (drawn[:, 1] * SIZE).exp(), (drawn[:, 2] * SIZE).exp()
-    shear, shift = drawn[:, 3] * SHEAR, drawn[:, 4:] * (2 * SHIFT)  # an image is two units wide
+    u = torch.rand(b, 6, generator=generator, device=images.device) * 2 - 1  # uniform in [-1, 1)
+    turn, size_x, size_y = u[:, 0] * TURN, (u[:, 1] * SIZE).exp(), (u[:, 2] * SIZE).exp()
+    shear, shift = u[:, 3] * SHEAR, u[:, 4:] * (2 * SHIFT)  # an image is two units wide
     cos, sin = turn.cos(), turn.sin()
     rows = [size_x * cos, size_x * (shear * cos - sin), shift[:, 0], size_y * sin, size_y * (shear * sin + cos)]
     theta = torch.stack([*rows, shift[:, 1]], 1).view(b, 2, 3)

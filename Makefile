@@ -12,59 +12,75 @@ CELLS  ?= 100000
 CORES  ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test docs bench bench-more bench-speed soak golden study scaling clean
+.PHONY: help install demo check mypy test test-fast docs site pictures readme-figures bench bench-more bench-speed \
+	soak golden study scaling clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-install: $(VENV)/installed ## make a virtual environment with everything in it
+install: $(VENV)/installed ## create a virtual environment with everything, in locked versions
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --quiet $$(grep -E '^torch==' $(CONSTRAINTS))
-	$(BIN)/python -m pip install --quiet --quiet --constraint $(CONSTRAINTS) --editable '.[dev,report,h5ad,baselines,workflow]'
+	$(BIN)/python -m pip install --quiet --quiet --constraint $(CONSTRAINTS) --editable '.[dev,docs,report,h5ad,baselines,workflow]'
 	touch $@
 
-demo: $(VENV)/installed ## train on sample_data, assign every cell, print the F-measures
+demo: $(VENV)/installed ## train on sample_data, assign every cell, print the scores
 	mkdir -p $(OUT)
 	$(BIN)/cytovae train sample_data/*.fcs --output $(OUT)/model --force
 	$(BIN)/cytovae assign $(OUT)/model sample_data/*.fcs --output $(OUT)/cells.parquet --force
 	$(BIN)/cytovae benchmark score $(OUT)/cells.parquet $(foreach f,$(wildcard sample_data/*.fcs),--gates $(f))
 	@echo "The model is in $(OUT)/model, every cell's cluster and probabilities in $(OUT)/cells.parquet."
 
-check: $(VENV)/installed ## ruff and mypy --strict
+check: $(VENV)/installed mypy ## run ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+mypy: $(VENV)/installed ## run mypy --strict on the package
 	@# mypy must see cli/ where it is installed: as cytovae.cli
 	rm -rf .typing && mkdir .typing && cp -rs $(CURDIR)/cytovae .typing/cytovae && cp -rs $(CURDIR)/cli .typing/cytovae/cli
 	cd .typing && MYPYPATH=. $(abspath $(BIN))/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p cytovae
 
-test: check ## check, then every test (under ten minutes on two cores)
+test: check ## run the checks, then every test (under ten minutes on two cores)
 	$(BIN)/python -m pytest
 
-docs: $(VENV)/installed ## docs/cli.md and the usage lines of the README, from --help
-	$(BIN)/python docs/make_cli.py
+test-fast: $(VENV)/installed ## run the tests that are neither slow nor need a browser or shared data (under 90 seconds)
+	$(BIN)/python -m pytest -q -n $(CORES) --dist loadfile -m "not slow and not browser and not corpus"
 
-bench: $(VENV)/installed ## the table of the README, on gated public data in $(DATA) (25 minutes on two cores)
+docs: $(VENV)/installed ## write docs/cli.md and the list of modules from the sources
+	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_modules.py
+
+site: docs ## build the documentation as a site in site/; any broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+pictures: demo ## make docs/pictures again from the demo (the picture of the report needs Chromium)
+	$(BIN)/python docs/make_pictures.py $(OUT)
+
+readme-figures: $(VENV)/installed ## make the plot of quality and speed from the tables in docs/results
+	$(BIN)/python docs/make_figures.py
+
+bench: $(VENV)/installed ## score against FlowSOM on the gated public data in $(DATA) (25 minutes on two cores)
 	$(BIN)/cytovae benchmark run --datasets public --data $(DATA) --methods cytovae,flowsom --seeds 5 --threads 1 --output $(BENCH)
 
-bench-more: $(VENV)/installed ## the other methods on 20,000 cells of each set
+bench-more: $(VENV)/installed ## score against all methods on 20,000 cells of each set
 	$(BIN)/cytovae benchmark run --datasets public --data $(DATA) --methods cytovae,flowsom,phenograph,kmeans,gmm,umap+hdbscan --seeds 1 --max-events 20000 --threads 1 --output $(BENCH)-more
 
-bench-speed: $(VENV)/installed ## how fast it is beside FlowSOM, PhenoGraph and fcsparser, in docs/results (half an hour, quiet machine)
+bench-speed: $(VENV)/installed ## measure speed beside FlowSOM, PhenoGraph and fcsparser (half an hour, quiet machine)
 	$(BIN)/python docs/scaling/speed.py --data $(DATA) --output docs/results/speed.md
 
 soak: $(VENV)/installed ## try to break it: bad files, kill -9, full disks (half an hour; SOAK="--times 5" for more)
 	$(BIN)/python tests/soak --output docs/results/soak.md $(SOAK)
 
-golden: $(VENV)/installed ## make tests/golden again, the model that later versions must still read
+golden: $(VENV)/installed ## write tests/golden, the model that later versions must still read
 	$(BIN)/python tests/golden/make_golden.py
 
-study: $(VENV)/installed ## FILES simulated files of CELLS cells through the study workflow, the table in docs/results
+study: $(VENV)/installed ## run FILES simulated files of CELLS cells through the study workflow
 	$(BIN)/python docs/scaling/study.py --files $(FILES) --cells $(CELLS) --cores $(CORES) --output docs/results/study.md
 
-scaling: $(VENV)/installed ## what a cell costs, carried forward to 10^9 cells, in docs/results (ten minutes)
+scaling: $(VENV)/installed ## measure the cost per cell, and carry it forward to 10^9 cells (ten minutes)
 	$(BIN)/python docs/scaling/measure.py --output docs/results/scaling.md
 
-clean: ## remove what the targets above made, but not the virtual environment
-	rm -rf $(OUT) $(BENCH) $(BENCH)-more build dist .typing .pytest_cache .mypy_cache .ruff_cache
+clean: ## remove outputs and caches, but not the virtual environment
+	rm -rf $(OUT) $(BENCH) $(BENCH)-more build dist site .typing .pytest_cache .mypy_cache .ruff_cache

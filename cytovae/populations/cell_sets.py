@@ -165,7 +165,8 @@ class CellSets:
         variance = pooled.diagonal().copy()
         pooled /= 2
         np.fill_diagonal(pooled, variance)
-        return np.linalg.solve(pooled, difference)
+        line: NDArray[np.float64] = np.linalg.solve(pooled, difference)
+        return line
 
     def _pooled_covariance(self, half: int, a: int, others: int | NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean of the covariances of two sets, shrunk towards a sphere: (m, m) or (len(others), m, m).

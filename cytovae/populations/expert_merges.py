@@ -72,7 +72,8 @@ def _home(expert: NDArray[np.int64], tree: PopulationTree) -> NDArray[np.int64]:
     counts = count_overlaps(expert, tree.micro_cluster)  # (experts, micro-clusters)
     of_population = np.eye(len(tree.population))[tree.population]  # (micro-clusters, populations)
     population = (counts @ of_population).argmax(1)  # (experts,)
-    return np.where(tree.population[None] == population[:, None], counts, -1).argmax(1)
+    home: NDArray[np.int64] = np.where(tree.population[None] == population[:, None], counts, -1).argmax(1)
+    return home
 
 
 def _adopt_unused(

@@ -124,7 +124,7 @@ def write_tables(folder: Path, *, quiet: bool) -> None:
         return
     console.say(f"wrote {', '.join(str(path) for path in written)}")
     if not can_draw():
-        console.say("no figure: it needs matplotlib (pip install 'cytovae[report]')")
+        console.say("no figure: it needs matplotlib (in a checkout: pip install '.[report]')")
     elif (folder / "scores.png") not in written:
         console.say("no figure: no job has a score")
 

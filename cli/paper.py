@@ -285,5 +285,5 @@ def run_experiment(
     if not quiet:
         console.say(f"wrote {', '.join(str(path) for path in written)}")
         if not can_draw():
-            console.say("no figures: they need matplotlib (pip install 'cytovae[report]')")
+            console.say("no figures: they need matplotlib (in a checkout: pip install '.[report]')")
     typer.echo(experiment.tables(finished))

@@ -141,4 +141,4 @@ def _threads(words: list[str]) -> int:
 
 def _say(text: str, folder: Path, *, quiet: bool) -> None:
     if not quiet:
-        console.say(f"{text}. To run it: cd {folder} && snakemake --cores 2 (pip install 'cytovae[workflow]')")
+        console.say(f"{text}. To run it: cd {folder} && snakemake --cores 2 (in a checkout: pip install '.[workflow]')")

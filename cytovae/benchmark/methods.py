@@ -212,5 +212,5 @@ def _from_extra(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UsageError(
-            f"{module.partition('.')[0]} cannot be imported ({error}). Install it: pip install 'cytovae[baselines]'"
+            f"{module.partition('.')[0]} cannot be imported ({error}). In a checkout: pip install '.[baselines]'"
         ) from error

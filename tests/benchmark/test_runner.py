@@ -237,7 +237,7 @@ def test_a_folder_of_other_things_is_not_written_into(tmp_path: Path) -> None:
 
 def needs(package: str) -> pytest.MarkDecorator:
     missing = importlib.util.find_spec(package) is None
-    return pytest.mark.skipif(missing, reason=f"{package} is not installed (pip install 'cytovae[baselines]')")
+    return pytest.mark.skipif(missing, reason=f"{package} is not installed (in a checkout: pip install '.[baselines]')")
 
 
 @needs("flowsom")

@@ -13,7 +13,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from cytovae.cells import GateLabels
+from cytovae.cells import CellTable, GateLabels
 from cytovae.cli import console, options
 from cytovae.errors import UsageError
 from cytovae.settings import PRESETS, Metric, Settings, generating, preset
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cytovae.events.transform import Logicle, Transform
     from cytovae.inference.trained_model import Learning, SavedModel
     from cytovae.model_folder.checkpoint import Checkpoint
+    from cytovae.study.sampling import Sampling
     from cytovae.study.train_study import TrainStudy
 
 
@@ -139,16 +140,13 @@ def train_cli(
         "metric": metric, "similarity": similarity, "radius": radius, "neighbors": neighbors,
         "experts": experts, "steps": steps, "batch": batch_size, "landmarks": landmarks,
     }  # fmt: skip
-    settings = _settings(preset_name, chosen)
-    if generative:
-        settings = generating(settings)
+    settings = _settings(preset_name, chosen, generative=generative)
     n_clusters = _number_of_clusters(clusters)
     scale = _logicle(logicle, transform)
 
     from cytovae.model_folder.checkpoint import Checkpoint
     from cytovae.model_folder.save import check_model_target
     from cytovae.network.device import resolve_device, use_threads
-    from cytovae.study.sampling import MOST_TRAINING_CELLS, constant_markers, draw_cells
     from cytovae.study.train_study import check_generative, labels_of_cells, open_train_study, train_study
 
     resolved_device = resolve_device(device)
@@ -173,24 +171,13 @@ def train_cli(
         if generative:
             check_generative(study.panel)
         if not quiet:
-            console.say(describe_panel(study.panel, study.transform))
-            if compensation.source != "none":
-                console.say(f"compensated by {describe_compensation(compensation)}")
+            _say_panel(study)
         options.warn_about(study.files)
-
-        began = perf_counter()
-        cells = draw_cells(
-            study.files,
-            max_events_per_file=max_events_per_file,
-            sampling=sampling,
-            at_most=max(MOST_TRAINING_CELLS, settings.landmarks) if settings.landmarks else None,
-            seed=seed,
+        cells, seconds_of_reading = _read_cells(
+            study, settings, max_events_per_file=max_events_per_file, sampling=sampling, seed=seed
         )
-        reading = perf_counter() - began
         if not quiet:
             console.say(f"read {len(cells):,} of {study.n_events:,} cells, device {resolved_device}")
-        if constant := constant_markers(cells, study.files):
-            console.warn(f"{', '.join(constant)}: the same value in all cells, cannot separate populations")
 
         with console.stages(quiet=quiet, announce=True) as progress:
             result = train_study(
@@ -207,7 +194,7 @@ def train_cli(
                 resume=resume,
                 force=force,
                 argv=sys.argv,
-                seconds_of_reading=reading,
+                seconds_of_reading=seconds_of_reading,
                 resumed=lambda found: None if quiet else _say_resumed(checkpoint, found=found),
                 progress=progress,
             )
@@ -219,6 +206,37 @@ def train_cli(
         console.say(f"wrote {output}")
     if truth is not None:
         _show_scores(study, result.saved, truth, resolved_device, quiet=quiet)
+
+
+def _read_cells(
+    study: "TrainStudy",
+    settings: Settings,
+    *,
+    max_events_per_file: int | None,
+    sampling: "Sampling",
+    seed: int,
+) -> "tuple[CellTable, float]":
+    """The training cells, and the seconds that reading them took. Warns about constant markers."""
+    from cytovae.study.sampling import MOST_TRAINING_CELLS, constant_markers, draw_cells
+
+    began = perf_counter()
+    cells = draw_cells(
+        study.files,
+        max_events_per_file=max_events_per_file,
+        sampling=sampling,
+        at_most=max(MOST_TRAINING_CELLS, settings.landmarks) if settings.landmarks else None,
+        seed=seed,
+    )
+    seconds = perf_counter() - began
+    if constant := constant_markers(cells, study.files):
+        console.warn(f"{', '.join(constant)}: the same value in all cells, cannot separate populations")
+    return cells, seconds
+
+
+def _say_panel(study: "TrainStudy") -> None:
+    console.say(describe_panel(study.panel, study.transform))
+    if study.compensation.source != "none":
+        console.say(f"compensated by {describe_compensation(study.compensation)}")
 
 
 def describe_panel(panel: "Panel", transform: "Transform") -> str:
@@ -281,14 +299,14 @@ def summary(learning: "Learning", seconds: dict[str, float]) -> Table:
     return page
 
 
-def _settings(preset_name: str, chosen: Mapping[str, object]) -> Settings:
-    """The preset with what was chosen in its place. Raises :class:`UsageError` for a choice that would do nothing."""
+def _settings(preset_name: str, chosen: Mapping[str, object], *, generative: bool) -> Settings:
+    """The preset with the chosen settings. Raises :class:`UsageError` for an option that would have no effect."""
     given = {name: value for name, value in chosen.items() if value is not None}
     settings = replace(preset(preset_name), **given)  # type: ignore[arg-type]
     for name in ("radius", "neighbors"):
         if name in given and settings.similarity != name:
             raise UsageError(f"--{name} only means something with --similarity {name}, not {settings.similarity}")
-    return settings
+    return generating(settings) if generative else settings
 
 
 def _number_of_clusters(text: str) -> int | None:

@@ -90,18 +90,15 @@ def train(
     clusters : int, optional
         Number of clusters. Default: found in the data.
     labels : array-like of shape (n_cells,), optional
-        Known labels of the cells that are read, in their order; empty text, NaN or None is unknown. Only with
-        ``data`` from :func:`read_cells`.
+        Known labels of the cells from :func:`read_cells`; empty text, NaN or None is unknown.
     generative : bool
         Whether the model also learns to generate cells.
     device : str
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     threads : int, optional
-        Number of threads. Default: one for each processor. The model does not depend on it.
-    progress : callable
-        Receives stage, steps done and steps in total.
-    settings : dict, optional
-        Replaces settings of the preset, see :class:`cytovae.settings.Settings`.
+        Number of threads; the model does not depend on it.
+    progress, settings
+        A callable that receives stage, steps done and steps in total; settings that replace those of the preset.
     **reading
         Arguments of :func:`read_cells`.
 

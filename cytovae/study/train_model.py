@@ -1,8 +1,7 @@
-"""Cells to a trained model: the stages in their order, each timed. The one function that knows them all."""
+"""Cells to a trained model: the stages in order."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -18,34 +17,21 @@ from cytovae.inference.novelty import fit_novelty
 from cytovae.inference.trained_model import Learning, TrainedModel
 from cytovae.model_folder.checkpoint import Checkpoint
 from cytovae.network.device import ENCODER_CHUNK
+from cytovae.network.model import MoeSimVae
 from cytovae.network.scaling import fit_scaling
-from cytovae.network.training_loop import build_network, train
+from cytovae.network.training_loop import ProgressRecord, build_network, train
 from cytovae.populations.expert_merges import keep_experts, merge_experts
 from cytovae.populations.neighbors import Neighbors, nearest_neighbors
-from cytovae.populations.population_tree import population_tree
-from cytovae.populations.similarity import draw_weight, make_similarity
+from cytovae.populations.population_tree import PopulationTree, population_tree
+from cytovae.populations.similarity import Similarity, draw_weight, make_similarity
 from cytovae.populations.umap_projection import umap_projection
 from cytovae.settings import Settings
 from cytovae.study.sampling import choose_landmarks
 
-FEWEST_CELLS = 50  # fewer have no neighbourhoods to speak of
+FEWEST_CELLS = 50  # fewer cells have no meaningful neighbourhoods
 CELLS_CHECKED = 1_000  # landmarks whose probabilities must sum to 1 before training returns
 
-
-def learn(
-    cells: CellTable,
-    settings: Settings,
-    *,
-    seed: int,
-    device: str = "cpu",
-    labels: NDArray[np.int64] | None = None,
-    n_clusters: int | None = None,
-    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
-) -> TrainedModel:
-    """The model of ``cells``; see :func:`train_model`."""
-    return train_model(
-        cells, settings, seed=seed, device=device, labels=labels, n_clusters=n_clusters, progress=progress
-    ).model
+Progress = Callable[[str, int, int], None]
 
 
 def train_model(
@@ -57,98 +43,167 @@ def train_model(
     labels: NDArray[np.int64] | None = None,
     n_clusters: int | None = None,
     workers: int = 1,
-    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+    progress: Progress = lambda _stage, _done, _total: None,
     kept: Checkpoint | None = None,
 ) -> Learning:
-    """Choose landmarks, find who is similar and what their populations are, and train the network on it.
+    """Choose landmarks, find populations among them, and train the network on both.
 
-    ``labels`` int64 (n_cells,), −1 = unknown, overrule the coordinates where both cells have one. ``n_clusters``
-    cuts the tree there rather than where the data suggest. ``workers`` threads find neighbours, and if there are two, a
-    second process most of the valleys. ``progress`` is told stage, done and total. What ``kept`` has of them is not
-    done again. Raises :class:`UsageError` with too few cells or clusters, :class:`NumericalError` when training
-    diverges.
+    Parameters
+    ----------
+    cells : CellTable
+        Transformed cells, at least 50.
+    settings : Settings
+        Settings of the model.
+    seed : int
+        Seed of everything that is random.
+    device : str
+        Device of the neighbours and the network.
+    labels : ndarray of int64, shape (n_cells,), optional
+        Known labels, −1 = unknown. They decide the similarity of two cells that both have one.
+    n_clusters : int, optional
+        Where to cut the merge tree. Default: where the data suggest it.
+    workers : int
+        Number of threads that find neighbours; with two or more, a worker process finds most of the valleys.
+    progress : callable
+        Receives stage, steps done and steps in total.
+    kept : Checkpoint, optional
+        Where finished stages are kept. Stages that it already has are not repeated.
+
+    Raises
+    ------
+    UsageError
+        If there are too few cells, or more clusters than experts.
+    NumericalError
+        If training diverges.
     """
-    if len(cells) < FEWEST_CELLS:
-        raise UsageError(f"training needs at least {FEWEST_CELLS} cells, there are {len(cells)}")
-    if labels is not None and labels.shape != (len(cells),):
-        raise UsageError(f"labels of shape {labels.shape} do not fit {len(cells)} cells")
-    if n_clusters is not None and not 1 <= n_clusters <= settings.experts:
-        raise UsageError(f"{n_clusters} clusters cannot be made of {settings.experts} experts; use more --experts")
-    seconds: dict[str, float] = {}
-    stage = kept.stage if kept is not None else _made_now
+    _check(cells, settings, labels, n_clusters)
+    stages = _Stages(progress, kept)
+    (rows,) = stages.kept("landmarks", lambda: (choose_landmarks(len(cells), settings.landmarks, seed),))
+    values = cells.values[rows]  # (n, m)
+    coordinates = _project(values, settings, seed, device, workers, stages)  # (n, 2)
+    tree = _find_populations(values, coordinates, cells.source[rows], settings, seed, workers, stages)
 
-    with _timed(seconds, "landmarks"):
-        (rows,) = stage("landmarks", lambda: (choose_landmarks(len(cells), settings.landmarks, seed),))
-        values = cells.values[rows]
-        scaling = fit_scaling(values)
-
-    progress("neighbours", 0, 1)
-    with _timed(seconds, "neighbours"):
-        n_neighbors = min(settings.umap_neighbors, len(values))
-        found = partial(nearest_neighbors, values, n_neighbors, settings.metric, device, workers=workers)
-        neighbors = Neighbors(*stage("neighbours", lambda: _arrays(found())))
-    progress("umap", 0, 1)
-    with _timed(seconds, "umap"):
-        (coordinates,) = stage("umap", lambda: (umap_projection(values, neighbors, settings, seed),))
-
-    tree = None
-    if settings.resolution == "merge":
-        progress("merging", 0, 1)
-        with _timed(seconds, "merging"):
-            tree = population_tree(
-                values,
-                coordinates,
-                cells.source[rows],
-                n_micro_clusters=settings.experts,
-                valley=settings.valley,
-                populations=settings.populations,
-                seed=seed,
-                workers=workers,
-            )
-
-    history = []
-    with _timed(seconds, "training"):
+    with stages.timed("training"):
         known = None if labels is None else labels[rows]
         similarity = make_similarity(coordinates, settings, seed=seed, tree=tree, labels=known, device=device)
-        network = build_network(values.shape[1], settings, seed).to(device)
-        x = torch.tensor(scaling.scale(values), device=device)
-        for record in train(network, x, similarity, draw_weight(similarity), settings, seed, kept):
-            history.append(record)
-            progress("training", record.step, settings.steps)
-        network.eval()
-        with torch.inference_mode():
-            chunks = [network.assign(x[start : start + ENCODER_CHUNK]) for start in range(0, len(x), ENCODER_CHUNK)]
-            probabilities = torch.cat(chunks).cpu().numpy()  # (n, experts)
+        scaling = fit_scaling(values)
+        x = torch.tensor(scaling.scale(values), device=device)  # (n, m) in [0, 1]
+        network, history = _train_network(x, similarity, settings, seed, stages)
+        probabilities = _assign(network, x)  # (n, experts)
         novelty = fit_novelty(network, x)
         generates = settings.kl_weight > 0 and values.shape[1] <= MOST_MARKERS
         distribution = fit_distribution(network, scaling, values) if generates else None
-    for name, spent in (kept.earlier if kept is not None else {}).items():
-        seconds[name] += spent
+
     merges = keep_experts(probabilities) if tree is None else merge_experts(probabilities, tree)
     model = TrainedModel(network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty, distribution)
     if n_clusters is not None:
         model = model.with_clusters(n_clusters)
     assigner = Assigner(model)
     check_assignment(assigner.assign(values[:CELLS_CHECKED]), model.n_clusters, "the training cells")
-    return Learning(model, rows, coordinates, assigner.codes(values), tuple(history), seconds)
+    return Learning(model, rows, coordinates, assigner.codes(values), tuple(history), stages.seconds())
 
 
-def _made_now(_stage: str, make: Callable[[], tuple[NDArray[Any], ...]]) -> tuple[NDArray[Any], ...]:
-    return make()
+def learn(cells: CellTable, settings: Settings, **options: Any) -> TrainedModel:
+    """The model alone, without its history; see :func:`train_model`."""
+    return train_model(cells, settings, **options).model
 
 
-def _arrays(neighbors: Neighbors) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Both arrays. Raises :class:`NumericalError` where values are too large for their distances to be numbers."""
-    if not np.isfinite(neighbors.distances).all():
-        raise NumericalError(
-            "distances between cells are not finite, values are too large; transform them (--transform arcsinh), or "
-            "leave the marker out with --exclude (`cytovae inspect` shows the ranges)"
+def _check(cells: CellTable, settings: Settings, labels: NDArray[np.int64] | None, n_clusters: int | None) -> None:
+    if len(cells) < FEWEST_CELLS:
+        raise UsageError(f"training needs at least {FEWEST_CELLS} cells, there are {len(cells)}")
+    if labels is not None and labels.shape != (len(cells),):
+        raise UsageError(f"labels of shape {labels.shape} do not fit {len(cells)} cells")
+    if n_clusters is not None and not 1 <= n_clusters <= settings.experts:
+        raise UsageError(f"{n_clusters} clusters cannot be made of {settings.experts} experts; use more --experts")
+
+
+def _project(
+    values: NDArray[np.float32], settings: Settings, seed: int, device: str, workers: int, stages: "_Stages"
+) -> NDArray[np.float32]:
+    """UMAP coordinates (n, 2) of the landmarks, from their exact neighbours."""
+    n_neighbors = min(settings.umap_neighbors, len(values))
+
+    def find() -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        found = nearest_neighbors(values, n_neighbors, settings.metric, device, workers=workers)
+        if not np.isfinite(found.distances).all():
+            raise NumericalError(
+                "distances between cells are not finite, values are too large; transform them (--transform arcsinh), "
+                "or leave the marker out with --exclude (`cytovae inspect` shows the ranges)"
+            )
+        return found.indices, found.distances
+
+    neighbors = Neighbors(*stages.kept("neighbours", find))
+    (coordinates,) = stages.kept("umap", lambda: (umap_projection(values, neighbors, settings, seed),))
+    return coordinates
+
+
+def _find_populations(
+    values: NDArray[np.float32],
+    coordinates: NDArray[np.float32],
+    source: NDArray[np.int32],
+    settings: Settings,
+    seed: int,
+    workers: int,
+    stages: "_Stages",
+) -> PopulationTree | None:
+    """The tree of micro-clusters; None with settings in which every expert is a cluster."""
+    if settings.resolution != "merge":
+        return None
+    with stages.timed("merging"):
+        return population_tree(
+            values,
+            coordinates,
+            source,
+            n_micro_clusters=settings.experts,
+            valley=settings.valley,
+            populations=settings.populations,
+            seed=seed,
+            workers=workers,
         )
-    return neighbors.indices, neighbors.distances
 
 
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    began = perf_counter()
-    yield
-    seconds[stage] = perf_counter() - began
+def _train_network(
+    x: torch.Tensor, similarity: Similarity, settings: Settings, seed: int, stages: "_Stages"
+) -> tuple[MoeSimVae, list[ProgressRecord]]:
+    network = build_network(x.shape[1], settings, seed).to(x.device)
+    history = []
+    for record in train(network, x, similarity, draw_weight(similarity), settings, seed, stages.checkpoint):
+        history.append(record)
+        stages.progress("training", record.step, settings.steps)
+    return network.eval(), history
+
+
+def _assign(network: MoeSimVae, x: torch.Tensor) -> NDArray[np.float32]:
+    """Probabilities (n, experts) of scaled cells ``x`` (n, m)."""
+    with torch.inference_mode():
+        chunks = [network.assign(x[start : start + ENCODER_CHUNK]) for start in range(0, len(x), ENCODER_CHUNK)]
+        probabilities: NDArray[np.float32] = torch.cat(chunks).cpu().numpy()
+    return probabilities
+
+
+class _Stages:
+    """Progress, seconds and checkpoints of the stages."""
+
+    def __init__(self, progress: Progress, checkpoint: Checkpoint | None) -> None:
+        self.progress = progress
+        self.checkpoint = checkpoint
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Announce a stage and measure its seconds."""
+        if stage not in ("landmarks", "training"):  # landmarks take no time, training reports its steps
+            self.progress(stage, 0, 1)
+        began = perf_counter()
+        yield
+        self._seconds[stage] = perf_counter() - began
+
+    def kept(self, stage: str, run: Callable[[], tuple[NDArray[Any], ...]]) -> tuple[NDArray[Any], ...]:
+        """The arrays of a stage: from the checkpoint, or from ``run``."""
+        with self.timed(stage):
+            return run() if self.checkpoint is None else self.checkpoint.stage(stage, run)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each stage, with those of earlier, interrupted runs."""
+        earlier = self.checkpoint.earlier if self.checkpoint is not None else {}
+        return {stage: spent + earlier.get(stage, 0.0) for stage, spent in self._seconds.items()}

@@ -1,0 +1,27 @@
+"""The examples in the docstrings of the Python API run and print what they say."""
+
+import doctest
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import cytovae as cv
+
+ROOT = Path(__file__).parents[2]
+MODULES = ("cytovae.api.cells", "cytovae.api.model", "cytovae.api.clusters", "cytovae.metrics")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_run(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    result = doctest.testmod(import_module(module))
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_every_public_function_has_an_example() -> None:
+    functions = [getattr(cv, name) for name in cv.__all__ if name[0].islower()]
+    assert len(functions) >= 10
+    assert [function.__name__ for function in functions if ">>>" not in (function.__doc__ or "")] == []

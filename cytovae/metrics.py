@@ -172,7 +172,7 @@ def score(cluster: NDArray[np.integer], gates: GateLabels) -> ScoreReport:
     >>> report = score(np.array([1, 1, 1, 2, 2, 2, 2]), gates)
     >>> round(report.f_weighted, 3)
     0.838
-    >>> [(found.name, found.cluster, found.recall) for found in report.populations]
+    >>> [(each.name, each.cluster, each.recall) for each in report.populations]
     [('B cells', 1, 0.75), ('T cells', 2, 1.0)]
     """
     table = contingency(cluster, gates)

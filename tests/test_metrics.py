@@ -1,4 +1,4 @@
-"""Scores against cases worked by hand, all matchings of small tables, scikit-learn, and laws that must hold."""
+"""Scores against cases computed by hand, all matchings of small tables, scikit-learn, and invariants."""
 
 import doctest
 from itertools import permutations
@@ -40,10 +40,10 @@ def summary(report: ScoreReport) -> list[float]:
     return [getattr(report, name) for name in SUMMARY]
 
 
-# --- worked by hand ---
+# --- computed by hand ---
 
 
-def test_a_table_worked_by_hand() -> None:
+def test_a_table_computed_by_hand() -> None:
     # population 0: 6 cells, 4 in cluster 1, 2 in cluster 2; population 1: 4 cells, all in cluster 2
     # F: (0,1) = 2·4/(6+4) = 0.8, (0,2) = 2·2/(6+6) = 1/3, (1,2) = 2·4/(4+6) = 0.8
     report = score(*cells_of([[4, 2], [0, 4]]))
@@ -61,7 +61,7 @@ def test_a_table_worked_by_hand() -> None:
 
 
 def test_the_two_weightings_of_equation_12_differ() -> None:
-    # One cluster of 9 + 1 cells: F = 2·9/19 and 2·1/11. By population both count, by cluster only the better.
+    # One cluster of 9 + 1 cells: F = 2·9/19 and 2·1/11. Both count by population, only the larger by cluster.
     report = score(*cells_of([[9], [1]]))
     assert report.f_weighted == pytest.approx(0.9 * 18 / 19 + 0.1 * 2 / 11, abs=EXACT)
     assert report.f_weighted_clusters == pytest.approx(18 / 19, abs=EXACT)
@@ -71,8 +71,8 @@ def test_the_two_weightings_of_equation_12_differ() -> None:
     assert report.nmi == 0.0
 
 
-def test_one_single_cluster_scores_levine_as_computed_before() -> None:
-    # Sizes of Levine_13dim's and Levine_32dim's 24 and 14 populations; expected values worked out independently.
+def test_a_single_cluster_of_levine_13() -> None:
+    # Sizes of the 24 populations of Levine_13dim; the expected values were computed independently.
     levine_13 = [912, 6779, 1278, 253, 12030, 73, 261, 502, 7796, 608, 13964, 7821]
     levine_13 += [3684, 194, 152, 3025, 6987, 9564, 3864, 468, 293, 5, 240, 994]
     report = score(*cells_of([[size] for size in levine_13]))
@@ -82,8 +82,8 @@ def test_one_single_cluster_scores_levine_as_computed_before() -> None:
     assert report.f1_mean == pytest.approx(0.012, abs=5e-4)
 
 
-def test_many_to_one_is_allowed_only_where_it_is_meant() -> None:
-    # Both populations find their best cluster in cluster 1; one-to-one only one of them may have it.
+def test_only_the_best_cluster_may_be_shared() -> None:
+    # Cluster 1 is the best cluster of both populations, but only one of them is matched with it.
     report = score(*cells_of([[5, 0], [5, 1]]))
     best = 2 * 5 / (5 + 10)
     first, second = report.populations
@@ -104,14 +104,14 @@ def test_a_population_without_a_cluster_of_its_own_counts_zero() -> None:
 
 
 def test_a_partner_without_a_common_cell_is_no_partner() -> None:
-    # 0.83 + 0 (population 1 left with cluster 2, where it has no cell) beats 0.29 + 0.29.
+    # The matching 0.83 + 0, which pairs population 1 with a cluster without its cells, beats 0.29 + 0.29.
     report = score(*cells_of([[5, 1], [1, 0]]))
-    assert [found.cluster for found in report.populations] == [1, 0]
+    assert [entry.cluster for entry in report.populations] == [1, 0]
     assert report.f1_mean == pytest.approx((2 * 5 / 12 + 0) / 2, abs=EXACT)
 
 
 def test_unassigned_cells_cost_recall_and_accuracy_but_no_precision() -> None:
-    # population 0: 3 in cluster 1, 1 left out; population 1: 4 in cluster 2, 2 left out (−1 counts as 0)
+    # Population 0: 3 in cluster 1, 1 unassigned. Population 1: 4 in cluster 2, 2 unassigned (-1 counts as 0).
     cluster = np.array([1, 1, 1, 0, 2, 2, 2, 2, 0, -1], dtype=np.int32)
     population = [0, 0, 0, 0, 1, 1, 1, 1, 1, 1]
     report = score(cluster, gates_of(population))
@@ -121,30 +121,30 @@ def test_unassigned_cells_cost_recall_and_accuracy_but_no_precision() -> None:
     assert report.f_weighted_clusters == pytest.approx(0.3 * f_first + 0.4 * f_second, abs=EXACT)
     assert report.f1_mean == pytest.approx((f_first + f_second) / 2, abs=EXACT)
     assert report.accuracy == pytest.approx(0.7, abs=EXACT)
-    assert [found.precision for found in report.populations] == [1.0, 1.0]
+    assert [entry.precision for entry in report.populations] == [1.0, 1.0]
     one_group_more = np.maximum(cluster, 0)
     assert report.ari == pytest.approx(adjusted_rand_score(population, one_group_more), abs=EXACT)
     assert report.nmi == pytest.approx(normalized_mutual_info_score(population, one_group_more), abs=EXACT)
 
 
-def test_when_every_cell_is_unassigned_nothing_is_found() -> None:
+def test_unassigned_cells_alone_score_zero() -> None:
     report = score(np.zeros(4, dtype=np.int32), gates_of([0, 0, 1, 1]))
     assert report.n_clusters == 0
     assert summary(report) == [0.0] * 6
-    assert all(found.cluster == found.best_cluster == 0 for found in report.populations)
+    assert all(entry.cluster == entry.best_cluster == 0 for entry in report.populations)
 
 
 def test_counts_of_cells_and_clusters() -> None:
     cluster = np.array([1, 1, 7, 9, 9], dtype=np.int32)  # cluster 9 holds ungated cells only
     report = score(cluster, gates_of([0, 0, 1, UNGATED, UNGATED]))
     assert (report.n_cells, report.n_gated, report.n_clusters, report.n_unassigned) == (5, 3, 3, 0)
-    assert [found.cluster for found in report.populations] == [1, 7]
+    assert [entry.cluster for entry in report.populations] == [1, 7]
     assert contingency(cluster, gates_of([0, 0, 1, UNGATED, UNGATED])).clusters.tolist() == [1, 7]
 
 
 def test_populations_without_a_gated_cell_are_left_out() -> None:
     report = score(np.array([1, 2]), gates_of([0, 2], names=("B", "never seen", "T")))
-    assert [found.name for found in report.populations] == ["B", "T"]
+    assert [entry.name for entry in report.populations] == ["B", "T"]
     assert summary(report) == pytest.approx([1.0] * 6, abs=EXACT)
 
 
@@ -154,7 +154,7 @@ def test_no_gated_cell_is_refused(names: tuple[str, ...]) -> None:
         score(np.array([1, 1, 2]), gates_of([UNGATED] * 3, names=names))
 
 
-def test_lengths_that_differ_are_refused_with_both_numbers() -> None:
+def test_different_lengths_are_refused() -> None:
     with pytest.raises(UsageError, match=r"3 cluster labels .* 2 gate labels"):
         score(np.array([1, 1, 2]), gates_of([0, 1]))
 
@@ -219,9 +219,9 @@ def test_no_matching_is_better(table: list[list[int]]) -> None:
     assert report.f_weighted == pytest.approx(by_population, abs=EXACT)
     by_cluster = sum(w / total * max(row[column] for row in values) for column, w in enumerate(widths))
     assert report.f_weighted_clusters == pytest.approx(by_cluster, abs=EXACT)
-    assert sum(found.f1 for found in report.populations) / len(table) == pytest.approx(report.f1_mean, abs=EXACT)
-    assert [found.best_f1 for found in report.populations] == pytest.approx([max(row) for row in values], abs=EXACT)
-    matched = [found.cluster for found in report.populations if found.cluster]
+    assert sum(entry.f1 for entry in report.populations) / len(table) == pytest.approx(report.f1_mean, abs=EXACT)
+    assert [entry.best_f1 for entry in report.populations] == pytest.approx([max(row) for row in values], abs=EXACT)
+    matched = [entry.cluster for entry in report.populations if entry.cluster]
     assert len(set(matched)) == len(matched)
 
 
@@ -232,7 +232,7 @@ labellings = st.integers(1, 60).flatmap(
 )
 
 
-# scikit-learn remarks that labels that are nearly all different look like a regression target; here that is intended.
+# scikit-learn warns that nearly unique labels look like a regression target; here they are intended.
 @pytest.mark.filterwarnings("ignore:The number of unique classes is greater than 50")
 @given(labellings)
 @settings(max_examples=150, deadline=None)
@@ -243,7 +243,7 @@ def test_ari_and_nmi_are_scikit_learns(labels: tuple[list[int], list[int]]) -> N
     assert report.nmi == pytest.approx(normalized_mutual_info_score(population, cluster), abs=1e-10)
 
 
-# --- laws ---
+# --- invariants ---
 
 clusterings = st.integers(1, 60).flatmap(
     lambda n: st.tuples(
@@ -251,11 +251,11 @@ clusterings = st.integers(1, 60).flatmap(
         st.lists(st.integers(UNGATED, 4), min_size=n, max_size=n).filter(lambda p: max(p) > UNGATED),
     )
 )
-law = settings(max_examples=100, deadline=None)
+invariant = settings(max_examples=100, deadline=None)
 
 
 @given(clusterings, st.permutations(range(1, 7)))
-@law
+@invariant
 def test_the_names_of_clusters_do_not_matter(labels: tuple[list[int], list[int]], renaming: list[int]) -> None:
     cluster, gates = np.array(labels[0]), gates_of(labels[1])
     renamed = np.array([0, *renaming])[cluster] * 1000
@@ -263,23 +263,23 @@ def test_the_names_of_clusters_do_not_matter(labels: tuple[list[int], list[int]]
 
 
 @given(clusterings)
-@law
+@invariant
 def test_equal_partitions_score_one(labels: tuple[list[int], list[int]]) -> None:
     gates = gates_of(labels[1])
     assert summary(score(gates.population + 1, gates)) == pytest.approx([1.0] * 6, abs=EXACT)
 
 
 @given(clusterings)
-@law
+@invariant
 def test_scores_stay_in_their_range(labels: tuple[list[int], list[int]]) -> None:
     report = score(np.array(labels[0]), gates_of(labels[1]))
     assert all(0.0 <= getattr(report, name) <= 1.0 for name in SUMMARY if name != "ari")
     assert -1.0 <= report.ari <= 1.0
-    assert report.f1_mean <= np.mean([found.best_f1 for found in report.populations]) + EXACT
+    assert report.f1_mean <= np.mean([entry.best_f1 for entry in report.populations]) + EXACT
 
 
 @given(clusterings, st.integers(1, 30), st.integers(0, 9))
-@law
+@invariant
 def test_ungated_cells_change_nothing(labels: tuple[list[int], list[int]], more: int, where: int) -> None:
     cluster, population = labels
     before = score(np.array(cluster), gates_of(population))
@@ -290,17 +290,17 @@ def test_ungated_cells_change_nothing(labels: tuple[list[int], list[int]], more:
 
 
 @given(clusterings, st.integers(1, 6), st.integers(0, 2**60 - 1))
-@law
+@invariant
 def test_splitting_a_cluster_never_raises_recall(labels: tuple[list[int], list[int]], which: int, cut: int) -> None:
     cluster, gates = np.array(labels[0]), gates_of(labels[1])
-    moved = np.array([bool(cut >> place & 1) for place in range(len(cluster))]) & (cluster == which)
-    split = np.where(moved, 7, cluster)
+    to_split = np.array([bool(cut >> place & 1) for place in range(len(cluster))]) & (cluster == which)
+    split = np.where(to_split, 7, cluster)
     before, after = contingency(cluster, gates), contingency(split, gates)
     assert (after.counts.max(axis=1, initial=0) <= before.counts.max(axis=1, initial=0)).all()
 
 
 @given(clusterings, st.randoms(use_true_random=False))
-@law
+@invariant
 def test_the_order_of_cells_does_not_matter(labels: tuple[list[int], list[int]], random: object) -> None:
     order = list(range(len(labels[0])))
     random.shuffle(order)  # type: ignore[attr-defined]
@@ -318,14 +318,14 @@ def test_more_clusters_than_populations_and_the_reverse() -> None:
 
 
 def test_ari_stays_exact_for_ten_million_cells() -> None:
-    # Products of pair counts exceed 64 bits here. Two halves in two clusters, swapped for one cell in each.
+    # Products of counts of pairs exceed 64 bits here. Two halves in two clusters, with one cell of each swapped.
     half = 5_000_000
     cluster = np.repeat(np.array([1, 2], dtype=np.int32), half)
     gates = gates_of(np.repeat(np.array([0, 1], dtype=np.int32), half))
     assert score(cluster, gates).ari == 1.0
     cluster[0], cluster[-1] = 2, 1
-    kept, moved = half - 1, 1
-    together = kept * (kept - 1) + moved * (moved - 1)
+    same, swapped = half - 1, 1
+    together = same * (same - 1) + swapped * (swapped - 1)
     sides = half * (half - 1)
     chance = sides * sides / (2 * half * (2 * half - 1) / 2)
     assert score(cluster, gates).ari == pytest.approx((together - chance) / (sides - chance), abs=1e-12)
@@ -334,19 +334,19 @@ def test_ari_stays_exact_for_ten_million_cells() -> None:
 # --- calibration ---
 
 
-def test_calibration_worked_by_hand() -> None:
+def test_calibration_computed_by_hand() -> None:
     # (0, 0.5] holds 0.4 and 0.5, one of them right: gap |0.5 − 0.45|. (0.5, 1] holds 0.9 twice, both right: gap 0.1.
     gap = expected_calibration_error([0.4, 0.5, 0.9, 0.9], [False, True, True, True], bins=2)
     assert gap == pytest.approx(0.5 * 0.05 + 0.5 * 0.1, abs=EXACT)
 
 
-def test_a_calibrated_method_has_no_error_and_an_overconfident_one_all() -> None:
+def test_calibrated_and_overconfident_methods() -> None:
     assert expected_calibration_error([0.75] * 4, [True, True, True, False]) == pytest.approx(0.0, abs=EXACT)
     assert expected_calibration_error([1.0] * 4, [False] * 4) == 1.0
     assert expected_calibration_error([0.0] * 4, [False] * 4) == 0.0
 
 
 @pytest.mark.parametrize(("confidence", "correct"), [([], []), ([0.5], [True, False]), ([1.5], [True])])
-def test_calibration_refuses_what_it_cannot_bin(confidence: list[float], correct: list[bool]) -> None:
+def test_calibration_refuses_unusable_arrays(confidence: list[float], correct: list[bool]) -> None:
     with pytest.raises(UsageError):
         expected_calibration_error(confidence, correct)

@@ -1,4 +1,4 @@
-"""Label files of every kind, as they come from other programs, against labels written down here."""
+"""Cluster labels in files of every format, as other programs write them, and their alignment with events."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -74,13 +74,13 @@ def test_names_are_numbered_in_sorted_order(tmp_path: Path, write: Writer) -> No
 
 
 @writers
-def test_numbers_among_words_for_nothing_stay_numbers(tmp_path: Path, write: Writer) -> None:
+def test_numbers_beside_words_for_unassigned_stay_numbers(tmp_path: Path, write: Writer) -> None:
     labels = read_labels(write(tmp_path, pd.DataFrame({"cluster": ["7", "unassigned", "2", None]})))
     assert (labels.cluster.tolist(), labels.names) == ([7, 0, 2, 0], ())
 
 
 @writers
-def test_numbers_among_names_are_names(tmp_path: Path, write: Writer) -> None:
+def test_numbers_beside_names_are_names(tmp_path: Path, write: Writer) -> None:
     labels = read_labels(write(tmp_path, pd.DataFrame({"cluster": ["7", "B", "7"]})))
     assert (labels.cluster.tolist(), labels.names) == ([1, 2, 1], ("7", "B"))
 
@@ -91,13 +91,13 @@ def test_the_only_column_needs_no_name(tmp_path: Path, write: Writer) -> None:
 
 
 @writers
-def test_a_column_can_be_asked_for(tmp_path: Path, write: Writer) -> None:
+def test_a_column_can_be_chosen(tmp_path: Path, write: Writer) -> None:
     path = write(tmp_path, pd.DataFrame({"cluster": [1, 1], "leiden": [2, 3]}))
     assert read_labels(path, "leiden").cluster.tolist() == [2, 3]
 
 
 @writers
-def test_file_and_event_come_with_the_labels(tmp_path: Path, write: Writer) -> None:
+def test_file_and_event_are_read_with_the_labels(tmp_path: Path, write: Writer) -> None:
     path = write(
         tmp_path, pd.DataFrame({"file": ["b.fcs", "a.fcs", "b.fcs"], "event": [1, 0, 0], "cluster": [5, 6, 7]})
     )
@@ -139,7 +139,7 @@ def test_names_of_clusters_may_contain_a_delimiter(tmp_path: Path) -> None:
     assert read_labels(write_text(tmp_path / "x.tsv", "name\nB, naive\nT\n")).names == ("B, naive", "T")
 
 
-def test_blank_lines_of_a_csv_are_cells(tmp_path: Path) -> None:
+def test_blank_lines_of_a_csv_are_unassigned_cells(tmp_path: Path) -> None:
     assert read_labels(write_text(tmp_path / "x.csv", "cluster\n1\n\n2\n")).cluster.tolist() == [1, 0, 2]
 
 
@@ -157,7 +157,7 @@ def test_a_channel_of_an_fcs_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "field", "said"),
+    ("name", "text", "field", "message"),
     [
         ("x.csv", "a,b\n1,2\n", "columns", "'a', 'b'"),
         ("x.csv", "1\n2\n2\n", "first line", "Add a header line"),
@@ -171,13 +171,13 @@ def test_a_channel_of_an_fcs_file(tmp_path: Path) -> None:
         ("x.csv", "event,cluster\n0,1\n0.5,2\n", "event", "whole numbers from 0"),
     ],
 )
-def test_what_cannot_be_labels_is_refused(tmp_path: Path, name: str, text: str, field: str, said: str) -> None:
+def test_unusable_labels_are_refused(tmp_path: Path, name: str, text: str, field: str, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError) as refused:
         read_labels(path)
     assert (refused.value.file, refused.value.field) == (str(path), field)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_measurements_in_a_channel_are_refused(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_measurements_in_a_channel_are_refused(tmp_path: Path) -> None:
         read_labels(f"{path}:CD19")
 
 
-def test_a_missing_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.csv.*no such file"):
         read_labels(tmp_path / "nothing.csv")
 
@@ -205,7 +205,7 @@ def test_rows_without_a_file_are_in_the_order_of_the_files(tmp_path: Path) -> No
     assert align_labels(labels, ["a.fcs", "b.fcs"], [2, 3]).tolist() == [1, 2, 3, 4, 5]
 
 
-def test_a_wrong_number_of_rows_is_refused_with_both_numbers(tmp_path: Path) -> None:
+def test_a_wrong_number_of_rows_is_refused(tmp_path: Path) -> None:
     labels = read_labels(labels_of(tmp_path, cluster=[1, 2, 3]))
     with pytest.raises(InputError, match=r"3 labels, expected 5, one for each event of a\.fcs, b\.fcs"):
         align_labels(labels, ["a.fcs", "b.fcs"], [2, 3])
@@ -228,13 +228,13 @@ def test_rows_of_a_file_keep_their_order_without_events(tmp_path: Path) -> None:
     assert align_labels(labels, ["b", "a"], [1, 2]).tolist() == [2, 1, 3]
 
 
-def test_one_file_needs_no_matching_name(tmp_path: Path) -> None:
+def test_the_name_of_a_single_file_need_not_match(tmp_path: Path) -> None:
     labels = read_labels(labels_of(tmp_path, file=["old.fcs", "old.fcs"], event=[1, 0], cluster=[1, 2]))
     assert align_labels(labels, ["renamed.fcs"], [2]).tolist() == [2, 1]
 
 
 @pytest.mark.parametrize(
-    ("columns", "files", "sizes", "said"),
+    ("columns", "files", "sizes", "message"),
     [
         ({"file": ["a", "a", "b"], "cluster": [1, 2, 3]}, ["a", "b"], [2, 2], "1 labels, expected 2"),
         ({"file": ["a", "a", "b"], "cluster": [1, 2, 3]}, ["a", "c"], [2, 1], "expected rows of c"),
@@ -244,9 +244,9 @@ def test_one_file_needs_no_matching_name(tmp_path: Path) -> None:
     ],
 )
 def test_rows_that_do_not_fit_are_refused(
-    tmp_path: Path, columns: dict[str, list[object]], files: list[str], sizes: list[int], said: str
+    tmp_path: Path, columns: dict[str, list[object]], files: list[str], sizes: list[int], message: str
 ) -> None:
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         align_labels(read_labels(labels_of(tmp_path, **columns)), files, sizes)
 
 

@@ -1,4 +1,4 @@
-"""Names for clusters: which clusters become one, how they are numbered, and what cannot be understood."""
+"""Names of clusters: which clusters are merged, how populations are numbered, and which tables are refused."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from cytovae.errors import InputError, UsageError
 SIZES = np.array([40, 30, 20, 15])
 
 
-def test_clusters_of_one_name_become_one() -> None:
+def test_clusters_with_the_same_name_are_merged() -> None:
     named = name_clusters({2: "T", 3: "T", 1: "B"}, SIZES)
-    # T has 50 training cells, B 40, cluster 4 no name and 15.
+    # Training cells: T has 50, B has 40, and cluster 4, without a name, has 15.
     assert named.populations == ("T", "B", "cluster 4")
     assert named.merged.tolist() == [2, 1, 1, 3]
     p = np.array([[0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.1, 0.7]], np.float32)
     found = named.apply(Assignment(np.array([1, 4], np.int32), p))
-    # The first cell was most likely in cluster 1, but it is more likely a T cell.
+    # Cluster 1 is the most probable cluster of the first cell, but T is its most probable population.
     assert found.cluster.tolist() == [1, 3]
     assert np.allclose(found.probabilities, [[0.5, 0.4, 0.1], [0.2, 0.1, 0.7]], atol=1e-7)
 
@@ -32,7 +32,7 @@ def test_ties_are_numbered_by_their_lowest_cluster() -> None:
 
 
 @given(st.lists(st.sampled_from(["", "x", "y", "z"]), min_size=1, max_size=6), st.integers(0, 99))
-def test_merging_only_adds_up(each: list[str], seed: int) -> None:
+def test_merging_sums_probabilities(each: list[str], seed: int) -> None:
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.ones(len(each)), 20).astype(np.float32)
     names = {number: name for number, name in enumerate(each, start=1) if name}
@@ -45,7 +45,7 @@ def test_merging_only_adds_up(each: list[str], seed: int) -> None:
     assert len(set(named.populations)) == len(named.populations)
 
 
-def test_tables_that_are_understood() -> None:
+def test_accepted_tables() -> None:
     path = Path("n.csv")
     expected = {1: "T cells", 3: "B, naive"}
     assert parse_names('cluster,name\n1,T cells\n3,"B, naive"\n', path, 3) == expected
@@ -67,13 +67,13 @@ def test_tables_that_are_understood() -> None:
         ("cluster,name\n1\n", "line 2"),
     ],
 )
-def test_tables_that_are_refused(text: str, field: str) -> None:
+def test_unusable_tables_are_refused(text: str, field: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_names(text, Path("n.csv"), 3)
     assert (caught.value.file, caught.value.field) == ("n.csv", field)
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.csv"):
         read_names(tmp_path / "none.csv", 3)
     (tmp_path / "bytes.csv").write_bytes(b"cluster,name\n1,\xff\n")
@@ -83,6 +83,6 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert read_names(tmp_path / "bom.csv", 3) == {1: "γδ T"}
 
 
-def test_a_cluster_that_there_is_not() -> None:
+def test_an_unknown_cluster_is_refused() -> None:
     with pytest.raises(UsageError, match="cluster 5"):
         name_clusters({5: "T"}, SIZES)

@@ -1,4 +1,4 @@
-"""Gates written by hand in every form that is read, and those of the published sets counted by another library."""
+"""Gates in every supported form, and those of published data sets against independent counts."""
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -16,7 +16,7 @@ from cytovae.fcs.file import FcsFile, open_fcs
 from cytovae.fcs.write import write_fcs
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-needs_shared_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data sets are not on this machine")
+needs_shared_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data sets are missing")
 
 
 def fcs(path: Path, events: object, names: str = "CD3 CD4 label") -> FcsFile:
@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> FcsFile:
     return fcs(tmp_path / "a.fcs", [[1, 10, 2], [2, 20, np.nan], [3, 30, 1], [4, 40, 2]])
 
 
-def spelled(gates: GateLabels) -> list[str]:
+def names_of(gates: GateLabels) -> list[str]:
     return [gates.names[index] if index >= 0 else "" for index in gates.population]
 
 
@@ -50,7 +50,7 @@ def spelled(gates: GateLabels) -> list[str]:
         ("g.csv", "population\nB\nunassigned\nA\nB\n"),
         ("g.csv", "population\nB\nNot gated\nA\nB\n"),
         ("g.csv", "whatever\nB\nNaN\nA\nB\n"),
-        ("g.csv", "B\nungated\nA\nB\n"),  # no header: as many lines as events
+        ("g.csv", "B\nungated\nA\nB\n"),  # no header, because there are as many lines as events
         ("g.csv", '"",population,cd3\n1,B,0.5\n2,,1\n3,A,2\n4,B,3\n'),
         ("g.csv", '"","x"\n"1","B"\n"2",""\n"3","A"\n"4","B"\n'),
         ("g.csv", "cluster;label\n9;B\n9;\n9;A\n9;B\n"),
@@ -93,13 +93,13 @@ def test_numbers_are_sorted_by_size_and_zero_may_be_ungated(tmp_path: Path, file
 def test_numbers_get_the_names_of_a_names_file(tmp_path: Path, file: FcsFile) -> None:
     names = tmp_path / "population_names_a.txt"
     names.write_text("label\tpopulation\n1\tT cells\n2\tunassigned\n3\tB cells\n")
-    assert spelled(read_gates("label", file, names=names)) == ["", "", "T cells", ""]
+    assert names_of(read_gates("label", file, names=names)) == ["", "", "T cells", ""]
     names.write_text("1 T cells\n")
     with pytest.raises(GateError, match="line 1"):
         read_gates("label", file, names=names)
 
 
-def test_a_wrong_number_of_rows_is_refused_with_both_numbers(tmp_path: Path, file: FcsFile) -> None:
+def test_a_wrong_number_of_rows_is_refused(tmp_path: Path, file: FcsFile) -> None:
     path = tmp_path / "g.csv"
     path.write_text("population\nA\nB\n")
     with pytest.raises(GateError, match=r"found 2 rows, expected 4.*a\.fcs") as caught:
@@ -173,18 +173,18 @@ EVENTS = [[1, 10, 5], [2, 20, 5], [3, 30, 5], [1, 10, 5], [-0.0, 0, 5]]
 def test_one_file_per_population(tmp_path: Path) -> None:
     whole = fcs(tmp_path / "whole.fcs", EVENTS)
     fcs(tmp_path / "gates" / "B cells.fcs", [[3, 30, 5], [1, 10, 5]])
-    # Other order of channels, one channel more, and minus zero.
+    # Another order of channels, one more channel, and -0.0.
     fcs(tmp_path / "gates" / "T cells.fcs", [[7, 20, 2, 5], [7, 0, 0, 5]], "extra CD4 CD3 label")
     gates = read_gates(tmp_path / "gates", whole)
-    # Events 0 and 3 are equal: the population holds one of them, and the first is taken.
-    assert spelled(gates) == ["B cells", "T cells", "B cells", "", "T cells"]
+    # Events 0 and 3 are equal. The population contains one of them, so the first is labelled.
+    assert names_of(gates) == ["B cells", "T cells", "B cells", "", "T cells"]
 
 
 def test_equal_events_can_be_in_two_populations(tmp_path: Path) -> None:
     whole = fcs(tmp_path / "whole.fcs", EVENTS)
     fcs(tmp_path / "gates" / "A.fcs", [[1, 10, 5]])
     fcs(tmp_path / "gates" / "B.fcs", [[1, 10, 5]])
-    assert spelled(read_gates(tmp_path / "gates", whole)) == ["A", "", "", "B", ""]
+    assert names_of(read_gates(tmp_path / "gates", whole)) == ["A", "", "", "B", ""]
 
 
 def test_foreign_events_are_refused(tmp_path: Path) -> None:
@@ -235,30 +235,30 @@ def test_gates_beside_several_files(tmp_path: Path, study: list[FcsFile]) -> Non
     assert gates_beside(study[0].path) == tmp_path / "a.gates.csv"
     gates = read_gates_of_files(study)
     assert gates.names == ("B", "NK", "T")
-    assert spelled(gates) == EXPECTED
-    assert spelled(read_gates_of_files(study, tmp_path)) == EXPECTED  # a folder of NAME.gates.csv
+    assert names_of(gates) == EXPECTED
+    assert names_of(read_gates_of_files(study, tmp_path)) == EXPECTED  # a folder of NAME.gates.csv
 
 
 def test_one_table_for_several_files(tmp_path: Path, study: list[FcsFile]) -> None:
     path = tmp_path / "all.csv"
     path.write_text("population\n" + "\n".join(EXPECTED))
-    assert spelled(read_gates_of_files(study, path)) == EXPECTED
+    assert names_of(read_gates_of_files(study, path)) == EXPECTED
     path.write_text("file,event,population\nb.fcs,0,B\nb.fcs,1,T\nb.fcs,2,NK\na.fcs,0,T\n")
-    assert spelled(read_gates_of_files(study, path)) == EXPECTED
+    assert names_of(read_gates_of_files(study, path)) == EXPECTED
     path.write_text("population\nT\n")
     with pytest.raises(GateError, match=r"found 1 rows, expected 5.*2 files together"):
         read_gates_of_files(study, path)
 
 
 def test_one_channel_in_several_files(study: list[FcsFile]) -> None:
-    assert spelled(read_gates_of_files(study, "label")) == ["2", "", "1", "2", "3"]
+    assert names_of(read_gates_of_files(study, "label")) == ["2", "", "1", "2", "3"]
 
 
 def test_one_folder_of_populations_per_file(tmp_path: Path, study: list[FcsFile]) -> None:
     for name, events in {"a": [[1, 10, 2]], "b": [[4, 40, 2]]}.items():
         (tmp_path / "gates").mkdir(exist_ok=True)
         fcs(tmp_path / "gates" / name / "T.fcs", events)
-    assert spelled(read_gates_of_files(study, tmp_path / "gates")) == ["T", "", "", "T", ""]
+    assert names_of(read_gates_of_files(study, tmp_path / "gates")) == ["T", "", "", "T", ""]
     with pytest.raises(GateError, match=r"neither a\.gates\.csv nor"):
         read_gates_of_files(study, tmp_path / "gates" / "b")
 
@@ -266,6 +266,7 @@ def test_one_folder_of_populations_per_file(tmp_path: Path, study: list[FcsFile]
 # --- published gates ---
 
 
+@pytest.mark.corpus
 @needs_shared_data
 @pytest.mark.parametrize(
     ("name", "n_gated", "n_populations"),
@@ -284,9 +285,10 @@ def test_published_gates(name: str, n_gated: int, n_populations: int) -> None:
     assert (gates.population >= 0).sum() == n_gated
     assert len(gates.names) == n_populations
     table = pandas.read_csv(SHARED / f"{name}.gates.csv", skip_blank_lines=False, keep_default_na=False)
-    assert spelled(gates) == table["population"].tolist()
+    assert names_of(gates) == table["population"].tolist()
 
 
+@pytest.mark.corpus
 @needs_shared_data
 def test_gates_of_the_multicenter_study() -> None:
     files = [open_fcs(SHARED / "multicenter" / f"{number}.fcs") for number in range(1, 17)]
@@ -296,6 +298,7 @@ def test_gates_of_the_multicenter_study() -> None:
     assert len(gates.names) == 4
 
 
+@pytest.mark.corpus
 @needs_shared_data
 def test_populations_of_a_real_file_are_matched_back(tmp_path: Path) -> None:
     file = open_fcs(SHARED / "levine32_balanced1500.fcs")
@@ -305,11 +308,11 @@ def test_populations_of_a_real_file_are_matched_back(tmp_path: Path) -> None:
         path = tmp_path / f"{name.replace('/', '-')}.fcs"
         write_fcs(path, events[gates.population == index][::-1], file.channels)
     matched = read_gates(tmp_path, file)
-    expected = [name.replace("/", "-") for name in spelled(gates)]
-    assert spelled(matched) == expected
+    expected = [name.replace("/", "-") for name in names_of(gates)]
+    assert names_of(matched) == expected
 
 
-# --- the converter of FlowJo workspaces (FlowKit itself is not needed for this part) ---
+# --- the converter of FlowJo workspaces (without FlowKit) ---
 
 
 def deepest() -> Any:
@@ -321,7 +324,7 @@ def deepest() -> Any:
     return module.deepest
 
 
-def test_a_cell_gets_the_deepest_gate_it_is_in() -> None:
+def test_a_cell_gets_its_deepest_gate() -> None:
     inside = {
         ("T", "CD4"): [False, True, False, False],
         ("T",): [True, True, False, False],

@@ -1,4 +1,4 @@
-"""The sample sheet: which row is about which file, what is refused, and that it reaches every output."""
+"""The sample sheet: which row belongs to which file, and which sheets are refused."""
 
 from pathlib import Path
 
@@ -20,11 +20,11 @@ def test_rows_are_found_by_path_name_and_stem(separator: str) -> None:
     assert NO_SAMPLES.of("anything") == ()
 
 
-def test_a_path_may_start_at_the_sheet(tmp_path: Path) -> None:
+def test_a_path_may_be_relative_to_the_sheet(tmp_path: Path) -> None:
     files = {"1/x.fcs": tmp_path / "1" / "x.fcs", "2/x.fcs": tmp_path / "2" / "x.fcs"}
     sheet = parse_samples("file,batch\n2/x.fcs,B\n1/x.fcs,A\n", tmp_path / "sheet.csv", files)
     assert [sheet.of(name) for name in files] == [("A",), ("B",)]
-    with pytest.raises(InputError, match=r"no row for 1/x\.fcs"):  # a name that two files have is about neither
+    with pytest.raises(InputError, match=r"no row for 1/x\.fcs"):  # an ambiguous name refers to no file
         parse_samples("file,batch\nx.fcs,B\n", tmp_path / "sheet.csv", files)
 
 
@@ -40,7 +40,7 @@ def test_a_path_may_start_at_the_sheet(tmp_path: Path) -> None:
         ("file,sample\na.fcs,1\n", r"no row for b\.fcs"),
     ],
 )
-def test_sheets_that_are_refused(text: str, message: str) -> None:
+def test_unusable_sheets_are_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_samples(text, Path("sheet.csv"), FILES)
 
@@ -62,7 +62,7 @@ def sheet(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_sample_sheet_is_read(plates: Path) -> None:
+def test_the_files_of_a_study_are_listed(plates: Path) -> None:
     text = (
         "\ufeffFile;condition; sample;note\nplate1/A01.fcs;stim;d1;x\n\nplate2/A01.fcs;;;\nplate2/B 02.fcs;none;d2;\n"
     )
@@ -87,13 +87,13 @@ def test_a_sample_sheet_is_read(plates: Path) -> None:
         ("file,sample\n,d1\n", "line 2, file"),
     ],
 )
-def test_a_sample_sheet_that_cannot_be_trusted_is_refused(plates: Path, text: str, field: str) -> None:
+def test_unusable_sheets_of_a_study_are_refused(plates: Path, text: str, field: str) -> None:
     with pytest.raises(InputError) as caught:
         read_study(sheet(plates, text))
     assert caught.value.field == field
 
 
-def test_files_whose_names_cannot_be_told_apart_are_refused(plates: Path) -> None:
+def test_files_without_distinct_names_are_refused(plates: Path) -> None:
     (plates / "plate2" / "B_02.fcs").touch()
     with pytest.raises(InputError, match="odd characters"):
         read_study(sheet(plates, "file\nplate2/B 02.fcs\nplate2/B_02.fcs\n"))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from typer.testing import CliRunner
 
 from cytovae.cli.main import app
@@ -20,7 +21,8 @@ NAMES = (
 )
 
 
-def test_names_of_markers_and_samples_are_only_text(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_names_of_markers_and_samples_are_plain_text(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     values = np.abs(np.random.default_rng(0).normal(100, 60, (200, len(NAMES)))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The maximum mean discrepancy and its permutation test, against cases worked by hand and laws that must hold."""
+"""The maximum mean discrepancy and its permutation test, against cases computed by hand and statistical bounds."""
 
 from itertools import combinations
 
@@ -11,7 +11,7 @@ from cytovae.experiments.two_sample import mmd2, mmd_test
 EXACT = 1e-12  # double precision, a handful of operations
 
 
-def test_mmd_worked_by_hand() -> None:
+def test_mmd_computed_by_hand() -> None:
     # Bandwidth 1 on a line: k(a, b) = exp(−(a − b)²/2).
     x, y = [[0.0], [1.0]], [[2.0], [4.0], [5.0]]
     k = lambda distance: np.exp(-(distance**2) / 2)  # noqa: E731
@@ -33,11 +33,11 @@ def test_mmd_is_the_double_sum_whatever_the_chunk(chunk: int) -> None:
 
 
 def test_mmd_is_unbiased_for_samples_of_one_distribution() -> None:
-    # Mean over 400 pairs of samples; the standard error bounds how far from 0 it may lie.
+    # The mean over 400 pairs of samples may differ from 0 by four standard errors.
     generator = np.random.default_rng(3)
     values = [mmd2(generator.normal(size=(20, 2)), generator.normal(size=(20, 2)), 1.0) for _ in range(400)]
     assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(len(values))
-    assert min(values) < 0  # unbiased, so it must fall below 0 now and then
+    assert min(values) < 0  # an unbiased estimate is sometimes negative
 
 
 def test_mmd_approaches_its_closed_form_for_two_gaussians() -> None:
@@ -48,8 +48,8 @@ def test_mmd_approaches_its_closed_form_for_two_gaussians() -> None:
     assert mmd2(x, y, 1.0) == pytest.approx(expected, abs=0.03)
 
 
-def test_the_two_sample_test_counts_the_divisions_that_are_as_far_apart() -> None:
-    # All ways to divide seven numbers into three and four give the exact p; 4,000 random ones come within 0.03 of it.
+def test_the_p_value_is_that_of_all_permutations() -> None:
+    # All ways to divide seven numbers into three and four give the exact p; 4,000 random ones are within 0.03.
     values = np.array([0.0, 0.4, 1.1, 0.9, 2.0, 2.6, 3.1])
     x, y = values[[0, 1, 3]], values[[2, 4, 5, 6]]
     observed = mmd2(x[:, None], y[:, None], 1.0)
@@ -59,11 +59,11 @@ def test_the_two_sample_test_counts_the_divisions_that_are_as_far_apart() -> Non
         larger.append(mmd2(values[list(chosen)][:, None], values[rest][:, None], 1.0) >= observed - 1e-12)
     test = mmd_test(x[:, None], y[:, None], 1.0, permutations=4000)
     assert test.mmd2 == pytest.approx(observed, abs=EXACT)
-    assert 0.02 < np.mean(larger) < 0.5  # else the case would say nothing
+    assert 0.02 < np.mean(larger) < 0.5  # otherwise the case is not informative
     assert test.p == pytest.approx(np.mean(larger), abs=0.03)
 
 
-def test_the_two_sample_test_keeps_its_level_and_sees_a_shift() -> None:
+def test_the_two_sample_test_keeps_its_level_and_detects_a_shift() -> None:
     # Under H0 p is uniform: of 200 tests at 10 % between 8 and 33 reject (four standard errors).
     generator = np.random.default_rng(8)
     same = [
@@ -72,7 +72,7 @@ def test_the_two_sample_test_keeps_its_level_and_sees_a_shift() -> None:
     ]
     assert 8 <= sum(p <= 0.1 for p in same) <= 33
     shifted = mmd_test(generator.normal(size=(40, 2)), generator.normal(1.5, 1, (40, 2)), 1.5, permutations=99)
-    assert shifted.p == 0.01  # the smallest that 99 permutations can give
+    assert shifted.p == 0.01  # the smallest possible p with 99 permutations
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,6 @@ def test_the_two_sample_test_keeps_its_level_and_sees_a_shift() -> None:
         ([[0.0], [1.0]], [[1.0], [2.0]], 0.0),
     ],
 )
-def test_mmd_refuses_what_it_cannot_compare(x: list[list[float]], y: list[list[float]], bandwidth: float) -> None:
+def test_mmd_refuses_samples_that_do_not_fit(x: list[list[float]], y: list[list[float]], bandwidth: float) -> None:
     with pytest.raises(UsageError):
         mmd2(x, y, bandwidth)

@@ -1,4 +1,4 @@
-"""The container recipe and the Nextflow example, where no engine can run them: linted, and held against the sources."""
+"""The container recipe and the Nextflow example, checked against the sources without running them."""
 
 import re
 import shutil
@@ -18,19 +18,19 @@ NEXTFLOW = ROOT / "docs" / "workflow" / "cytovae.nf"
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Word and rest of each instruction, lines joined, comments left out."""
+    """Keyword and arguments of each instruction, with continued lines joined and comments removed."""
     lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
     return [(word, rest) for line in joined.splitlines() if line for word, _, rest in [line.partition(" ")]]
 
 
 def options_of(command: str) -> set[str]:
-    """The long options of one of our commands."""
+    """The long options of a command of cytovae."""
     click_command = get_command(app).commands[command]  # type: ignore[attr-defined]
     return {name for parameter in click_command.params for name in parameter.opts if name.startswith("--")}
 
 
-def test_the_recipe_has_nothing_that_a_linter_complains_of() -> None:
+def test_the_recipe_passes_the_linter() -> None:
     linter = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
     if linter is None:
         pytest.skip("hadolint is not installed (extra dev, where there is a build of it)")
@@ -38,7 +38,7 @@ def test_the_recipe_has_nothing_that_a_linter_complains_of() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_recipe_installs_locked_versions_of_what_there_is() -> None:
+def test_the_recipe_installs_locked_versions_of_existing_extras() -> None:
     words = [word for word, _ in instructions()]
     assert set(words) <= {"FROM", "ARG", "ENV", "RUN", "WORKDIR", "COPY", "USER", "CMD"}
     allowed = (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text().splitlines()
@@ -53,7 +53,7 @@ def test_the_recipe_installs_locked_versions_of_what_there_is() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert extras is not None
     assert set(extras.group(1).split(",")) <= set(project["optional-dependencies"]) - {"dev", "baselines"}  # no GPL
-    # One argument says for which device; nobody is root in the end; the Python is one the package runs on.
+    # One argument chooses the device, the container does not run as root, and the package supports its Python.
     assert [rest for word, rest in instructions() if word == "ARG"] == ['TORCH_INDEX=""']
     users = [rest for word, rest in instructions() if word == "USER"]
     assert users
@@ -66,7 +66,7 @@ def test_the_recipe_installs_locked_versions_of_what_there_is() -> None:
             assert int(version.group(1)) >= int(project["requires-python"].removeprefix(">=3."))
 
 
-def test_the_nextflow_example_calls_commands_with_options_that_there_are() -> None:
+def test_the_nextflow_example_uses_existing_commands_and_options() -> None:
     text = NEXTFLOW.read_text()
     for opening, closing in ("{}", "()", "[]"):
         assert text.count(opening) == text.count(closing)
@@ -77,6 +77,6 @@ def test_the_nextflow_example_calls_commands_with_options_that_there_are() -> No
         command = re.search(r"cytovae (\w+)", block)
         assert command is not None
         assert set(re.findall(r"(--[a-z-]+)", block)) <= options_of(command.group(1))
-    # What a process promises is what its script writes.
-    promised = set(re.findall(r'path ["\'](?:\$\{fcs\.baseName\}/)?([a-z_]+\.?[a-z]*)["\']', text))
-    assert promised == {"model", "cells.parquet", "abundance.csv", "cluster_medians.csv", "report.html"}
+    # The declared outputs are those that the scripts write.
+    declared = set(re.findall(r'path ["\'](?:\$\{fcs\.baseName\}/)?([a-z_]+\.?[a-z]*)["\']', text))
+    assert declared == {"model", "cells.parquet", "abundance.csv", "cluster_medians.csv", "report.html"}

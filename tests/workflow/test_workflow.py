@@ -1,4 +1,4 @@
-"""`cytovae workflow`: sample sheets, and the workflows that are written, really run by Snakemake."""
+"""`cytovae workflow`: the folders that it writes, and the workflows run by Snakemake."""
 
 import csv
 import importlib.util
@@ -30,7 +30,7 @@ refused = COMMAND.refused
 
 
 def snakemake(folder: Path, *options: str) -> "subprocess.Popen[str]":
-    """Snakemake in ``folder``, leading a group of processes of its own."""
+    """Start Snakemake in ``folder``, in a process group of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "2", *options],
@@ -44,8 +44,8 @@ def snakemake(folder: Path, *options: str) -> "subprocess.Popen[str]":
 
 
 def succeeded(process: "subprocess.Popen[str]") -> None:
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+    _, log = process.communicate(timeout=300)
+    assert process.returncode == 0, log
 
 
 def sheet(folder: Path, text: str) -> Path:
@@ -78,39 +78,40 @@ def test_a_folder_with_a_workflow_is_not_overwritten(plates: Path) -> None:
 # --- a study ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_snakemake
-def test_a_study_that_was_killed_goes_on_and_is_what_one_process_finds(tmp_path: Path) -> None:
+def test_a_killed_study_resumes_and_equals_that_of_one_process(tmp_path: Path) -> None:
     rows = [(file, f"sample {n}", "batch 1", "") for n, file in enumerate(FILES)]
     with (tmp_path / "samples.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([("file", "sample", "batch", "condition"), *rows])
     folder = tmp_path / "study"
-    said = done(
+    output = done(
         "workflow", "study", "--samples", tmp_path / "samples.csv", "-o", folder, "--max-events-per-file", 500,
         "--seed", 3, "--device", "cpu", "--train-options", QUICK,
     ).output  # fmt: skip
-    assert "3 files" in said
+    assert "3 files" in output
 
-    # Killed, with all it has started, when the first file is assigned.
+    # Kill it and its child processes when the first file is assigned.
     running = snakemake(folder)
     for _ in range(2_000):
         if list(folder.glob("assigned/*/cluster_medians.csv")) or running.poll() is not None:
             break
         time.sleep(0.05)
     os.killpg(running.pid, signal.SIGKILL)
-    _, said = running.communicate()
-    assert running.returncode == -signal.SIGKILL, said
+    _, log = running.communicate()
+    assert running.returncode == -signal.SIGKILL, log
     assert not (folder / "report.html").exists()
-    made = {path: path.stat().st_mtime_ns for path in folder.glob("model/*")}
-    assert len(made) == 5
+    trained = {path: path.stat().st_mtime_ns for path in folder.glob("model/*")}
+    assert len(trained) == 5
 
     succeeded(snakemake(folder, "--unlock"))
     succeeded(snakemake(folder, "--rerun-incomplete"))
-    assert made == {path: path.stat().st_mtime_ns for path in folder.glob("model/*")}  # not trained again
+    assert trained == {path: path.stat().st_mtime_ns for path in folder.glob("model/*")}  # not trained again
     assert (folder / "report.html").stat().st_size > 100_000
     measured = {path.stem for path in folder.glob("benchmarks/**/*.tsv")}
     assert {file.stem for file in FILES} | {"report", "abundance"} <= measured
 
-    # The same model, all files in one process.
+    # The same model with all files in one process.
     together = tmp_path / "together"
     done("assign", folder / "model", *FILES, "-o", f"{together}/", "--tables", tmp_path, "--device", "cpu")
     for file in FILES:
@@ -122,7 +123,7 @@ def test_a_study_that_was_killed_goes_on_and_is_what_one_process_finds(tmp_path:
     expected += [f'"sample {n // clusters}","batch 1",{line}' for n, line in enumerate(lines[1:])]
     assert (folder / "abundance.csv").read_text().splitlines() == expected
 
-    # Nothing is left to do, and nothing was written anywhere else.
+    # Nothing is left to do, and nothing was written elsewhere.
     dry = subprocess.run(
         [sys.executable, "-m", "snakemake", "--dry-run"], cwd=folder, capture_output=True, text=True, check=True
     )
@@ -132,7 +133,7 @@ def test_a_study_that_was_killed_goes_on_and_is_what_one_process_finds(tmp_path:
     }  # fmt: skip
 
 
-def test_a_table_that_is_missing_is_named(plates: Path) -> None:
+def test_a_missing_table_is_named(plates: Path) -> None:
     samples = sheet(plates, "file\nplate1/A01.fcs\nplate2/A01.fcs\n")
     first = plates / "assigned" / "plate1__A01" / "abundance.csv"
     first.parent.mkdir(parents=True)
@@ -149,15 +150,16 @@ def test_a_table_that_is_missing_is_named(plates: Path) -> None:
 # --- a benchmark ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_snakemake
-def test_the_jobs_of_a_benchmark_are_done_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_jobs_of_a_benchmark_run_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     population = np.arange(200) % 2
     with (tmp_path / "a.fcs").open("wb") as stream:
         values = 50 * population[:, None] + rng.normal(20, 3, (200, 2))
         flowio.create_fcs(stream, values.astype(np.float32).ravel().tolist(), ["CD3", "CD4"])
     (tmp_path / "a.gates.csv").write_text("population\n" + "".join(f"{'AB'[n]}\n" for n in population))
-    monkeypatch.chdir(tmp_path)  # paths are those of the folder in which the workflow is written
+    monkeypatch.chdir(tmp_path)  # paths are relative to the folder in which the workflow is written
     arguments = ("run", "a.fcs", "--methods", "kmeans", "--clusters", "2,3", "--threads", "1")
     assert "2 jobs" in done("workflow", "benchmark", "-o", "bench", *arguments).output
     succeeded(snakemake(tmp_path / "bench"))
@@ -166,7 +168,7 @@ def test_the_jobs_of_a_benchmark_are_done_one_by_one(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("arguments", [(), ("run", "a.fcs", "--job", "3"), ("run", "a.fcs", "--jobs=2")])
-def test_a_benchmark_without_arguments_or_with_the_workflows_own_is_refused(
+def test_a_benchmark_without_arguments_or_with_reserved_ones_is_refused(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
     refused(UsageError, "workflow", "benchmark", "-o", tmp_path / "b", *arguments)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cytovae.errors import InputError, UsageError
 from cytovae.fcs.channels import Channel
-from cytovae.fcs.selection import chunk_starts
+from cytovae.fcs.selection import chunk_starts, selected_columns, selected_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,13 +63,13 @@ class AnnDataFile:
 
     def read(self, columns: Sequence[int] | None = None, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Events ``start`` to ``stop`` − 1 of the given columns, (n, n_columns). Sparse values become dense."""
-        wanted = slice(None) if columns is None else list(columns)
-        stop = self.n_events if stop is None else min(stop, self.n_events)
-        rows = np.arange(start, max(start, stop)) if self.rows is None else self.rows[start:stop]
-        n_columns = len(self.channels) if columns is None else len(columns)
-        values = np.empty((len(rows), n_columns), self.dtype)
-        if not len(rows):
+        selected = selected_columns(columns, len(self.channels), self.path)
+        events = selected_rows(start, stop, self.n_events, self.path)
+        values = np.empty((len(events), len(selected)), self.dtype)
+        if not events:
             return values
+        rows = np.asarray(events) if self.rows is None else self.rows[events.start : events.stop]
+        wanted = slice(None) if columns is None else selected
         # The rows of one file may lie anywhere in the matrix: read the blocks that hold any of them.
         for first in range(int(rows[0]), int(rows[-1]) + 1, _ROWS_AT_ONCE):
             low, high = np.searchsorted(rows, [first, first + _ROWS_AT_ONCE])
@@ -80,10 +80,10 @@ class AnnDataFile:
             values[low:high] = dense[rows[low:high] - first][:, wanted]
         return values
 
-    def chunks(self, columns: Sequence[int] | None, n_events: int) -> Iterator[NDArray[Any]]:
-        """The same values in consecutive chunks of at most ``n_events`` rows."""
-        for start in chunk_starts(self.n_events, n_events):
-            yield self.read(columns, start, start + n_events)
+    def chunks(self, columns: Sequence[int] | None, chunk_size: int) -> Iterator[NDArray[Any]]:
+        """Read events in consecutive chunks of at most ``chunk_size``."""
+        for start in chunk_starts(self.n_events, chunk_size):
+            yield self.read(columns, start, start + chunk_size)
 
 
 def open_h5ad(path: Path, *, layer: str | None = None, file_key: str | None = None) -> tuple[AnnDataFile, ...]:
@@ -135,7 +135,7 @@ def anndata_files(
     """The files of events in an AnnData object; see :func:`open_h5ad`."""
     layers = sorted(adata.layers)
     matrix = adata.X if layer is None else adata.layers[layer] if layer in layers else None
-    if hasattr(matrix, "tocsr"):
+    if matrix is not None and hasattr(matrix, "tocsr"):
         matrix = matrix.tocsr()  # rows of other sparse formats cannot be sliced
     return _files(Path(name), matrix, layer, layers, adata.obs, adata.var, file_key)
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cytovae.errors import UsageError
 from cytovae.fcs.channels import Channel
-from cytovae.fcs.selection import chunk_starts
+from cytovae.fcs.selection import chunk_starts, selected_columns, selected_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,13 +48,15 @@ class ArrayFile:
 
     def read(self, columns: Sequence[int] | None = None, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Events ``start`` to ``stop`` − 1 of the given columns, (n, n_columns)."""
-        rows = self.values[start:stop]
-        return rows.copy() if columns is None else rows[:, list(columns)]
+        selected = selected_columns(columns, len(self.channels), self.path)
+        events = selected_rows(start, stop, self.n_events, self.path)
+        rows = self.values[events.start : events.stop]
+        return rows.copy() if columns is None else rows[:, selected]
 
-    def chunks(self, columns: Sequence[int] | None, n_events: int) -> Iterator[NDArray[Any]]:
-        """The same values in consecutive chunks of at most ``n_events`` rows."""
-        for start in chunk_starts(self.n_events, n_events):
-            yield self.read(columns, start, start + n_events)
+    def chunks(self, columns: Sequence[int] | None, chunk_size: int) -> Iterator[NDArray[Any]]:
+        """Read events in consecutive chunks of at most ``chunk_size``."""
+        for start in chunk_starts(self.n_events, chunk_size):
+            yield self.read(columns, start, start + chunk_size)
 
 
 def array_file(values: ArrayLike, names: Sequence[str], name: str = "array") -> ArrayFile:

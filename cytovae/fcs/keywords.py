@@ -1,8 +1,8 @@
 """Keywords of an FCS file: how a TEXT segment splits into names and values, and how a value is parsed.
 
 The grammar relies on keyword *names* never containing the delimiter. A doubled delimiter after a name is therefore an
-empty value, and a doubled delimiter inside a value is an escaped delimiter, so the habits of all writers can be told
-apart.
+empty value, and a doubled delimiter inside a value is an escaped delimiter, so the conventions of all writers can be
+distinguished.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 from cytovae.errors import FcsError
 
 BLANKS = " \t\r\n\f\v"  # ASCII only: str.strip() also removes control characters that damage put into a number
-PADDING = BLANKS + "\x00"  # what writers put around names and at the end of TEXT
+PADDING = BLANKS + "\x00"  # characters that some writers put around names and at the end of TEXT
 _MAX_DELIMITERS = 2_000_000
 _AFFECTS_VALUES = re.compile(r"\$(?:PAR|TOT|DATATYPE|BYTEORD|MODE|P\d+(?:[BENR]|DATATYPE))")
 

@@ -12,7 +12,7 @@ from cytovae.fcs.keywords import PADDING, quoted, split_keywords, whole_number
 VERSIONS = ("FCS2.0", "FCS3.0", "FCS3.1", "FCS3.2")
 HEADER_BYTES = 58
 _HEADER_FIELDS = ("TEXT begin", "TEXT end", "DATA begin", "DATA end", "ANALYSIS begin", "ANALYSIS end")
-_BEYOND_HEADER = 99_999_999  # some writers use this, not the standard's 0, if eight digits are not enough
+_BEYOND_HEADER = 99_999_999  # used by some writers instead of 0 if eight digits are not enough
 _MAX_DATA_SETS = 1_000
 
 

@@ -141,8 +141,7 @@ def train_cli(
         "experts": experts, "steps": steps, "batch": batch_size, "landmarks": landmarks,
     }  # fmt: skip
     settings = _settings(preset_name, chosen, generative=generative)
-    n_clusters = _number_of_clusters(clusters)
-    scale = _logicle(logicle, transform)
+    n_clusters, scale = _number_of_clusters(clusters), _logicle(logicle, transform)
 
     from cytovae.model_folder.checkpoint import Checkpoint
     from cytovae.model_folder.save import check_model_target
@@ -173,9 +172,7 @@ def train_cli(
         if not quiet:
             _say_panel(study)
         options.warn_about(study.files)
-        cells, seconds_of_reading = _read_cells(
-            study, settings, max_events_per_file=max_events_per_file, sampling=sampling, seed=seed
-        )
+        cells, seconds_of_reading = _read_cells(study, settings, max_events_per_file, sampling, seed)
         if not quiet:
             console.say(f"read {len(cells):,} of {study.n_events:,} cells, device {resolved_device}")
 
@@ -209,12 +206,7 @@ def train_cli(
 
 
 def _read_cells(
-    study: "TrainStudy",
-    settings: Settings,
-    *,
-    max_events_per_file: int | None,
-    sampling: "Sampling",
-    seed: int,
+    study: "TrainStudy", settings: Settings, max_events_per_file: int | None, sampling: "Sampling", seed: int
 ) -> "tuple[CellTable, float]":
     """The training cells, and the seconds that reading them took. Warns about constant markers."""
     from cytovae.study.sampling import MOST_TRAINING_CELLS, constant_markers, draw_cells

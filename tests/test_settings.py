@@ -1,4 +1,4 @@
-"""Settings: what is refused, the presets against the paper's A.1.3, and the round trip through JSON."""
+"""Settings: what is refused, the presets compared with the paper, and the round trip through JSON."""
 
 import json
 from dataclasses import FrozenInstanceError, fields, replace
@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from cytovae.errors import UsageError
-from cytovae.settings import PRESETS, Settings, preset, settings_from_dict, settings_to_dict
+from cytovae.settings import PRESETS, SettingError, Settings, preset, settings_from_dict, settings_to_dict
 
 # What A.1.3 prints for the CyTOF data (Weber & Robinson, Bodenmiller).
-PRINTED_FOR_BOTH = {
+PRINTED_FOR_CYTOF = {
     "batch": 128,
     "code": 9,
     "activation": "relu",
@@ -30,7 +30,7 @@ PRINTED = {
 
 
 # What A.1.2 prints for MNIST.
-PRINTED_FOR_DIGITS = {
+PRINTED_FOR_MNIST = {
     "experts": 10,
     "batch": 128,
     "code": 68,
@@ -48,27 +48,27 @@ PRINTED_FOR_DIGITS = {
 }
 
 
-def test_the_preset_for_digits_holds_what_the_paper_prints() -> None:
+def test_the_preset_for_mnist_has_the_printed_values() -> None:
     values = settings_to_dict(preset("paper-mnist"))
-    assert {key: values[key] for key in PRINTED_FOR_DIGITS} == PRINTED_FOR_DIGITS
+    assert {key: values[key] for key in PRINTED_FOR_MNIST} == PRINTED_FOR_MNIST
     assert (values["resolution"], values["landmarks"]) == ("experts", 0)
 
 
 @pytest.mark.parametrize("name", PRINTED)
-def test_presets_hold_what_the_paper_prints(name: str) -> None:
+def test_the_presets_for_cytof_have_the_printed_values(name: str) -> None:
     values = settings_to_dict(preset(name))
-    printed: dict[str, object] = {**PRINTED_FOR_BOTH, **PRINTED[name]}
+    printed: dict[str, object] = {**PRINTED_FOR_CYTOF, **PRINTED[name]}
     assert {key: values[key] for key in printed} == printed
     assert values["resolution"] == "experts"  # a cluster is an expert
     assert values["landmarks"] == 0  # trained on all data
 
 
-def test_a_preset_knows_its_name() -> None:
+def test_settings_name_their_preset() -> None:
     assert {name: settings.preset for name, settings in PRESETS.items()} == {name: name for name in PRESETS}
     assert preset("default") == Settings()
 
 
-def test_an_unknown_preset_names_the_known_ones() -> None:
+def test_the_error_for_an_unknown_preset_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"'paper'.*default, paper-weber, paper-bodenmiller"):
         preset("paper")
 
@@ -117,41 +117,50 @@ def test_settings_cannot_be_changed() -> None:
         ("resolution", "none"),
     ],
 )
-def test_a_choice_that_cannot_be_run_is_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises(UsageError, match=name):
+def test_a_value_outside_the_limits_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(SettingError, match=f"{name} must be .*, not ") as caught:
         replace(Settings(), **{name: value})
+    assert caught.value.name == name
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("landmarks", 0), ("clustering_depth", 0), ("dropout", 0.0), ("steps", 0), ("batch", 2), ("depict_from", 1.0)],
 )
-def test_the_ends_of_a_range_are_in_it(name: str, value: Any) -> None:
+def test_limits_are_allowed(name: str, value: Any) -> None:
     assert getattr(replace(Settings(), **{name: value}), name) == value
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "expected"),
     [
-        ("experts", "25"),
-        ("experts", 25.0),
-        ("experts", True),
-        ("experts", None),
-        ("radius", "2"),
-        ("posterior_noise", 1),
-        ("metric", 3),
+        ("experts", "25", "a whole number"),
+        ("experts", 25.0, "a whole number"),
+        ("experts", True, "a whole number"),
+        ("experts", None, "a whole number"),
+        ("radius", "2", "a finite number"),
+        ("radius", True, "a finite number"),
+        ("radius", float("inf"), "a finite number"),
+        ("radius", 10**400, "a finite number"),
+        ("posterior_noise", 1, "true or false"),
+        ("metric", 3, "text"),
+        ("preset", None, "text"),
     ],
 )
-def test_plain_values_of_another_type_are_refused(name: str, value: object) -> None:
-    with pytest.raises(UsageError, match=f"{name} must be of type"):
+def test_plain_values_of_another_type_are_refused(name: str, value: object, expected: str) -> None:
+    with pytest.raises(SettingError, match=f"{name} must be {expected}, not"):
         settings_from_dict({name: value})
 
 
-def test_a_whole_number_is_good_enough_for_a_real_one() -> None:
+def test_every_setting_is_described() -> None:
+    assert all(setting.metadata.get("description") for setting in fields(Settings))
+
+
+def test_a_whole_number_is_allowed_for_a_float() -> None:
     assert settings_from_dict({"radius": 2}).radius == 2.0
 
 
-def test_unknown_names_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"unknown settings experst, zeal; known are .*experts") as caught:
+def test_the_error_for_unknown_names_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"unknown settings experst, zeal; known settings: .*experts") as caught:
         settings_from_dict({"zeal": 1, "experst": 3, "steps": 2})
     assert all(field.name in str(caught.value) for field in fields(Settings))

@@ -1,4 +1,4 @@
-"""Which device is taken, and which are refused."""
+"""Which device is used, and which devices are refused."""
 
 import pytest
 import torch
@@ -10,23 +10,21 @@ from cytovae.network.device import resolve_device
 @pytest.mark.parametrize(
     ("cuda", "mps", "expected"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
 )
-def test_auto_takes_the_best_device_there_is(
-    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str
-) -> None:
+def test_auto_uses_the_best_device(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert resolve_device("auto") == expected
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps", "meta", "gpu", ""])
-def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+def test_a_missing_device_is_refused(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(DeviceError, match="device"):
         resolve_device(device)
 
 
-def test_a_second_gpu_where_there_is_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_gpu_is_refused_on_a_machine_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert resolve_device("cuda:0") == "cuda:0"
@@ -34,5 +32,5 @@ def test_a_second_gpu_where_there_is_one_is_refused(monkeypatch: pytest.MonkeyPa
         resolve_device("cuda:1")
 
 
-def test_the_processor_is_always_there() -> None:
+def test_the_cpu_is_always_available() -> None:
     assert resolve_device("cpu") == "cpu"

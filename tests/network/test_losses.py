@@ -1,6 +1,6 @@
-"""Each equation of the objective by hand, against another library, and by a law.
+"""Each equation of the loss, by hand, compared with another library, and by its invariants.
 
-Tensors are float32; 1e-5 is some hundred roundings of numbers near 1.
+Tensors are float32; 1e-5 is about a hundred times the rounding error of numbers near 1.
 """
 
 from math import log
@@ -45,10 +45,10 @@ def test_reconstruction_by_hand() -> None:
     assert reconstruction_loss(logits, x).item() == pytest.approx(0.902394, abs=CLOSE)
 
 
-def test_reconstruction_is_the_log_loss_of_scikit_learn() -> None:
+def test_reconstruction_equals_the_log_loss_of_scikit_learn() -> None:
     generator = torch.Generator().manual_seed(1)
     logits, x = torch.randn(20, 5, generator=generator), torch.rand(20, 5, generator=generator)
-    # A target of 0.3 is a one with weight 0.3 and a zero with weight 0.7.
+    # A target of 0.3 equals a target of 1 with weight 0.3 and a target of 0 with weight 0.7.
     share = x.double().numpy().ravel()
     predicted = torch.sigmoid(logits.double()).numpy().ravel()
     expected = log_loss(
@@ -75,28 +75,28 @@ def test_similarity_by_hand() -> None:
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 2.0, 6.0])
-def test_similarity_is_the_log_loss_of_scikit_learn(sharpness: float) -> None:
+def test_similarity_equals_the_log_loss_of_scikit_learn(sharpness: float) -> None:
     p = probabilities(24, 6, 3, sharpness)
     s = adjacency([i % 5 for i in range(24)])
     predicted = (p.double() @ p.double().T).numpy().ravel().clip(1e-6, 1 - 1e-6)
     expected = log_loss(s.numpy().ravel().astype(int), predicted)
-    # In float32, 1 − PPᵀ has one digit left where it is about 1e-6.
+    # In float32, 1 − PPᵀ has one correct digit if it is about 1e-6.
     assert similarity_loss(p, s).item() == pytest.approx(expected, abs=10 * CLOSE)
 
 
-def test_gradient_of_similarity_is_that_of_differences() -> None:
+def test_gradient_of_similarity_equals_finite_differences() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(9, 4, generator=generator, dtype=torch.double, requires_grad=True)
     s = adjacency([i % 3 for i in range(9)]).double()
-    # The default tolerance, 1e-5 of what differences of 1e-6 give.
+    # With the default tolerances: steps of 1e-6, errors of 1e-5.
     assert torch.autograd.gradcheck(lambda z: 3 * similarity_loss(torch.softmax(z, 1), s), (logits,))
 
 
-def test_gradient_of_similarity_is_zero_where_the_logarithm_is_bounded() -> None:
-    # Two certain cells that are wrongly together: −ln 10⁻⁶ whatever they do, and −ln 1 with themselves.
+def test_gradient_of_similarity_is_zero_at_the_bound_of_the_logarithm() -> None:
+    # Two certain cells that are wrongly together: −ln 10⁻⁶ regardless of p, and −ln 1 for each with itself.
     p = torch.eye(3)[[0, 0]].requires_grad_()
     (gradient,) = torch.autograd.grad(similarity_loss(p, torch.eye(2)), p)
-    # d(−ln pᵢ·pᵢ)/dpᵢ = −2 pᵢ / pᵢ·pᵢ, a quarter of it: the mean is of four pairs.
+    # d(−ln pᵢ·pᵢ)/dpᵢ = −2 pᵢ / pᵢ·pᵢ, divided by four, because the loss is the mean of four pairs.
     torch.testing.assert_close(gradient, torch.tensor([[-0.5, 0, 0]] * 2))
 
 
@@ -109,13 +109,13 @@ def test_similarity_does_not_depend_on_the_order_of_experts_or_cells() -> None:
 
 
 def test_one_cluster_for_all_cells_is_not_the_minimum() -> None:
-    """Printed eq. 7 with a minus sign would be 0 for it."""
+    """With a minus sign, eq. 7 as printed would be 0 for it."""
     labels = [0, 0, 1, 1, 2, 2]
     s = adjacency(labels)
     right = torch.eye(3)[labels]
     together = torch.eye(3)[[0] * 6]
     assert similarity_loss(right, s).item() == pytest.approx(0, abs=CLOSE)
-    # 24 of 36 pairs are of different populations, each −ln of a probability of (nearly) 0.
+    # 24 of 36 pairs are of different populations; each costs −ln of a probability close to 0.
     assert similarity_loss(together, s).item() > 24 / 36 * 10
 
 
@@ -131,27 +131,27 @@ def test_similarity_pulls_similar_cells_together_and_pushes_others_apart() -> No
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0]], requires_grad=True)
     (pull,) = torch.autograd.grad(similarity_loss(torch.softmax(logits, 1), torch.ones(2, 2)), logits)
     p = torch.softmax(logits.detach(), 1)
-    moved = torch.softmax(logits.detach() - pull, 1)
-    assert moved[0] @ moved[1] > p[0] @ p[1]
+    after = torch.softmax(logits.detach() - pull, 1)
+    assert after[0] @ after[1] > p[0] @ p[1]
     (push,) = torch.autograd.grad(similarity_loss(torch.softmax(logits, 1), torch.eye(2)), logits)
-    moved = torch.softmax(logits.detach() - push, 1)
-    assert moved[0] @ moved[1] < p[0] @ p[1]
+    after = torch.softmax(logits.detach() - push, 1)
+    assert after[0] @ after[1] < p[0] @ p[1]
 
 
 # --- eqs. 8 and 9 -----------------------------------------------------------------------------------------------------
 
-FIVE_ALIKE = torch.tensor([[0.8, 0.2]]).repeat(5, 1)  # column sums 4 and 1
+FIVE_EQUAL_ROWS = torch.tensor([[0.8, 0.2]]).repeat(5, 1)  # column sums 4 and 1
 
 
 def test_depict_target_by_hand() -> None:
     # 0.8 / √4 = 0.4 and 0.2 / √1 = 0.2: two thirds and one third.
-    torch.testing.assert_close(depict_target(FIVE_ALIKE), torch.tensor([[2 / 3, 1 / 3]]).repeat(5, 1))
+    torch.testing.assert_close(depict_target(FIVE_EQUAL_ROWS), torch.tensor([[2 / 3, 1 / 3]]).repeat(5, 1))
 
 
 def test_depict_loss_by_hand() -> None:
     noisy = torch.tensor([[0.75, 0.25]]).repeat(5, 1).log()
     # −(2/3 ln 0.75 + 1/3 ln 0.25) = 0.191788 + 0.462098 = 0.653886
-    assert depict_loss(FIVE_ALIKE, noisy).item() == pytest.approx(0.653886, abs=CLOSE)
+    assert depict_loss(FIVE_EQUAL_ROWS, noisy).item() == pytest.approx(0.653886, abs=CLOSE)
 
 
 def test_depict_equals_a_plain_loop() -> None:
@@ -165,14 +165,14 @@ def test_depict_equals_a_plain_loop() -> None:
     assert loss.item() == pytest.approx(expected, abs=CLOSE)
 
 
-def test_depict_target_sums_to_one_also_with_an_expert_nobody_uses() -> None:
+def test_depict_target_sums_to_one_even_with_an_unused_expert() -> None:
     p = torch.cat([probabilities(9, 3, 7), torch.zeros(9, 1)], 1)
     q = depict_target(p)
     torch.testing.assert_close(q.sum(1), torch.ones(9))
     assert (q[:, 3] == 0).all()
 
 
-def test_depict_raises_what_is_rare() -> None:
+def test_depict_target_favors_rare_clusters() -> None:
     """Of two equally likely clusters the smaller one gets the larger share of the target."""
     p = torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.9, 0.1]])
     q = depict_target(p)
@@ -198,7 +198,7 @@ def test_cluster_means_by_hand() -> None:
     torch.testing.assert_close(cluster_means(p, z), torch.tensor([[2 / 3], [10 / 3]]))
 
 
-def test_cluster_means_of_certain_cells_are_the_means_of_their_groups() -> None:
+def test_cluster_means_of_certain_cells_are_the_means_of_the_clusters() -> None:
     generator = torch.Generator().manual_seed(10)
     z = torch.randn(30, 4, generator=generator)
     label = torch.arange(30) % 3
@@ -213,7 +213,7 @@ def test_an_empty_cluster_has_mean_zero() -> None:
 
 # --- eq. 3 ------------------------------------------------------------------------------------------------------------
 
-# Variances 1 and 4 about (0, 0) in the first cluster; one cell, hence no variance, in the second.
+# Variances 1 and 4 around (0, 0) in the first cluster; one cell in the second, which thus has no variance.
 TWO_AND_ONE = torch.tensor([[1.0, 2.0], [-1.0, -2.0], [9.0, 9.0]])
 THEIR_CLUSTERS = torch.eye(2)[[0, 0, 1]]
 
@@ -223,7 +223,7 @@ def test_kl_by_hand() -> None:
     assert kl_loss(THEIR_CLUSTERS, TWO_AND_ONE).item() == pytest.approx(0.318147, abs=CLOSE)
 
 
-def test_kl_is_that_of_torch_distributions() -> None:
+def test_kl_equals_that_of_torch_distributions() -> None:
     generator = torch.Generator().manual_seed(11)
     scale = torch.tensor([0.5, 1.0, 2.0])
     z = torch.randn(60, 3, generator=generator) * scale + 1.0
@@ -246,14 +246,14 @@ def test_kl_is_zero_for_unit_variance_and_positive_for_any_other() -> None:
     assert kl_loss(p, z / 2) > 0.1
 
 
-def test_kl_does_not_depend_on_where_the_clusters_lie() -> None:
+def test_kl_does_not_depend_on_the_cluster_means() -> None:
     p = probabilities(40, 3, 12)
     z = torch.randn(40, 2, generator=torch.Generator().manual_seed(13))
-    # Moved by 8 the squares are some 64 times the variances: 64 roundings of 6e-8, and as many again.
+    # Shifted by 8, the squares are about 64 times the variances, and so is their rounding error of 6e-8.
     assert kl_loss(p, z + 8).item() == pytest.approx(kl_loss(p, z).item(), abs=10 * CLOSE)
 
 
-def test_kl_of_a_cluster_without_extent_is_finite() -> None:
+def test_kl_of_a_cluster_without_variance_is_finite() -> None:
     z = torch.ones(4, 2, requires_grad=True)
     loss = kl_loss(torch.ones(4, 1), z)
     (gradient,) = torch.autograd.grad(loss, z)
@@ -261,7 +261,7 @@ def test_kl_of_a_cluster_without_extent_is_finite() -> None:
     assert torch.isfinite(gradient).all()
 
 
-def test_kl_without_a_cluster_of_two_cells_is_zero() -> None:
+def test_kl_is_zero_if_no_cluster_has_two_cells() -> None:
     assert kl_loss(torch.eye(3), torch.randn(3, 2, generator=torch.Generator().manual_seed(0))).item() == 0
 
 
@@ -276,7 +276,7 @@ def test_the_total_by_hand() -> None:
     )
 
 
-def test_a_term_without_weight_has_no_gradient_of_its_own() -> None:
+def test_gradients_are_the_weights_of_the_terms() -> None:
     a, b, c, d = (torch.tensor(float(i), requires_grad=True) for i in range(4))
     gradients = torch.autograd.grad(total_loss(a, b, c, d, (1.0, 0.0, 2.0, 0.25)), (a, b, c, d))
     assert [gradient.item() for gradient in gradients] == [1.0, 0.0, 2.0, 0.25]

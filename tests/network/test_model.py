@@ -1,4 +1,4 @@
-"""The network against plain loops, against the parameter counts the paper prints, and by what must not be connected."""
+"""The network: compared with plain loops and with printed parameter counts, and which parts must not be connected."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def network(seed: int = 0, dropout: float = 0.5, activation: str = "relu") -> Mo
             activation=activation,
             dropout=dropout,
         )
-        # As drawn, all cells would go to one expert: draw larger weights, and let batch norm see cells.
+        # With the usual small weights all cells would go to one expert. Batch norm needs to see cells.
         for parameter in model.clustering.parameters():
             torch.nn.init.normal_(parameter, std=1.0 if parameter.ndim == 2 else 0.01)
         for _ in range(30):
@@ -45,7 +45,7 @@ def codes(b: int, seed: int = 2) -> Tensor:
 
 
 def decoded_in_loops(decoder: Experts, z: Tensor, activation: str) -> np.ndarray:
-    """Logits (b, k, m) of every cell by every expert, one number after the other, in double precision."""
+    """Logits (b, k, m) of every cell by every expert, number by number in double precision."""
     first = decoder.weight.detach().double().view(EXPERTS, CODE, WIDTH).numpy()
     first_bias = decoder.bias.detach().double().numpy()
     second = decoder.weight_out.detach().double().view(EXPERTS, WIDTH, MARKERS).numpy()
@@ -77,8 +77,8 @@ def test_experts_equal_a_loop_over_cells_and_experts(activation: str) -> None:
     np.testing.assert_allclose(decoder(z, expert).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_large_experts_are_computed_one_by_one_to_the_same_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values and gradients, to float32's rounding; an expert without a cell among them."""
+def test_experts_computed_one_by_one_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and gradients, up to rounding; one expert has no cells."""
 
     def logits_and_gradients() -> list[Tensor]:
         decoder = network(activation="elu").decoder
@@ -89,7 +89,7 @@ def test_large_experts_are_computed_one_by_one_to_the_same_end(monkeypatch: pyte
         return [logits.detach(), *(each for each in gradients if each is not None)]
 
     gathered = logits_and_gradients()
-    monkeypatch.setattr("cytovae.network.model.GATHERED", 0)
+    monkeypatch.setattr("cytovae.network.model.LARGEST_GATHERED_EXPERT", 0)
     one_by_one = logits_and_gradients()
     assert len(gathered) == 6
     for a, b in zip(gathered, one_by_one, strict=True):
@@ -100,13 +100,13 @@ def test_a_cell_is_reconstructed_by_the_most_likely_expert() -> None:
     model = network().eval()
     out = model(cells(60))
     expert = out.probabilities.argmax(1).numpy()
-    assert len(np.unique(expert)) > 1  # else the gate would go untested
+    assert len(np.unique(expert)) > 1  # otherwise the gate is not tested
     expected = decoded_in_loops(model.decoder, out.code.detach(), "relu")[np.arange(60), expert]
     np.testing.assert_allclose(out.logits.detach().numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_gate_is_hard() -> None:
-    """Whatever other experts are, a cell's reconstruction stays the same, bit for bit."""
+    """A change of the other experts does not change a cell's reconstruction by a bit."""
     model = network().eval()
     with torch.inference_mode():
         before = model(cells(60))
@@ -122,18 +122,18 @@ def test_the_gate_is_hard() -> None:
 
 
 @pytest.mark.parametrize("activation", ["relu", "elu"])
-def test_a_single_decoder_is_what_like_experts_are(activation: str) -> None:
+def test_a_single_decoder_equals_identical_experts(activation: str) -> None:
     single = Experts(1, CODE, WIDTH, MARKERS, activation)
     torch.nn.init.normal_(single.bias_out, generator=torch.Generator().manual_seed(3))
-    alike = Experts(EXPERTS, CODE, WIDTH, MARKERS, activation)
+    identical = Experts(EXPERTS, CODE, WIDTH, MARKERS, activation)
     with torch.no_grad():
-        for parameter, one in zip(alike.parameters(), single.parameters(), strict=True):
+        for parameter, one in zip(identical.parameters(), single.parameters(), strict=True):
             parameter.copy_(one.expand_as(parameter))
     z, expert = codes(20), torch.arange(20) % EXPERTS
-    torch.testing.assert_close(single(z, expert), alike(z, expert), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(single(z, expert), identical(z, expert), rtol=1e-5, atol=1e-6)
 
 
-def test_only_the_experts_of_the_batch_learn_from_it() -> None:
+def test_only_the_experts_of_the_batch_have_gradients() -> None:
     decoder = network().decoder
     logits = decoder(codes(10), torch.tensor([1, 3] * 5))
     torch.autograd.backward(functional.mse_loss(logits, torch.ones(10, MARKERS)))
@@ -144,7 +144,7 @@ def test_only_the_experts_of_the_batch_learn_from_it() -> None:
         assert (rows[[1, 3]] > 0).all()
 
 
-def test_reconstruction_teaches_encoder_and_experts_but_not_the_clustering_network() -> None:
+def test_reconstruction_has_gradients_for_encoder_and_experts_but_not_the_clustering_network() -> None:
     model = network()
     out = model(cells(32))
     torch.autograd.backward(functional.binary_cross_entropy_with_logits(out.logits, cells(32)))
@@ -153,21 +153,21 @@ def test_reconstruction_teaches_encoder_and_experts_but_not_the_clustering_netwo
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in model.decoder.parameters())
 
 
-def test_similarity_teaches_encoder_and_clustering_network_but_not_the_experts() -> None:
+def test_similarity_has_gradients_for_encoder_and_clustering_network_but_not_the_experts() -> None:
     model = network()
     out = model(cells(32))
     torch.autograd.backward((out.probabilities @ out.probabilities.T).mean())
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in model.decoder.parameters())
-    for part in (model.clustering.out, model.encoder.mean):
-        assert part.weight.grad is not None
-        assert part.weight.grad.any()
+    for layer in (model.clustering.out, model.encoder.mean):
+        assert layer.weight.grad is not None
+        assert layer.weight.grad.any()
 
 
 # --- encoder ----------------------------------------------------------------------------------------------------------
 
 
 def test_batch_norm_learns_its_statistics() -> None:
-    """Shown the same cells again and again, it settles on their mean and (unbiased) variance."""
+    """With the same cells in every pass, it converges to their mean and unbiased variance."""
     model = network().train()
     x = cells(64)
     with torch.no_grad():
@@ -177,14 +177,14 @@ def test_batch_norm_learns_its_statistics() -> None:
         assert isinstance(layer, torch.nn.Linear)
         assert isinstance(norm, torch.nn.BatchNorm1d)
         before_norm = layer(x).numpy()
-    # The share of what it started with is 0.9 to the 200th, below 1e-9.
+    # The share of the initial values is 0.9 to the power of 200, below 1e-9.
     assert norm.running_mean is not None
     assert norm.running_var is not None
     np.testing.assert_allclose(norm.running_mean.numpy(), before_norm.mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(norm.running_var.numpy(), before_norm.var(0, ddof=1), rtol=1e-4, atol=1e-6)
 
 
-def test_the_code_is_the_mean_without_noise_and_a_draw_from_the_posterior_with_it() -> None:
+def test_the_code_is_the_posterior_mean_without_noise_and_a_sample_with_it() -> None:
     model = network().eval()
     x, noise = cells(9), codes(9)
     with torch.inference_mode():
@@ -197,7 +197,7 @@ def test_the_code_is_the_mean_without_noise_and_a_draw_from_the_posterior_with_i
 # --- clustering network -----------------------------------------------------------------------------------------------
 
 
-def test_probabilities_are_those_of_the_clustering_network() -> None:
+def test_probabilities_are_the_softmax_of_the_clustering_network() -> None:
     model = network().eval()
     with torch.inference_mode():
         out = model(cells(20))
@@ -211,34 +211,34 @@ def test_probabilities_are_those_of_the_clustering_network() -> None:
     np.testing.assert_allclose(out.probabilities.numpy(), expected, rtol=1e-5)
 
 
-def drawing(seed: int = 0) -> torch.Generator:
+def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 def test_the_noisy_branch_differs_from_the_clean_one_and_sums_to_one() -> None:
-    out = network(dropout=0.5)(cells(20), dropout=drawing())
+    out = network(dropout=0.5)(cells(20), dropout=generator())
     noisy = out.noisy_log_probabilities.exp()
     torch.testing.assert_close(noisy.sum(1), torch.ones(20))
     assert (noisy - out.probabilities).abs().max() > 1e-3
 
 
 def test_without_dropout_both_branches_agree() -> None:
-    out = network(dropout=0.0)(cells(20), dropout=drawing())
+    out = network(dropout=0.0)(cells(20), dropout=generator())
     torch.testing.assert_close(out.noisy_log_probabilities.exp(), out.probabilities)
 
 
-def test_noise_is_drawn_anew_on_each_pass_and_leaves_the_clean_branch_alone() -> None:
-    model, generator = network(dropout=0.5).eval(), drawing()
-    first, second = model(cells(20), dropout=generator), model(cells(20), dropout=generator)
+def test_each_pass_draws_new_dropout_and_does_not_change_the_clean_branch() -> None:
+    model, dropout = network(dropout=0.5).eval(), generator()
+    first, second = model(cells(20), dropout=dropout), model(cells(20), dropout=dropout)
     assert not torch.equal(first.noisy_log_probabilities, second.noisy_log_probabilities)
     assert torch.equal(first.probabilities, second.probabilities)
     assert torch.equal(first.logits, second.logits)
-    assert torch.equal(model(cells(20), dropout=drawing()).noisy_log_probabilities, first.noisy_log_probabilities)
+    assert torch.equal(model(cells(20), dropout=generator()).noisy_log_probabilities, first.noisy_log_probabilities)
 
 
 @pytest.mark.parametrize("dropout", [0.1, 0.5])
-def test_units_are_dropped_at_their_rate_and_the_rest_raised_so_that_the_mean_stays(dropout: float) -> None:
-    """A network of one hidden layer whose outputs are its hidden units, each 1 without noise."""
+def test_dropout_has_its_rate_and_keeps_the_mean(dropout: float) -> None:
+    """The outputs of this network are its hidden units, each 1 without noise."""
     clustering = ClusteringNetwork(1, 100, 1, 100, "relu", dropout)
     with torch.no_grad():
         for parameter in clustering.parameters():
@@ -247,17 +247,17 @@ def test_units_are_dropped_at_their_rate_and_the_rest_raised_so_that_the_mean_st
         hidden = clustering.hidden[0]
         assert isinstance(hidden, torch.nn.Linear)
         hidden.bias.fill_(1)
-        seen = clustering(torch.zeros(500, 1), drawing())
-    np.testing.assert_allclose(np.unique(seen.numpy()), [0, 1 / (1 - dropout)], rtol=1e-6)
-    # 50,000 draws: five standard deviations of their mean are 5 · 0.5 / √50,000 = 0.011 at most.
-    assert (seen == 0).double().mean().item() == pytest.approx(dropout, abs=0.0112)
+        outputs = clustering(torch.zeros(500, 1), generator())
+    np.testing.assert_allclose(np.unique(outputs.numpy()), [0, 1 / (1 - dropout)], rtol=1e-6)
+    # 50,000 draws: five standard deviations of their mean are at most 5 · 0.5 / √50,000 = 0.011.
+    assert (outputs == 0).double().mean().item() == pytest.approx(dropout, abs=0.0112)
     assert clustering(torch.zeros(3, 1)).unique().tolist() == [1]
 
 
 # --- assignment -------------------------------------------------------------------------------------------------------
 
 
-def test_assignment_is_the_same_every_time_and_that_of_the_posterior_mean() -> None:
+def test_assignment_is_reproducible_and_uses_the_posterior_mean() -> None:
     model = network().eval()
     with torch.inference_mode():
         p = model.assign(cells(50))
@@ -265,7 +265,7 @@ def test_assignment_is_the_same_every_time_and_that_of_the_posterior_mean() -> N
         assert torch.equal(p, model(cells(50)).probabilities)
 
 
-def test_assignment_of_a_cell_does_not_depend_on_its_company() -> None:
+def test_assignment_of_a_cell_does_not_depend_on_the_other_cells() -> None:
     model = network().eval()
     with torch.inference_mode():
         together = model.assign(cells(50))
@@ -281,35 +281,35 @@ def parameters(module: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize(
-    # Clustering network: five layers 9 → 9 and one to the experts; experts 9 → 48 → markers. With an encoder that has
-    # 100 hidden units and four heads, and one number per cell of a batch and expert, mean, variance and target of each
-    # expert and two scalars, they add up to what A.1.3 prints.
+    # Clustering network: five layers 9 → 9 and one to the experts; experts: 9 → 48 → markers. The sum printed in A.1.3
+    # also has an encoder of 100 hidden units with four heads, a number for each cell of a batch and expert, the mean,
+    # variance and target of each expert, and two scalars.
     ("name", "markers", "printed"),
     [("paper-weber", 13, 37_563), ("paper-bodenmiller", 10, 22_228)],
 )
-def test_the_paper_presets_have_the_papers_layers(name: str, markers: int, printed: int) -> None:
+def test_presets_have_the_printed_number_of_parameters(name: str, markers: int, printed: int) -> None:
     settings = preset(name)
     model = build_network(markers, settings, 0)
     experts = settings.experts
     heads = parameters(model.encoder.mean)
     assert parameters(model.encoder.log_variance) == heads
-    encoder = parameters(model.encoder.hidden) - 2 * settings.encoder_width + 4 * heads  # without batch norm's
+    encoder = parameters(model.encoder.hidden) - 2 * settings.encoder_width + 4 * heads  # without batch norm
     bookkeeping = settings.batch * experts + experts + 3 * settings.code * experts + 2
     assert encoder + parameters(model.clustering) + parameters(model.decoder) + bookkeeping == printed
 
 
-def test_shapes() -> None:
-    out = network()(cells(12), dropout=drawing())
+def test_shapes_of_the_outputs() -> None:
+    out = network()(cells(12), dropout=generator())
     assert out.probabilities.shape == out.noisy_log_probabilities.shape == (12, EXPERTS)
     assert out.code.shape == (12, CODE)
     assert out.logits.shape == (12, MARKERS)
 
 
-def test_the_clustering_network_may_be_a_single_layer() -> None:
+def test_the_clustering_network_may_have_no_hidden_layer() -> None:
     model = build_network(MARKERS, preset("default"), 0)
     assert len(model.clustering.hidden) == 1
     with torch.random.fork_rng(devices=[]):
-        flat = MoeSimVae(
+        shallow = MoeSimVae(
             markers=MARKERS,
             experts=EXPERTS,
             code=CODE,
@@ -321,4 +321,4 @@ def test_the_clustering_network_may_be_a_single_layer() -> None:
             activation="relu",
             dropout=0.0,
         )
-    assert parameters(flat.clustering) == CODE * EXPERTS + EXPERTS
+    assert parameters(shallow.clustering) == CODE * EXPERTS + EXPERTS

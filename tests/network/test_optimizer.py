@@ -1,4 +1,4 @@
-"""Adam and the one-cycle schedule against torch's own."""
+"""Adam and the one-cycle schedule, compared with those of torch."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ def parameters() -> list[torch.Tensor]:
 
 
 def descend(values: list[torch.Tensor], step: int) -> None:
-    """Gradients of a loss that changes with the step; the last parameter takes part only in every third."""
+    """Gradients of a loss that changes with the step; the last parameter has a gradient only at every third."""
     first, second, third = values
     loss = ((first @ second - step % 5) ** 2).sum()
     if step % 3 == 0:
@@ -24,7 +24,7 @@ def descend(values: list[torch.Tensor], step: int) -> None:
 
 
 @pytest.mark.parametrize("steps", [20, 25, 1000])
-def test_one_cycle_is_that_of_torch(steps: int) -> None:
+def test_one_cycle_equals_that_of_torch(steps: int) -> None:
     theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(theirs, 5e-3, total_steps=steps, pct_start=0.1, cycle_momentum=False)
     for step in range(1, steps + 1):
@@ -34,13 +34,13 @@ def test_one_cycle_is_that_of_torch(steps: int) -> None:
             schedule.step()
 
 
-def test_adam_is_that_of_torch() -> None:
+def test_adam_equals_that_of_torch() -> None:
     ours, theirs = parameters(), parameters()
     optimizer = Adam(ours)
     reference = torch.optim.Adam(theirs, betas=BETAS, fused=True)
     for step in range(40):
         rate = 0.1 / (1 + step)
-        optimizer.forget_gradients()
+        optimizer.zero_grad()
         descend(ours, step)
         optimizer.step(rate)
         reference.zero_grad()
@@ -51,23 +51,23 @@ def test_adam_is_that_of_torch() -> None:
         assert torch.equal(a, b)
 
 
-def test_goes_on_from_its_state() -> None:
-    whole, broken = parameters(), parameters()
-    for values, stops in ((whole, False), (broken, True)):
+def test_adam_continues_from_its_state() -> None:
+    continuous, resumed = parameters(), parameters()
+    for values, stops in ((continuous, False), (resumed, True)):
         optimizer = Adam(values)
         for step in range(20):
             if stops and step == 10:
-                kept = {name: tensor.clone() for name, tensor in optimizer.state().items()}
+                saved = {name: tensor.clone() for name, tensor in optimizer.state().items()}
                 optimizer = Adam(values)
-                optimizer.load(kept)
-            optimizer.forget_gradients()
+                optimizer.load(saved)
+            optimizer.zero_grad()
             descend(values, step)
             optimizer.step(0.1)
-    for a, b in zip(whole, broken, strict=True):
+    for a, b in zip(continuous, resumed, strict=True):
         assert torch.equal(a, b)
 
 
-def test_another_networks_state_is_refused() -> None:
+def test_a_state_of_other_parameters_is_refused() -> None:
     with pytest.raises(KeyError):
         Adam(parameters()).load(Adam(parameters()[:2]).state())
 
@@ -76,8 +76,8 @@ def test_training_does_not_import_torchs_compiler() -> None:
     code = """
 import sys, numpy as np, torch
 from cytovae.settings import Settings
-from cytovae.similarity import make_similarity
-from cytovae.training import build_network, train
+from cytovae.populations.similarity import make_similarity
+from cytovae.network.training_loop import build_network, train
 settings = Settings(experts=4, steps=25, batch=32, similarity="radius")
 x = torch.rand(64, 3)
 similar = make_similarity(np.random.default_rng(0).random((64, 2), np.float32), settings, seed=0)

@@ -1,4 +1,4 @@
-"""The training loop: what it learns, what it reports, what it draws, and what it leaves alone."""
+"""The training loop: what it learns, records and draws, and what it does not change."""
 
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cytovae.errors import NumericalError
 from cytovae.network.model import MoeSimVae
-from cytovae.network.training_loop import ProgressRecord, build_network, train
+from cytovae.network.training_loop import Augment, ProgressRecord, build_network, train
 from cytovae.populations.similarity import Similarity
 from cytovae.settings import Settings, preset
 
@@ -42,7 +42,7 @@ def by_label(label: NDArray[np.int64]) -> Similarity:
 
 @dataclass(frozen=True, eq=False)
 class Recording(Similarity):
-    """A similarity that keeps the rows of every batch."""
+    """A similarity that records the rows of every batch."""
 
     rows: list[NDArray[np.int64]] = field(default_factory=list)
 
@@ -72,7 +72,7 @@ def same_weights(a: MoeSimVae, b: MoeSimVae) -> bool:
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_losses_fall_and_the_populations_are_told_apart() -> None:
+def test_the_losses_fall_and_populations_are_separated() -> None:
     network, records = trained(replace(SMALL, steps=300, noisy_share=0.0))
     assert records[-1].similarity < 0.2 * records[0].similarity
     assert records[-1].reconstruction < records[0].reconstruction
@@ -80,11 +80,11 @@ def test_the_losses_fall_and_the_populations_are_told_apart() -> None:
     x, label = populations()
     with torch.inference_mode():
         expert = network.assign(x).argmax(1).numpy()
-    # Each population goes to one expert, or to experts of its own; none to another's.
+    # No expert has cells of two populations.
     assert all(len(np.unique(label[expert == k])) == 1 for k in np.unique(expert))
 
 
-def test_similar_cells_get_the_same_expert_and_no_others() -> None:
+def test_only_similar_cells_get_the_same_expert() -> None:
     network, _ = trained(replace(SMALL, steps=300))
     x, label = populations()
     with torch.inference_mode():
@@ -95,7 +95,7 @@ def test_similar_cells_get_the_same_expert_and_no_others() -> None:
     assert together[~same].mean() < 0.1
 
 
-def test_the_network_is_left_in_evaluation_mode() -> None:
+def test_the_network_ends_in_evaluation_mode() -> None:
     network, _ = trained(replace(SMALL, steps=5))
     assert not any(module.training for module in network.modules())
 
@@ -104,19 +104,19 @@ def test_the_network_is_left_in_evaluation_mode() -> None:
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(60, [25, 50, 60]), (50, [25, 50]), (3, [3]), (0, [])])
-def test_records_come_every_25_steps_and_at_the_last(steps: int, expected: list[int]) -> None:
+def test_there_is_a_record_every_25_steps_and_at_the_last(steps: int, expected: list[int]) -> None:
     _, records = trained(replace(SMALL, steps=steps))
     assert [record.step for record in records] == expected
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 19, 20])
-def test_few_steps_are_steps_too(steps: int) -> None:
+def test_training_works_with_few_steps(steps: int) -> None:
     network, records = trained(replace(SMALL, steps=steps))
     assert [record.step for record in records] == [steps]
     assert not same_weights(network, build_network(MARKERS, SMALL, 0))
 
 
-def test_no_steps_leave_the_network_as_it_was_drawn() -> None:
+def test_no_steps_do_not_change_the_network() -> None:
     network, _ = trained(replace(SMALL, steps=0))
     assert same_weights(network, build_network(MARKERS, SMALL, 0))
 
@@ -147,30 +147,30 @@ def test_terms_without_weight_are_not_computed() -> None:
 
 
 @pytest.mark.parametrize("noise", [False, True])
-def test_a_seed_means_the_same_weights_bit_for_bit(noise: bool) -> None:
+def test_a_seed_reproduces_the_weights_bit_for_bit(noise: bool) -> None:
     settings = replace(SMALL, posterior_noise=noise, kl_weight=0.1 if noise else 0.0, depict_from=0.0)
     first, records = trained(settings, seed=3)
-    torch.rand(5)  # whatever happens in between
+    torch.rand(5)  # the global generator does not matter
     second, again = trained(settings, seed=3)
     assert same_weights(first, second)
     assert records == again
     assert not same_weights(first, trained(settings, seed=4)[0])
 
 
-def test_posterior_noise_changes_what_is_learned() -> None:
+def test_posterior_noise_has_an_effect() -> None:
     plain, _ = trained(replace(SMALL, steps=12))
     noisy, _ = trained(replace(SMALL, steps=12, posterior_noise=True))
     assert not same_weights(plain, noisy)
 
 
-def test_the_global_generators_are_left_alone() -> None:
+def test_the_global_generators_do_not_change() -> None:
     before, numpy_before = torch.get_rng_state(), str(np.random.get_state())  # noqa: NPY002
     trained(replace(SMALL, depict_from=0.0))
     assert torch.equal(torch.get_rng_state(), before)
     assert str(np.random.get_state()) == numpy_before  # noqa: NPY002
 
 
-def test_the_global_generator_is_left_alone_when_training_is_broken_off() -> None:
+def test_the_global_generator_does_not_change_when_training_is_stopped() -> None:
     x, label = populations()
     before = torch.get_rng_state()
     network = build_network(MARKERS, SMALL, 0)
@@ -180,26 +180,26 @@ def test_the_global_generator_is_left_alone_when_training_is_broken_off() -> Non
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_caller_and_the_loop_do_not_disturb_each_other() -> None:
-    """A caller that draws numbers between two records gets its own, and training stays the same."""
+def test_random_numbers_of_caller_and_loop_are_independent() -> None:
+    """A caller that draws numbers between two records changes neither them nor the training."""
     settings = replace(SMALL, depict_from=0.0)
     expected, _ = trained(settings)
     x, label = populations()
     network = build_network(MARKERS, settings, 0)
     before = torch.get_rng_state()
-    undisturbed = torch.rand(4)
+    without_training = torch.rand(4)
     torch.set_rng_state(before)
     drawn_between = []
     for _ in train(network, x, by_label(label), None, settings, 0):
         drawn_between.append(torch.rand(1))
-    assert torch.equal(torch.cat(drawn_between)[:4], undisturbed)
+    assert torch.equal(torch.cat(drawn_between)[:4], without_training)
     assert same_weights(network, expected)
 
 
 # --- divergence -------------------------------------------------------------------------------------------------------
 
 
-def test_markers_that_are_not_numbers_are_a_numerical_failure() -> None:
+def test_a_loss_that_is_not_finite_is_a_numerical_error() -> None:
     x, label = populations()
     x[7, 2] = torch.nan
     network = build_network(MARKERS, SMALL, 0)
@@ -220,20 +220,20 @@ def drawn(weight: NDArray[np.float64] | None, n: int, settings: Settings, seed: 
     return similarity.rows
 
 
-def test_without_weights_every_cell_is_drawn_once_an_epoch() -> None:
+def test_without_weights_every_cell_is_drawn_once_per_epoch() -> None:
     rows = drawn(None, 192, replace(SMALL, batch=64, steps=12))
     for epoch in range(4):
         assert sorted(np.concatenate(rows[3 * epoch : 3 * epoch + 3])) == list(range(192))
-    assert not np.array_equal(rows[0], rows[3])  # in another order each time
+    assert not np.array_equal(rows[0], rows[3])  # each epoch has its own order
 
 
-def test_a_batch_has_no_more_cells_than_there_are() -> None:
+def test_a_batch_has_at_most_all_cells() -> None:
     assert [sorted(row) for row in drawn(None, 40, replace(SMALL, batch=512, steps=2))] == [list(range(40))] * 2
 
 
-def test_cells_are_drawn_in_proportion_to_their_weight() -> None:
+def test_cells_are_drawn_in_proportion_to_their_weights() -> None:
     n, steps, batch = 60, 400, 128
-    weight = np.arange(n, dtype=np.float64)  # the first is never drawn
+    weight = np.arange(n, dtype=np.float64)  # the first cell is never drawn
     count = np.bincount(np.concatenate(drawn(weight, n, replace(SMALL, batch=batch, steps=steps), seed=5)), minlength=n)
     draws = steps * min(batch, n)
     share = weight / weight.sum()
@@ -243,7 +243,7 @@ def test_cells_are_drawn_in_proportion_to_their_weight() -> None:
     assert (np.abs(count - draws * share) <= 5 * np.sqrt(draws * share * (1 - share))).all()
 
 
-def test_a_cell_without_weight_is_never_seen() -> None:
+def test_a_cell_without_weight_is_never_drawn() -> None:
     x, label = populations()
     x[[7, 299]] = torch.nan
     weight = np.ones(300)
@@ -252,10 +252,39 @@ def test_a_cell_without_weight_is_never_seen() -> None:
     assert np.isfinite(records[-1].total)
 
 
+# --- augmentation -----------------------------------------------------------------------------------------------------
+
+
+def trained_with(augment: Augment | None, settings: Settings) -> MoeSimVae:
+    x, label = populations()
+    network = build_network(MARKERS, settings, 0)
+    list(train(network, x, by_label(label), None, settings, 0, augment=augment))
+    return network
+
+
+def test_augmentation_changes_the_input_and_not_the_target() -> None:
+    """The encoder sees nothing but zeros: the best reconstruction is the mean of the targets, not zero."""
+    settings = replace(SMALL, input_noise=0.0, steps=400, learning_rate=0.02)
+    network = trained_with(lambda cells, _: torch.zeros_like(cells), settings)
+    x, _ = populations()
+    with torch.inference_mode():
+        reconstructed = torch.sigmoid(network(torch.zeros(1, MARKERS)).logits)[0]
+    torch.testing.assert_close(reconstructed, x.mean(0), atol=0.05, rtol=0)
+
+
+def test_augmentation_draws_from_the_generator_of_the_loop() -> None:
+    def jitter(cells: Tensor, generator: torch.Generator) -> Tensor:
+        return cells + 0.1 * torch.randn(cells.shape, generator=generator)
+
+    settings = replace(SMALL, steps=20)
+    assert same_weights(trained_with(jitter, settings), trained_with(jitter, settings))
+    assert not same_weights(trained_with(jitter, settings), trained_with(None, settings))
+
+
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_network_is_drawn_from_its_seed_alone() -> None:
+def test_a_network_depends_on_its_seed_only() -> None:
     before = torch.get_rng_state()
     first = build_network(MARKERS, SMALL, 1)
     torch.manual_seed(99)
@@ -265,8 +294,8 @@ def test_a_network_is_drawn_from_its_seed_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["paper-weber", "paper-bodenmiller"])
-def test_the_paper_presets_train(name: str) -> None:
-    """Their similarity goes down with a constant learning rate, too."""
+def test_the_presets_of_the_paper_train(name: str) -> None:
+    """Their similarity loss falls, too, with a constant learning rate."""
     settings = replace(preset(name), steps=150)
     network, records = trained(settings)
     assert records[-1].step == 150
@@ -277,18 +306,16 @@ def test_the_paper_presets_train(name: str) -> None:
 # --- populations ------------------------------------------------------------------------------------------------------
 
 
-def test_experts_learn_to_tell_populations_apart() -> None:
-    """A single part holds all cells, so that its term of eq. 7 asks for one expert: what is learned of the populations
-    is learned from their own term.
-    """
+def test_the_population_term_separates_populations() -> None:
+    """All cells are in one micro-cluster, so eq. 7 favors one expert. Only the population term separates them."""
     x, label = populations(600)
-    part = torch.zeros(600, dtype=torch.int64)
-    told = Similarity("partition", torch.zeros(600, 2), part, 2.0, 10, False, torch.from_numpy(label))
+    micro_cluster = torch.zeros(600, dtype=torch.int64)
+    similarity = Similarity("partition", torch.zeros(600, 2), micro_cluster, 2.0, 10, False, torch.from_numpy(label))
     purity = {}
     for weight in (0.0, 10.0):
         settings = replace(SMALL, population_weight=weight, populations_from=0.0, steps=400)
         network = build_network(MARKERS, settings, 0)
-        list(train(network, x, told, None, settings, 0))
+        list(train(network, x, similarity, None, settings, 0))
         with torch.inference_mode():
             expert = network.assign(x).argmax(1).numpy()
         counts = np.bincount(expert * 3 + label, minlength=18).reshape(6, 3)

@@ -1,4 +1,4 @@
-"""What numba has compiled is kept, and a cache that cannot be used costs only time."""
+"""Compiled functions are cached on disk, and a broken cache only costs time."""
 
 import errno
 import importlib.util
@@ -28,7 +28,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def fresh(source: Path) -> ModuleType:
-    """The module as another process would import it: with nothing compiled."""
+    """The module as a new process imports it, with nothing compiled."""
     spec = importlib.util.spec_from_file_location("arithmetic", source)
     assert spec is not None
     assert spec.loader is not None
@@ -61,25 +61,25 @@ def test_a_full_disk_costs_only_time(source: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])
 @pytest.mark.parametrize("left", [0, 20])
-def test_a_file_that_was_cut_off_is_not_believed(source: Path, kind: str, left: int) -> None:
+def test_a_truncated_cache_file_is_replaced(source: Path, kind: str, left: int) -> None:
     fresh(source).doubled(21)
     (file,) = source.parent.rglob(kind)
     file.write_bytes(file.read_bytes()[:left])
     second = fresh(source)
     assert (second.doubled(21), hits(second)) == (42, 0)
     third = fresh(source)
-    assert (third.doubled(21), hits(third)) == (42, 1)  # made whole again
+    assert (third.doubled(21), hits(third)) == (42, 1)  # written again
 
 
-def test_a_signal_waits_until_kept_code_is_loaded(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LLVM would lose an exception, and with it the code that it asked for: a crash."""
+def test_a_signal_waits_until_cached_code_is_loaded(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLVM would lose an exception, and with it the code that it asked for; calling that code would crash."""
     fresh(source).doubled(21)
-    load, whole = FunctionCache.load_overload, []
+    load, loaded = FunctionCache.load_overload, []
 
     def interrupted(self: FunctionCache, *arguments: object) -> object:
         signal.raise_signal(signal.SIGINT)
-        whole.append(load(self, *arguments))
-        return whole[-1]
+        loaded.append(load(self, *arguments))
+        return loaded[-1]
 
     monkeypatch.setattr(FunctionCache, "load_overload", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -89,11 +89,11 @@ def test_a_signal_waits_until_kept_code_is_loaded(source: Path, monkeypatch: pyt
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
-    assert whole != []
-    assert whole != [None]
+    assert loaded != []
+    assert loaded != [None]
 
 
-def test_code_that_a_signal_took_is_not_kept(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_lost_to_a_signal_is_not_cached(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(_self: object, _sig: object, _data: object) -> None:
         raise RuntimeError("no compiled object yet")
 

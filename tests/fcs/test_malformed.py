@@ -72,7 +72,7 @@ class Recipe:
         return words
 
     def build(self, changed: dict[str, str | None] | None = None, header: dict[int, int] | None = None) -> bytes:
-        """The bytes of the file. ``changed`` replaces keywords (None removes one), ``header`` the six numbers of HEADER."""
+        """The bytes of the file, with replaced keywords (None removes one) and replaced numbers of HEADER."""
         data, words = self.data(), self.keywords() | (changed or {})
         text_first, gap = 64, 6
         first = last = 0

@@ -1,6 +1,5 @@
 """Clusters of cells, and their agreement with gates."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.api.cells import StudyCells
-from cytovae.api.data import as_event_files, as_gates, is_anndata
+from cytovae.api.data import as_event_files, as_gates, is_anndata, rows_of
 from cytovae.api.model import Model
 from cytovae.cells import Assignment, GateLabels
 from cytovae.errors import UsageError
@@ -90,7 +89,7 @@ def assign(
     (4500, ['file', 'event', 'cluster', 'probability'])
     """
     from cytovae.environment import n_processors
-    from cytovae.inference.assigner import Assigner, latent_codes
+    from cytovae.inference.assigner import Assigner
     from cytovae.network.device import resolve_device, use_threads
     from cytovae.study.assign_study import assigned_chunks, open_assign_study
 
@@ -102,22 +101,19 @@ def assign(
             raise UsageError(f"the cells have the markers {', '.join(table.markers)}, the model has others")
         names = np.array(table.files, dtype=object)[table.source]
         return _joined([assigner.assign(table.values)], names, table.event)
-    raw = as_event_files(data, **reading)
-    study = open_assign_study(model.saved, raw, assigner)
-    chunks, names, events = [], [], []
-    for file in study.files:
-        chunks += list(assigned_chunks(file, assigner, workers=threads or n_processors()))
-        names.append(np.full(file.n_events, file.name, dtype=object))
-        events.append(np.arange(file.n_events))
+    study = open_assign_study(model.saved, as_event_files(data, **reading), assigner)
+    workers = threads or n_processors()
+    chunks = [chunk for file in study.files for chunk in assigned_chunks(file, assigner, workers=workers)]
+    names = np.concatenate([np.full(file.n_events, file.name, dtype=object) for file in study.files])
+    events = np.concatenate([np.arange(file.n_events) for file in study.files])
+    assigned = _joined(chunks, names, events)
     if is_anndata(data):
-        rows = np.concatenate([np.arange(len(data)) if file.rows is None else file.rows for file in raw])  # type: ignore[attr-defined]
-        codes = np.concatenate([latent_codes(assigner, file.values()) for file in study.files])
-        found = _in_order(_joined(chunks, np.concatenate(names), np.concatenate(events)), rows)
-        data.obs["cytovae_cluster"] = found.cluster
-        data.obs["cytovae_probability"] = found.probabilities.max(axis=1)
-        data.obsm["X_cytovae"] = codes[np.argsort(rows)]
-        return found
-    return _joined(chunks, np.concatenate(names), np.concatenate(events))
+        order = np.argsort(np.concatenate([rows_of(file, len(data)) for file in study.raw]))
+        assigned = _in_order(assigned, order)
+        data.obs["cytovae_cluster"] = assigned.cluster
+        data.obs["cytovae_probability"] = assigned.probabilities.max(axis=1)
+        data.obsm["X_cytovae"] = np.concatenate([assigner.codes(file.values()) for file in study.files])[order]
+    return assigned
 
 
 def score(clusters: Any, gates: Any) -> ScoreReport:
@@ -147,16 +143,20 @@ def score(clusters: Any, gates: Any) -> ScoreReport:
     return score_arrays(found, gates if isinstance(gates, GateLabels) else as_gates(gates))
 
 
-def _joined(chunks: Iterable[Assignment], names: NDArray[np.object_], events: NDArray[np.int64]) -> AssignedCells:
-    parts = list(chunks)
-    novelty = None if any(part.novelty is None for part in parts) else np.concatenate([part.novelty for part in parts])  # type: ignore[misc]
-    cluster = np.concatenate([part.cluster for part in parts])
-    return AssignedCells(cluster, np.concatenate([part.probabilities for part in parts]), novelty, None, names, events)
+def _joined(chunks: list[Assignment], names: NDArray[np.object_], events: NDArray[np.int64]) -> AssignedCells:
+    novelty = [chunk.novelty for chunk in chunks if chunk.novelty is not None]
+    return AssignedCells(
+        np.concatenate([chunk.cluster for chunk in chunks]),
+        np.concatenate([chunk.probabilities for chunk in chunks]),
+        np.concatenate(novelty) if novelty else None,
+        None,
+        names,
+        events,
+    )
 
 
-def _in_order(cells: AssignedCells, rows: NDArray[np.int64]) -> AssignedCells:
-    """The cells in the order of ``rows``: those of each file of an AnnData lie anywhere in it."""
-    order = np.argsort(rows)
+def _in_order(cells: AssignedCells, order: NDArray[np.int64]) -> AssignedCells:
+    """The cells in the order of an AnnData, in which the cells of a file may lie anywhere."""
     file, event, novelty = cells.file, cells.event, cells.novelty
     return AssignedCells(
         cells.cluster[order],

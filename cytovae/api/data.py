@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cytovae.cells import UNGATED, GateLabels
 from cytovae.errors import UsageError
@@ -48,6 +48,12 @@ def as_event_files(
 def is_anndata(data: Any) -> bool:
     """Whether ``data`` is an AnnData object. anndata is not imported for this."""
     return hasattr(data, "obs") and hasattr(data, "var") and hasattr(data, "obsm")
+
+
+def rows_of(file: EventFile, n_cells: int) -> NDArray[np.int64]:
+    """Where the events of a file are in its AnnData of ``n_cells`` cells."""
+    rows = getattr(file, "rows", None)
+    return np.arange(n_cells) if rows is None else rows
 
 
 def as_gates(labels: ArrayLike) -> GateLabels:

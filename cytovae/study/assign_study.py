@@ -128,14 +128,13 @@ def assigned_chunks(
     InputError
         If a marker has a value that is not finite.
     """
-    from cytovae.inference.assigner import latent_codes
 
     def assign(start: int) -> Assignment:
         values = file.values(start, start + EVENTS_PER_CHUNK)
         assigned = assigner.assign(values)
         if interpolator is None:
             return assigned
-        return replace(assigned, coordinates=interpolator.place(latent_codes(assigner, values)))
+        return replace(assigned, coordinates=interpolator.place(assigner.codes(values)))
 
     pending: deque[Future[Assignment]] = deque()
     with ThreadPoolExecutor(workers) as pool:
@@ -252,8 +251,6 @@ def open_writer(
     study: AssignStudy, target: Target, form: OutputFormat, *, force: bool
 ) -> "AbstractContextManager[AssignmentSink]":
     """A context manager that writes the files of ``target``; the output appears when it ends without an error."""
-    from cytovae.inference.assigner import latent_codes
-
     saved = study.saved
     about = {
         "version": __version__,
@@ -268,7 +265,7 @@ def open_writer(
         [study.files[index] for index in target.files],
         [study.raw[index] for index in target.files],
         study.n_clusters,
-        encode=lambda values: latent_codes(study.assigner, values),
+        encode=lambda values: study.assigner.codes(values),
         about=about,
         extras=study.extras,
         force=force,

@@ -1,8 +1,10 @@
-"""The wheel: what it holds, and that it runs where nothing of this checkout is to be seen."""
+"""The wheel: what it contains, and that it runs without this checkout."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -17,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    # A copy of what git tracks: building writes beside the sources.
+    # Building writes beside the sources, so it works on a copy of what git tracks.
     source = folder / "source"
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, files.split("\0")):
@@ -35,18 +37,65 @@ def test_the_wheel_has_one_top_level_package(wheel: Path) -> None:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"cytovae", f"cytovae-{__version__}.dist-info"}
     assert "cytovae/cli/main.py" in names
-    assert "cytovae/benchmark/public.toml" in names
+    for data in (
+        "benchmark/public.toml",
+        "report/page.html",
+        "workflow/study.smk",
+        "workflow/benchmark.smk",
+        "py.typed",
+    ):
+        assert f"cytovae/{data}" in names
+
+
+def test_the_wheel_has_every_module(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    tracked = subprocess.run(
+        ["git", "ls-files", "cytovae", "cli"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    modules = {re.sub(r"^cli/", "cytovae/cli/", name) for name in tracked.stdout.split() if name.endswith(".py")}
+    assert modules <= names
+
+
+def test_every_requirement_of_development_has_a_locked_version() -> None:
+    """A new dependency must be locked, or a fresh checkout installs another version tomorrow."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    ]
+    locked = {canonical(line) for line in (ROOT / ".ci" / "constraints.txt").read_text("utf-8").splitlines()}
+    built_with = {"setuptools"}  # comes with the virtual environment
+    assert {canonical(requirement) for requirement in wanted} - locked <= built_with
+
+
+def canonical(requirement: str) -> str:
+    """The normalised name of a requirement, without version and marker."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement.strip())[0]).lower()
+
+
+def test_hints_for_extras_name_extras_that_exist() -> None:
+    """The package is on no index, so hints install from a checkout."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    sources = [*(ROOT / "cytovae").rglob("*.py"), *(ROOT / "cli").glob("*.py"), *ROOT.glob("*.md")]
+    texts = [path.read_text("utf-8") for path in (*sources, *(ROOT / "docs").rglob("*.md"))]
+    hints = [
+        hint for text in texts for hint in re.findall(r"pip install (?:--constraint \S+ )?'([^'\[]*)\[([\w,]+)\]", text)
+    ]
+    assert len(hints) > 5
+    assert {target for target, _ in hints} == {"."}
+    assert {name for _, names in hints for name in names.split(",")} <= set(extras)
 
 
 def test_the_wheel_runs_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None:
-    """Installed alone into an environment of its own, which sees this one's libraries but not its cytovae."""
-    place = tmp_path / "clean"
-    venv.create(place, with_pip=False)
-    (site,) = place.glob("lib/python*/site-packages")
+    """It is installed into a new environment, which sees the libraries of this one but not its cytovae."""
+    clean = tmp_path / "clean"
+    venv.create(clean, with_pip=False)
+    (site,) = clean.glob("lib/python*/site-packages")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     libraries = next(path for path in map(Path, sys.path) if (path / "typer").is_dir())
-    # Appended without its .pth files, so that an editable install there is not seen.
+    # Added without their .pth files, so that an editable install there has no effect.
     (site / "libraries.pth").write_text(str(libraries))
     script = (
         "import sys, cytovae, cytovae.cli.main, pathlib;"
@@ -56,7 +105,7 @@ def test_the_wheel_runs_in_a_clean_environment(wheel: Path, tmp_path: Path) -> N
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(
-        [str(place / "bin" / "python"), "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [str(clean / "bin" / "python"), "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "train" in done.stdout

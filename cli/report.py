@@ -3,11 +3,14 @@
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cytovae.cli import console, options
+
+if TYPE_CHECKING:
+    from cytovae.report.build import ReportSummary
 
 
 def report_cli(
@@ -89,10 +92,13 @@ def report_cli(
         )
     if not summary.has_umap:
         console.warn("the model was not trained on any of the files, so the page has no UMAP")
-    if quiet:
-        return
+    if not quiet:
+        _say_written(summary, output, figures, perf_counter() - began)
+
+
+def _say_written(summary: "ReportSummary", output: str, figures: Path | None, seconds: float) -> None:
     if figures is not None:
         console.say(f"wrote {summary.n_figures} files to {figures}")
     if output != "-":
         size = summary.n_bytes / 1e6
-        console.say(f"wrote {output}: {summary.n_cells:,} cells, {size:.1f} MB, {perf_counter() - began:.1f} s")
+        console.say(f"wrote {output}: {summary.n_cells:,} cells, {size:.1f} MB, {seconds:.1f} s")

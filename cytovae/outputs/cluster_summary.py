@@ -88,7 +88,7 @@ class ClusterSummary:
             sample.add(keys[rows], values[rows])
 
     def abundance(self) -> pa.Table:
-        """Cells per file and cluster: a row for each pair, also where there are no cells.
+        """Cells per file and cluster: a row for each pair, also without cells.
 
         Returns
         -------
@@ -192,7 +192,7 @@ class _Sample:
             self._shrink()
 
     def medians(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """The median of each column, and the number of values behind it; 0 where there are none."""
+        """The median of each column, and the number of values behind it; 0 if there are none."""
         self._shrink()
         rows = self._rows[0]
         missing = np.isnan(rows)

@@ -175,7 +175,7 @@ def table_rows(
 def optional_values(assignment: Assignment, extras: Extras) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Novelty (n_cells, 1) and UMAP coordinates (n_cells, 2); without columns if ``extras`` do not ask for them.
 
-    Raises :class:`UsageError` if they are asked for but missing, or have another number of cells.
+    Raises :class:`UsageError` if they are requested but missing, or have another number of cells.
     """
     n_cells = len(assignment)
     arrays = []

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol, get_args
+from typing import IO, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ CellFormat = Literal["fcs", "parquet", "csv"]  # of generated cells
 ONE_FILE_EACH = frozenset({"clr", "flowjo-csv", "fcs"})  # formats that have no column for the name of a file
 _FILES_ONLY = frozenset({"fcs", "h5ad"})  # formats that cannot be streamed
 
+_Kind = TypeVar("_Kind", bound=str)
+
 
 class AssignmentSink(Protocol):
     """A consumer of the cells of files, chunk by chunk in the order of their events."""
@@ -28,14 +30,14 @@ class AssignmentSink(Protocol):
         """Take the cells of consecutive events of ``file``, from ``first_event`` on."""
 
 
-def output_format(target: str, asked: str | None = None) -> OutputFormat:
+def output_format(target: str, option: str | None = None) -> OutputFormat:
     """The format of an output of ``assign``.
 
     Parameters
     ----------
     target : str
         A file, whose suffix decides, or "-" for standard output, which gets CSV.
-    asked : str, optional
+    option : str, optional
         The format that the user named; it takes precedence.
 
     Raises
@@ -44,16 +46,16 @@ def output_format(target: str, asked: str | None = None) -> OutputFormat:
         If the format is unknown, cannot go to standard output, or needs a package that is not installed.
     """
     known: tuple[OutputFormat, ...] = (*get_args(TableFormat), "fcs", "h5ad")
-    kind = _format(target, asked, known, ".parquet or .csv")
+    kind = _format(target, option, known, ".parquet or .csv")
     if kind == "h5ad" and find_spec("anndata") is None:
         raise UsageError("h5ad needs anndata; install cytovae with its extra: pip install '.[h5ad]' in a checkout")
     return kind
 
 
-def cell_format(target: str, asked: str | None = None) -> CellFormat:
+def cell_format(target: str, option: str | None = None) -> CellFormat:
     """The format of an output of ``generate``; see :func:`output_format`."""
     known: tuple[CellFormat, ...] = ("fcs", "parquet", "csv")
-    return _format(target, asked, known, ".fcs, .parquet or .csv")
+    return _format(target, option, known, ".fcs, .parquet or .csv")
 
 
 def suffix_of(kind: OutputFormat) -> str:
@@ -84,7 +86,7 @@ def assignment_writer(
     files : sequence of MarkerFile
         The files whose cells it will hold.
     raw : sequence of EventFile
-        The same files, not compensated; a copy of an FCS file is made from its first one.
+        The same files, not compensated; the first one is copied for FCS.
     n_clusters : int
         Number of clusters.
     encode : callable
@@ -119,10 +121,11 @@ def assignment_writer(
     return AssignmentWriter(target, kind, n_clusters, n_rows, extras=extras, force=force)
 
 
-def _format(target: str, asked: str | None, known: Sequence[Any], suffixes: str) -> Any:
-    """The format ``asked`` for, else that of the suffix of ``target``; one of those ``known``."""
-    kind = asked or ("csv" if target == "-" else Path(target).suffix.casefold().lstrip("."))
-    if kind not in known:
+def _format(target: str, option: str | None, known: Sequence[_Kind], suffixes: str) -> _Kind:
+    """The format that ``option`` names, else that of the suffix of ``target``; one of those ``known``."""
+    wanted = option or ("csv" if target == "-" else Path(target).suffix.casefold().lstrip("."))
+    kind = next((name for name in known if name == wanted), None)
+    if kind is None:
         raise UsageError(f"the format of {target} is unknown; name it {suffixes}, or use --format {'|'.join(known)}")
     if target == "-" and kind in _FILES_ONLY:
         raise UsageError(_not_to_standard_output(kind))

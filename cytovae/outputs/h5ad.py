@@ -165,7 +165,8 @@ class H5adWriter:
         }
 
 
-def _categorical(codes: NDArray[np.int32], names: Sequence[str]) -> Any:
+def _categorical(codes: Any, names: Sequence[str]) -> Any:
+    """A categorical of ``names[code]`` for each of the int32 codes."""
     categories = pd.Index(np.array(names, dtype=object))
     return pd.Categorical.from_codes(codes, categories=categories.astype(object))
 

@@ -41,7 +41,7 @@ class ReportSummary:
 def check_report(
     target: Path | IO[bytes], inputs: Sequence[Path], *, figures: Path | None = None, force: bool = False
 ) -> None:
-    """Check before any work that a report can be made.
+    """Check before any work that a report can be written.
 
     Parameters
     ----------

@@ -50,6 +50,7 @@ def test_a_page_and_figures_are_written(tmp_path: Path, model: Path, study: list
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
 
 
+@pytest.mark.slow
 def test_without_files_it_reports_on_the_training_files(tmp_path: Path, model: Path, study: list[Path]) -> None:
     done(model, *study, "-o", tmp_path / "named.html", "--quiet")
     done(model, "-o", tmp_path / "unnamed.html", "--quiet")
@@ -171,6 +172,7 @@ def test_the_search_box_filters_the_markers(tmp_path: Path, model: Path, study: 
 # --- names, samples, novelty ---
 
 
+@pytest.mark.slow
 def test_names_samples_and_novelty_are_shown(
     tmp_path: Path, model: Path, study: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""``cytovae benchmark score``: cluster labels of any method against manual gates."""
+"""``cytovae benchmark score``: score cluster labels of any method against manual gates."""
 
 import json
 from collections.abc import Sequence
@@ -45,35 +45,35 @@ def score_cli(
 ) -> None:
     """Score cluster labels, of cytovae or any other method, against manual gates.
 
-    Cells in no gate are left out. Labels that are 0, empty or "unassigned" mean that a cell has no cluster.
+    Ungated cells are not scored. Cells with the label 0, "unassigned" or an empty label have no cluster.
 
-    F_weighted: each population with its best cluster, weighted by size (several may choose the same cluster).
+    F_weighted: each population with its best cluster, weighted by size; populations may share a cluster.
 
     F_weighted_clusters: each cluster with its best population, weighted by size.
 
-    F1_mean: each population with a cluster of its own, all populations counting the same.
+    F1_mean: each population with a cluster of its own, unweighted.
 
     Example: cytovae benchmark score cells.parquet --gates sample_data/donor1_baseline.fcs --json
     """
     from cytovae.annotations.cluster_labels import align_labels, read_gated_files, read_labels
     from cytovae.metrics import score
 
-    found = read_labels(labels, channel)
+    read = read_labels(labels, channel)
     truth = read_gated_files(gates, zero_is_ungated=zero_ungated)
-    cluster = align_labels(found, truth.files, truth.sizes)
-    if len(found) > len(cluster):
-        console.say(f"{len(found) - len(cluster)} labels belong to other files than the gates and are left out")
-    if found.holds_zero:
-        console.warn("the label 0 means unassigned; if this method numbers its clusters from 0, add 1 to its labels")
+    cluster = align_labels(read, truth.files, truth.sizes)
+    if len(read) > len(cluster):
+        console.say(f"{len(read) - len(cluster)} labels belong to other files than the gates and are not scored")
+    if read.holds_zero:
+        console.warn("the label 0 means unassigned; if the method numbers clusters from 0, add 1 to its labels")
     report = score(cluster, truth.gates)
     if as_json:
-        typer.echo(report_json(report, found.names))
+        typer.echo(report_json(report, read.names))
     else:
-        console.results.print(report_table(report, found.names))
+        console.results.print(report_table(report, read.names))
 
 
 def report_table(report: "ScoreReport", cluster_names: Sequence[str] = ()) -> Table:
-    """All scores, what was counted, and a row for each population; clusters by name where there are names."""
+    """All scores, the counts of cells, and a row for each population, with names of clusters if there are any."""
     summary = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     summary.add_column()
     summary.add_column(justify="right")
@@ -84,10 +84,10 @@ def report_table(report: "ScoreReport", cluster_names: Sequence[str] = ()) -> Ta
     populations.add_column("population", overflow="fold")
     for title in ("size", "cluster", "precision", "recall", "F1"):
         populations.add_column(title, justify="right", overflow="fold")
-    for found in report.populations:
-        scores = [f"{value:.3f}" for value in (found.precision, found.recall, found.f1)] if found.cluster else ["–"] * 3
-        name = _cluster_name(found.cluster, cluster_names)
-        populations.add_row(Text(found.name), f"{found.size:,}", Text(name), *scores)
+    for entry in report.populations:
+        scores = [f"{value:.3f}" for value in (entry.precision, entry.recall, entry.f1)] if entry.cluster else ["–"] * 3
+        name = _cluster_name(entry.cluster, cluster_names)
+        populations.add_row(Text(entry.name), f"{entry.size:,}", Text(name), *scores)
 
     page = Table.grid()
     page.add_row(summary)
@@ -98,7 +98,7 @@ def report_table(report: "ScoreReport", cluster_names: Sequence[str] = ()) -> Ta
 
 
 def report_json(report: "ScoreReport", cluster_names: Sequence[str] = ()) -> str:
-    """The report as JSON text: ``schema_version``, ``cells``, ``metrics``, ``populations``, cluster names if any."""
+    """The report as JSON: ``schema_version``, ``cells``, ``metrics``, ``populations``, and any ``cluster_names``."""
     content: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "cells": {
@@ -111,16 +111,16 @@ def report_json(report: "ScoreReport", cluster_names: Sequence[str] = ()) -> str
         "metrics": _metrics(report),
         "populations": [
             {
-                "name": found.name,
-                "size": found.size,
-                "cluster": found.cluster or None,
-                "precision": found.precision,
-                "recall": found.recall,
-                "F1": found.f1,
-                "best_cluster": found.best_cluster or None,
-                "best_F1": found.best_f1,
+                "name": entry.name,
+                "size": entry.size,
+                "cluster": entry.cluster or None,
+                "precision": entry.precision,
+                "recall": entry.recall,
+                "F1": entry.f1,
+                "best_cluster": entry.best_cluster or None,
+                "best_F1": entry.best_f1,
             }
-            for found in report.populations
+            for entry in report.populations
         ],
     }
     if cluster_names:
@@ -129,7 +129,7 @@ def report_json(report: "ScoreReport", cluster_names: Sequence[str] = ()) -> str
 
 
 def _metrics(report: "ScoreReport") -> dict[str, float]:
-    """The scores under the names that tables and files of this project use."""
+    """The scores with their names in all tables and files."""
     return {
         "F_weighted": report.f_weighted,
         "F_weighted_clusters": report.f_weighted_clusters,

@@ -1,4 +1,4 @@
-"""``cytovae workflow``: studies and benchmarks that outgrow one machine, as Snakemake workflows."""
+"""``cytovae workflow``: Snakemake workflows for studies and benchmarks that are too large for one machine."""
 
 import subprocess
 import sys
@@ -35,11 +35,11 @@ def study_cli(
     samples: Samples,
     output: Folder,
     max_events_per_file: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Learn from at most N cells of each file (and 200,000 in all).")
+        int, typer.Option(min=1, metavar="N", help="Learn from at most N cells of each file, 200,000 in total.")
     ] = 10_000,
     sampling: Annotated[
         Literal["equal", "proportional"],
-        typer.Option(help="The same number of cells of each file, or the same share."),
+        typer.Option(help="Draw the same number of cells of each file, or the same share."),
     ] = "equal",
     train_options: Annotated[str, typer.Option(metavar="TEXT", help="More options of `cytovae train`.")] = "",
     assign_options: Annotated[str, typer.Option(metavar="TEXT", help="More options of `cytovae assign`.")] = "",
@@ -49,9 +49,9 @@ def study_cli(
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a workflow that learns one model of all files and assigns each of them as a job of its own.
+    """Write a workflow that trains one model on all files and assigns each file in its own job.
 
-    In the end DIR holds model/, assigned/NAME/ (cells.parquet, abundance.csv, cluster_medians.csv), abundance.csv of
+    In the end DIR contains model/, assigned/NAME/ (cells.parquet, abundance.csv, cluster_medians.csv), abundance.csv of
     all files, report.html, and the time and memory of every job in benchmarks/.
 
     Example: cytovae workflow study --samples samples.csv -o study && cd study && snakemake --cores 2
@@ -59,7 +59,7 @@ def study_cli(
     from cytovae.annotations.sample_sheet import read_study
     from cytovae.workflow.folder import write_study
 
-    found = read_study(samples)
+    files = read_study(samples)
     settings: dict[str, str | int] = {
         "seed": seed,
         "max_events_per_file": max_events_per_file,
@@ -69,8 +69,8 @@ def study_cli(
         "assign_options": assign_options,
         "report_options": report_options,
     }
-    write_study(output, found, settings, force=force)
-    _say(f"wrote {output}: {len(found):,} files", output, quiet=quiet)
+    write_study(output, files, settings, force=force)
+    _say(f"wrote {output}: {len(files):,} files", output, quiet=quiet)
 
 
 @app.command("benchmark", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -80,26 +80,27 @@ def benchmark_cli(
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a workflow that does every job of a benchmark by itself. What follows is for `cytovae benchmark`.
+    """Write a workflow with one job for each job of a benchmark. Other arguments are those of `cytovae benchmark`.
 
-    In the end DIR/results holds what `cytovae benchmark` leaves there.
+    In the end DIR/results contains the outputs of `cytovae benchmark`.
 
     Example: cytovae workflow benchmark -o bench run --datasets public --data data/ --methods cytovae,flowsom --seeds 30
     """
     from cytovae.workflow.folder import write_benchmark
 
     words = list(context.args)
-    own = ("--job", "--jobs", "--list-jobs", "--output", "-o")
+    reserved = ("--job", "--jobs", "--list-jobs", "--output", "-o")
     if not words:
         raise UsageError(
-            "say what to run, as for `cytovae benchmark`: run FILE... --methods ..., or paper weber --data DIR"
+            "no benchmark is named; add the arguments of `cytovae benchmark`, such as run FILE... --methods ..., or "
+            "paper weber --data DIR"
         )
-    if taken := [word for word in words if word.split("=")[0] in own]:
-        raise UsageError(f"{taken[0]} is the workflow's own; leave it out")
+    if taken := [word for word in words if word.split("=")[0] in reserved]:
+        raise UsageError(f"the workflow sets {taken[0]} itself; leave it out")
     command = [sys.executable, "-m", "cytovae", "benchmark", *words, "--output", str(output / "results"), "--list-jobs"]
     listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if listed.returncode:
-        raise typer.Exit(listed.returncode)  # it has said why
+        raise typer.Exit(listed.returncode)  # the command has printed why
     jobs = []
     for line in listed.stdout.splitlines():
         number, _, key = line.split("\t")
@@ -110,13 +111,13 @@ def benchmark_cli(
 
 @app.command("gather", cls=ConfiguredCommand)
 def gather_cli(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with NAME/abundance.csv of every file.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with NAME/abundance.csv for each file.")],
     samples: Samples,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="Table to write.", show_default=False)],
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Join the abundances of single files into one table, with sample, batch and condition (the workflow's last step).
+    """Join the abundances of all files in one table, with sample, batch and condition (the last step of a workflow).
 
     Example: cytovae workflow gather assigned/ --samples samples.csv -o abundance.csv
     """
@@ -131,7 +132,7 @@ def gather_cli(
 
 
 def _threads(words: list[str]) -> int:
-    """The threads of each job, as the benchmark understands its own option."""
+    """The value of the benchmark's option --threads; 1 without it."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
         if name == "--threads" and (value if equals else following).isdecimal():

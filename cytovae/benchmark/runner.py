@@ -234,11 +234,12 @@ def count_failed(folder: Path, jobs: Sequence[Job]) -> int:
     if len(reasons) == len(jobs):
         kinds = Counter(reasons)
         most, count = kinds.most_common(1)[0]
-        share = "each" if len(kinds) == 1 else f"{count} of them"
+        failed = "the only job failed" if len(jobs) == 1 else f"all {len(jobs)} jobs failed"
+        share = "" if len(kinds) == 1 else f"{count} of them: "
         raise InputError(
             folder,
             "jobs",
-            f"{len(jobs)} failed jobs and no result ({share}: {most})",
+            f"no result, {failed} ({share}{most})",
             "at least one job with a result",
             f"Remove {folder / ROWS} to run them again.",
         )

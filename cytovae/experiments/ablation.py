@@ -274,8 +274,9 @@ def tables(finished: Sequence[Finished]) -> str:
             spreads = [_spread(finished, ABLATION, method, dataset, name) for name in _MEASURES]
             clusters = _spread(finished, ABLATION, method, dataset, "clusters").text(".1f")
             mean = spreads[0].mean
-            known = method != WHOLE and default is not None and mean is not None
-            difference = f"{round(mean - default, 3) + 0.0:+.3f}" if known else ""
+            difference = ""
+            if method != WHOLE and default is not None and mean is not None:
+                difference = f"{round(mean - default, 3) + 0.0:+.3f}"
             lines.append([method, *map(str, spreads), clusters, difference])
         head = ["", *_MEASURES, "clusters", "F_weighted, to the default"]
         parts.append(f"## {dataset}\n\n{markdown(head, lines)}")

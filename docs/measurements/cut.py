@@ -1,8 +1,8 @@
-"""Rules for where the tree is cut, on landmarks of the public gated sets: micro-clusters of the tree, no network.
+"""Compare rules for cutting the tree of micro-clusters, on landmarks of the public data sets with gates, no network.
 
     python docs/measurements/cut.py --data ../shared/data --seeds 3
 
-Labels are read to score, never to cut. Ten minutes on one core.
+Labels are used for scores only. Takes ten minutes on one core.
 """
 
 import argparse
@@ -25,13 +25,13 @@ SETTINGS = Settings()
 
 
 def main() -> None:
-    """Print a line for each rule: the means of three scores over the sets."""
+    """Print a row for each rule: the means of three scores over the data sets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     rules = [(valley, 0) for valley in (0.4, 0.45, 0.5, 0.6)] + [(0.45, least) for least in (10, 11, 12, 13)]
-    found: dict[tuple[float, int], list[tuple[float, float, float]]] = defaultdict(list)
+    results: dict[tuple[float, int], list[tuple[float, float, float]]] = defaultdict(list)
     for dataset in read_table(PUBLIC, arguments.data, SETS):
         gated = load(dataset)
         for seed in range(arguments.seeds):
@@ -50,9 +50,9 @@ def main() -> None:
                     populations=least,
                     seed=seed,
                 )
-                found[valley, least].append(scores(tree, cells.gates))
+                results[valley, least].append(scores(tree, cells.gates))
     print("| valley | at least | F_weighted | F1_mean | ARI |\n|---|---|---|---|---|")
-    for (valley, least), rows_of_rule in found.items():
+    for (valley, least), rows_of_rule in results.items():
         print(f"| {valley} | {least} | " + " | ".join(f"{value:.3f}" for value in np.mean(rows_of_rule, 0)) + " |")
 
 

@@ -1,10 +1,10 @@
-"""Where the tree would be cut by measures of how good a clustering is, and what UMAP makes of values scaled otherwise.
+"""Cut the tree of micro-clusters by measures of clustering quality, and try other scalings of values for UMAP.
 
     python docs/measurements/level.py --data ../shared/data --seeds 3
     python docs/measurements/level.py --data ../shared/data --seeds 1 --values range
 
-Landmarks of the public gated sets, micro-clusters of the tree, no network. Labels are read to score, never to cut, but
-for the line that says so. Ten minutes on two cores.
+Uses landmarks of the public data sets with gates and no network. Labels are used for scores only, except in the row
+"best by the labels". Takes ten minutes on two cores.
 """
 
 import argparse
@@ -35,41 +35,41 @@ Values = NDArray[np.float32]
 
 
 def as_they_are(x: Values, _source: NDArray[np.int32]) -> Values:
-    """On the arcsinh scale."""
+    """Values on the arcsinh scale."""
     return x
 
 
 def spread(x: Values, low: float, high: float) -> tuple[Values, Values]:
-    """The quantile ``low`` of each marker (m,), and how far ``high`` lies above it."""
+    """The quantile ``low`` of each marker (m,), and the difference of the quantile ``high`` to it."""
     first, last = np.quantile(x, (low, high), axis=0)
     return first, np.maximum(last - first, 1e-9)
 
 
 def by_range(x: Values, _source: NDArray[np.int32]) -> Values:
-    """Every marker between its 0.1 % and 99.9 % quantiles."""
+    """Every marker scaled to its 0.1 % and 99.9 % quantiles."""
     first, width = spread(x, 0.001, 0.999)
     return (x - first) / width
 
 
 def by_root(x: Values, _source: NDArray[np.int32]) -> Values:
-    """Half way there: over the square root of the range."""
+    """Every marker divided by the square root of that range."""
     first, width = spread(x, 0.001, 0.999)
     return (x - first) / np.sqrt(width)
 
 
 def by_deviation(x: Values, _source: NDArray[np.int32]) -> Values:
-    """Unit variance."""
+    """Every marker with unit variance."""
     return (x - x.mean(0)) / x.std(0)
 
 
 def by_components(x: Values, _source: NDArray[np.int32]) -> Values:
-    """Principal components, each over the square root of its deviation."""
+    """Principal components, each divided by the square root of its standard deviation."""
     _, singular, axes = np.linalg.svd(x - x.mean(0), full_matrices=False)
     return (x - x.mean(0)) @ axes.T / np.sqrt(singular / np.sqrt(len(x)))
 
 
 def by_file(x: Values, source: NDArray[np.int32]) -> Values:
-    """The 5 % and 95 % quantiles of each file laid upon those of all."""
+    """Values with the 5 % and 95 % quantiles of each file mapped to those of all files."""
     first, width = spread(x, 0.05, 0.95)
     aligned = x.copy()
     for file in np.unique(source):
@@ -89,7 +89,7 @@ VALUES: dict[str, Callable[[Values, NDArray[np.int32]], Values]] = {
 
 
 def modularity(neighbors: NDArray[np.int64], label: NDArray[np.int64]) -> float:
-    """Newman's, of the graph in which a cell is linked to its nearest neighbours (n, k) and they to it."""
+    """Newman's modularity of the undirected graph of nearest neighbours (n, k)."""
     n, k = neighbors.shape
     links = csr_matrix((np.ones(n * k), (np.repeat(np.arange(n), k), neighbors.ravel())), (n, n))
     member = csr_matrix((np.ones(n), (np.arange(n), label)))
@@ -99,7 +99,7 @@ def modularity(neighbors: NDArray[np.int64], label: NDArray[np.int64]) -> float:
 
 
 def likelihood(x: Values, label: NDArray[np.int64]) -> float:
-    """Bayes' information criterion of a Gaussian with its whole covariance for each cluster; the larger the better."""
+    """Bayesian information criterion of full-covariance Gaussians, one for each cluster; larger is better."""
     n, m = x.shape
     total = 0.0
     for cluster in np.unique(label):
@@ -110,7 +110,7 @@ def likelihood(x: Values, label: NDArray[np.int64]) -> float:
 
 
 def measures(x: Values, plane: Values, neighbors: NDArray[np.int64], label: NDArray[np.int64]) -> dict[str, float]:
-    """Of one clustering, each the larger the better."""
+    """Measures of one clustering; larger is better for each."""
     if len(np.unique(label[:SILHOUETTE_CELLS])) < 2:
         return {}
     few = slice(SILHOUETTE_CELLS)
@@ -125,21 +125,21 @@ def measures(x: Values, plane: Values, neighbors: NDArray[np.int64], label: NDAr
 
 
 def main() -> None:
-    """Print a line for each measure: the means of three scores over the sets, cut where it is largest."""
+    """Print a row for each measure: the means of three scores over the data sets, cut where it is largest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--values", choices=VALUES, default="as-they-are", help="what neighbours and UMAP see")
-    given = parser.parse_args()
-    found: dict[str, list[Any]] = defaultdict(list)
-    for dataset in read_table(PUBLIC, given.data, SETS):
+    parser.add_argument("--values", choices=VALUES, default="as-they-are", help="the values for neighbours and UMAP")
+    arguments = parser.parse_args()
+    results: dict[str, list[Any]] = defaultdict(list)
+    for dataset in read_table(PUBLIC, arguments.data, SETS):
         gated = load(dataset)
-        for seed in range(given.seeds):
-            # In any order, so that the first few are a sample.
+        for seed in range(arguments.seeds):
+            # In random order, so that the first few are a random sample.
             rows = np.random.default_rng(seed).permutation(choose_landmarks(len(gated.cells), SETTINGS.landmarks, seed))
             cells = gated.take(rows)
             x, source = cells.cells.values, cells.cells.source
-            seen = np.ascontiguousarray(VALUES[given.values](x, source), dtype=np.float32)
+            seen = np.ascontiguousarray(VALUES[arguments.values](x, source), dtype=np.float32)
             neighbors = nearest_neighbors(seen, SETTINGS.umap_neighbors, SETTINGS.metric, workers=2)
             plane = umap_projection(seen, neighbors, SETTINGS, seed)
 
@@ -154,18 +154,18 @@ def main() -> None:
                 workers=2,
             )
             ours = score(tree.landmark_population + 1, cells.gates)
-            found["ours"].append((ours.f_weighted, ours.f1_mean, ours.ari))
+            results["ours"].append((ours.f_weighted, ours.f1_mean, ours.ari))
             cuts = [fcluster(tree.linkage, 1 - level + 1e-6, "distance") for level in LEVELS.tolist()]
             labels = [cut.astype(np.int64)[tree.micro_cluster] - 1 for cut in cuts]
             scored = [score(label + 1, cells.gates) for label in labels]
             each = [(one.f_weighted, one.f1_mean, one.ari) for one in scored]
-            found["best by the labels"].append(np.max(each, 0))
+            results["best by the labels"].append(np.max(each, 0))
             measured = [measures(x, plane, neighbors.indices, label) for label in labels]
             for name in max(measured, key=len):
                 best = max(range(len(labels)), key=lambda i: measured[i].get(name, -np.inf))
-                found[name].append(each[best])
-    print(f"values {given.values}\n\n| level by | F_weighted | F1_mean | ARI |\n|---|---|---|---|")
-    for name, rows_of_it in found.items():
+                results[name].append(each[best])
+    print(f"values {arguments.values}\n\n| level by | F_weighted | F1_mean | ARI |\n|---|---|---|---|")
+    for name, rows_of_it in results.items():
         print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in np.mean(rows_of_it, 0)) + " |")
 
 

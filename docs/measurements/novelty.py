@@ -1,8 +1,8 @@
-"""Novelty of populations left out of training, and calibration of probabilities, on the public gated sets.
+"""Measure the novelty of populations left out of training and the calibration of probabilities, on public data sets.
 
     python docs/measurements/novelty.py --data ../shared/data
 
-Labels are read to leave cells out and to score, never to train.
+Labels are used to leave out cells and for scores, never for training.
 """
 
 import argparse
@@ -52,13 +52,16 @@ def main() -> None:
 
 
 def calibration(gated: GatedCells, seed: int) -> float:
-    """Of the stated probability of a cell's cluster, right where most of the cluster's gated cells are of its gate."""
-    found = assign(learn(gated.cells, Settings(), seed=seed), gated.cells.values)
+    """Expected calibration error of cluster probabilities.
+
+    A cell is correct if most gated cells of its cluster have its gate.
+    """
+    assignment = assign(learn(gated.cells, Settings(), seed=seed), gated.cells.values)
     scored = gated.gates.population >= 0
-    cluster, population = found.cluster[scored] - 1, gated.gates.population[scored]
-    shape = (found.probabilities.shape[1], len(gated.gates.names))
+    cluster, population = assignment.cluster[scored] - 1, gated.gates.population[scored]
+    shape = (assignment.probabilities.shape[1], len(gated.gates.names))
     counts = np.bincount(cluster * shape[1] + population, minlength=shape[0] * shape[1]).reshape(shape)
-    stated = np.clip(found.probabilities.max(1)[scored], 0, 1)
+    stated = np.clip(assignment.probabilities.max(1)[scored], 0, 1)
     return expected_calibration_error(stated, counts.argmax(1)[cluster] == population)
 
 

@@ -1,8 +1,8 @@
-"""What a cell costs here, carried forward to studies of 10⁸ and 10⁹ cells by arithmetic.
+"""Measure time and memory per cell on this machine, and extrapolate to studies of 10⁸ and 10⁹ cells.
 
     python docs/scaling/measure.py --output docs/results/scaling.md
 
-One thread of one core throughout; about ten minutes.
+Everything runs on one thread and takes about ten minutes.
 """
 
 import argparse
@@ -27,7 +27,7 @@ CORES = (2, 64, 512)
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall and processor seconds of a command, and the peak of its memory in MB."""
+    """Wall and processor seconds of a command, and its peak memory in MB."""
 
     wall: float
     processor: float
@@ -37,20 +37,20 @@ class Cost:
 def cost(*command: object) -> Cost:
     """Run a command on one thread and measure it."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    began = time.monotonic()
-    with tempfile.TemporaryFile() as talk:
-        process = subprocess.Popen([*map(str, command)], env=environment, stdout=talk, stderr=talk)
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen([*map(str, command)], env=environment, stdout=log, stderr=log)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            talk.seek(0)
-            sys.exit(f"{' '.join(map(str, command[:6]))} failed:\n{talk.read().decode()[-4000:]}")
-    return Cost(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+            log.seek(0)
+            sys.exit(f"{' '.join(map(str, command[:6]))} failed:\n{log.read().decode()[-4000:]}")
+    return Cost(time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A command's seconds: those before it begins to work, and those of a cell; bytes written of a cell."""
+    """A command's seconds for starting and per cell, the bytes it writes per cell, and its peak memory in MB."""
 
     start: float
     cell: float
@@ -59,7 +59,7 @@ class Rate:
 
 
 def rate(work: Path, name: str, file: Path, small: Path, n: int, n_small: int, *command: object) -> Rate:
-    """Measured on two files of different sizes. ``command`` has INPUT and OUTPUT in the place of paths."""
+    """Measure a command on two files of different sizes; INPUT and OUTPUT in ``command`` stand for the paths."""
     costs, sizes = [], []
     for path in (small, file):
         output = work / f"{path.stem}-{name}"
@@ -71,29 +71,29 @@ def rate(work: Path, name: str, file: Path, small: Path, n: int, n_small: int, *
 
 
 def hours(seconds: float) -> str:
-    """Seconds as hours, or minutes where that says more."""
+    """Format seconds as hours or minutes."""
     return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:,.1f} min"
 
 
 def size(n_bytes: float) -> str:
-    """Bytes as GB or TB."""
+    """Format bytes as GB or TB."""
     return f"{n_bytes / 1e12:,.1f} TB" if n_bytes >= 1e12 else f"{n_bytes / 1e9:,.0f} GB"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table, and an empty one."""
+    """The lines of a Markdown table, with an empty line at the end."""
     return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)] + [""]
 
 
 def simulated(folder: Path, n_cells: int) -> Path:
-    """One simulated file, made in a process of its own: a child's peak memory begins with that of its parent."""
+    """Simulate one file in a separate process, because a child's peak memory starts at that of its parent."""
     program = Path(__file__).parent / "simulate.py"
     subprocess.run([sys.executable, str(program), str(folder), "--files", "1", "--cells", str(n_cells)], check=True)
     return folder / "sim_0001.fcs"
 
 
 def measure(work: Path, landmarks: Sequence[int], n_cells: int, train_options: Sequence[str]) -> str:
-    """Measure, and write what was found as Markdown."""
+    """Run all measurements and return the results as Markdown."""
     n, n_small = n_cells, n_cells // 4
     large, small = simulated(work / "large", n), simulated(work / "small", n_small)
     quiet = ("--device", "cpu", "--threads", 1, "--quiet")
@@ -115,7 +115,7 @@ def measure(work: Path, landmarks: Sequence[int], n_cells: int, train_options: S
     n_clusters = json.loads((model / "model.json").read_text())["n_clusters"]
 
     costs = table(
-        ("one thread", "seconds before it begins", "cells a second", "bytes written a cell", "peak memory, MB"),
+        ("one thread", "seconds to start", "cells per second", "bytes written per cell", "peak memory, MB"),
         [
             [name, f"{r.start:.1f}", f"{1 / r.cell:,.0f}", f"{r.written:.0f}" if grows else "–", f"{r.memory:,.0f}"]
             for name, r, grows in (
@@ -126,11 +126,11 @@ def measure(work: Path, landmarks: Sequence[int], n_cells: int, train_options: S
             )
         ],
     )
-    forward = []
+    extrapolated = []
     for study in STUDIES:
         n_files = study // CELLS_A_FILE
         work_seconds = study * parquet.cell + n_files * parquet.start
-        forward.append(
+        extrapolated.append(
             [
                 f"{study:.0e}".replace("1e+0", "10^"),
                 f"{n_files:,}",
@@ -145,29 +145,29 @@ def measure(work: Path, landmarks: Sequence[int], n_cells: int, train_options: S
         )
     return "\n".join(
         [
-            "# What a cell costs",
+            "# Time and memory per cell",
             "",
             f"Made by `make scaling` on {machine()}: one thread, simulated files of {n_small:,} and {n:,} cells with "
             f"{CHANNELS} channels, 12 of them markers, {n_clusters} clusters. Processor seconds; the rates come from "
-            "the difference of the two, so the start of Python, torch and the model stands by itself.",
+            "the difference between the two files, so starting Python, torch and the model is separate.",
             "",
             *costs,
-            "Seconds of training against landmarks, one thread; the last columns are of the whole command.",
+            "Seconds of training by number of landmarks, one thread; the last columns are those of the whole command.",
             "",
-            *table(("landmarks", *stages, "in all", "peak memory, MB"), training),
-            f"## Carried forward, files of {CELLS_A_FILE:,} cells",
+            *table(("landmarks", *stages, "total", "peak memory, MB"), training),
+            f"## Extrapolated to files of {CELLS_A_FILE:,} cells",
             "",
-            "Training does not grow with the study but for reading (here from files that the system had in memory: a "
-            "disk may be slower); that and the report are one process each.",
+            "Only the reading part of training grows with the study (here the files were cached in memory; a disk may "
+            "be slower). Reading and the report are one process each.",
             "",
             *table(
                 (
-                    *("cells", "files", "share of starting in assign"),
+                    *("cells", "files", "share of start in assign"),
                     *(f"assign, {cores} cores" for cores in CORES),
                     "assign, one process for all",
                     *("reading for train", "report", "FCS files", "assigned (Parquet)"),
                 ),
-                forward,
+                extrapolated,
             ),
         ]
     )
@@ -175,42 +175,43 @@ def measure(work: Path, landmarks: Sequence[int], n_cells: int, train_options: S
 
 READING = """
 import json, pathlib, resource, sys, time
-from cytovae.fcs import open_fcs
-from cytovae.modelfile import input_record
-from cytovae.panel import resolve_panel
-from cytovae.study import read_cells
-from cytovae.transform import Transform
+from cytovae.events.event_file import open_events
+from cytovae.events.marker_file import files_of_study
+from cytovae.events.panel import resolve_panel
+from cytovae.events.transform import Transform
+from cytovae.model_folder.layout import input_record
+from cytovae.study.sampling import draw_cells
 before = time.process_time()
-file = open_fcs(pathlib.Path(sys.argv[1]))
+file = open_events(pathlib.Path(sys.argv[1]))
 panel = resolve_panel(file, cofactor=5)
-cells = read_cells([file], panel, Transform("arcsinh", panel.cofactors), seed=0)
+cells = draw_cells(files_of_study([file], panel, Transform("arcsinh", panel.cofactors)), seed=0)
 input_record(file, len(cells))
 print(json.dumps([before, time.process_time() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
 """
 
 
 def rate_of_reading(file: Path, n: int) -> Rate:
-    """Of what a training does with whole files: draw a sample of 200,000 cells, and take the checksum."""
+    """Measure what training does with a whole file: draw 200,000 cells and compute the checksum."""
     done = subprocess.run([sys.executable, "-c", READING, str(file)], stdout=subprocess.PIPE, check=True)
     start, seconds, memory = json.loads(done.stdout)
     return Rate(start, seconds / n, 0, memory)
 
 
 def main() -> None:
-    """Measure as the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--landmarks", default="5000,10000,20000,40000", help="numbers of landmarks to train on")
-    parser.add_argument("--cells", type=int, default=4_000_000, help="of the larger of the two files")
-    parser.add_argument("--train-options", default="", help="of `cytovae train`, to try the command out")
-    parser.add_argument("--output", type=Path, help="file for the tables; else they are printed")
-    given = parser.parse_args()
-    landmarks = [int(word) for word in given.landmarks.split(",")]
+    parser.add_argument("--cells", type=int, default=4_000_000, help="cells of the larger of the two files")
+    parser.add_argument("--train-options", default="", help="options of `cytovae train`, for a quick trial")
+    parser.add_argument("--output", type=Path, help="file for the tables (default: standard output)")
+    arguments = parser.parse_args()
+    landmarks = [int(word) for word in arguments.landmarks.split(",")]
     with tempfile.TemporaryDirectory(prefix="cytovae-scaling-") as temporary:
-        text = measure(Path(temporary), landmarks, given.cells, given.train_options.split())
-    if given.output is None:
+        text = measure(Path(temporary), landmarks, arguments.cells, arguments.train_options.split())
+    if arguments.output is None:
         print(text)
     else:
-        given.output.write_text(text, encoding="utf-8")
+        arguments.output.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How fast it is, each figure beside what it is compared with in the same run on the same machine.
+"""Measure speed: cytovae and what it is compared with, in the same run on the same machine.
 
     python docs/scaling/speed.py --data ../shared/data --output docs/results/speed.md
 
-Whole processes, with imports and the reading of files. Half an hour on two cores, a third of it PhenoGraph's;
-``--only`` takes some of the parts.
+Times are those of whole processes, with imports and reading of files. All parts take half an hour on two cores, a third
+of it for PhenoGraph; ``--only`` selects parts.
 """
 
 import argparse
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 MANY_CHANNELS, MANY_CELLS = 40, 10_000_000
-MANY_CLUSTERS = 110  # more than half a kilobyte is written of a cell
+MANY_CLUSTERS = 110  # more than half a kilobyte of output per cell
 FILE_CELLS = 1_000_000  # of 40 channels: 160 MB
 RUNS = 3
 
@@ -64,7 +64,7 @@ def sets(data: Path) -> dict[str, DataSet]:
 
 
 def ours(work: Path, dataset: DataSet, *options: object) -> tuple[Cost, Cost, np.ndarray]:
-    """Costs of train and assign, and every cell's cluster."""
+    """Costs of train and assign, and the cluster of each cell."""
     model, cells = work / f"{dataset.name}.model", work / f"{dataset.name}.parquet"
     choice = ("--markers", ",".join(dataset.markers)) if dataset.markers else ()
     kind = ("--transform", dataset.transform)
@@ -77,7 +77,7 @@ def ours(work: Path, dataset: DataSet, *options: object) -> tuple[Cost, Cost, np
 
 
 def another(work: Path, dataset: DataSet, method: str) -> tuple[Cost, np.ndarray]:
-    """Cost of another method's whole process, and every cell's cluster."""
+    """Cost of the process of another method, and the cluster of each cell."""
     output = work / f"{dataset.name}-{method}.npy"
     markers = load(dataset).cells.markers
     from cytovae.fcs.file import open_fcs
@@ -89,7 +89,7 @@ def another(work: Path, dataset: DataSet, method: str) -> tuple[Cost, np.ndarray
 
 
 def against(work: Path, data: Path, name: str, methods: Sequence[str]) -> list[str]:
-    """Train and assign beside other methods on one data set, in turn; medians of the times."""
+    """Compare train and assign with other methods on one data set; medians of alternating runs."""
     dataset = sets(data)[name]
     gates = load(dataset).gates
     runs: list[dict[str, float]] = []
@@ -101,7 +101,7 @@ def against(work: Path, data: Path, name: str, methods: Sequence[str]) -> list[s
         memory["cytovae"] = max(memory["cytovae"], train.memory, assign.memory)
         scores["cytovae"] = score(cluster, gates).f_weighted
         for method in methods:
-            if method == "phenograph" and run:  # ten minutes, give or take little
+            if method == "phenograph" and run:  # takes ten minutes and varies little
                 continue
             spent, found = another(work, dataset, method)
             seconds[method] = spent.wall
@@ -117,16 +117,16 @@ def against(work: Path, data: Path, name: str, methods: Sequence[str]) -> list[s
         ratio = f"{median['cytovae'] / median[method]:.2f}"
         rows.append([titles[method], seconds_of, f"{memory[method]:,.0f}", f"{scores[method]:.3f}", ratio])
     head = ("whole processes", "seconds", "peak memory, MB", "F_weighted", "cytovae's time over its")
-    once = ", of PhenoGraph one" if "phenograph" in methods else ""
+    once = " (one run of PhenoGraph)" if "phenograph" in methods else ""
     text = (
-        f"Median of {RUNS} runs, in turn{once}. cytovae takes both cores for neighbours, populations (with a second "
-        f"process, {second_process():.0f} MB more) and `assign`, as it does unless told otherwise; the others use one."
+        f"Median of {RUNS} alternating runs{once}. cytovae uses both cores, its default, for neighbours, populations "
+        f"(with a worker process of {worker_memory():.0f} MB more) and `assign`; the others use one."
     )
     return [f"## {name}: {len(cluster):,} cells", "", text, "", *table(head, rows)]
 
 
-def second_process() -> float:
-    """Peak memory in MB of the process that finds most of the populations of 20,000 landmarks with 20 markers."""
+def worker_memory() -> float:
+    """Peak memory in MB of the worker process of the valleys, for 20,000 landmarks with 20 markers."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=(20_000, 20)).astype(np.float32)
     peak = 0
@@ -134,8 +134,8 @@ def second_process() -> float:
     with ThreadPoolExecutor(1) as pool, ValleyProcess(values, origin, range(4), enabled=True) as worker:
         for _ in range(4):
             worker.add(rng.integers(150, size=len(values)))
-        found = pool.submit(worker.results)
-        while not found.done():
+        results = pool.submit(worker.results)
+        while not results.done():
             status = dict(line.split(":", 1) for line in Path(f"/proc/{worker.pid}/status").read_text().splitlines())
             peak = max(peak, int(status.get("VmHWM", "0 kB").split()[0]))
             time.sleep(0.01)
@@ -148,12 +148,12 @@ def multicenter(work: Path, data: Path) -> list[str]:
 
 
 def bendall(work: Path, data: Path) -> list[str]:
-    """A hundred thousand cells, where PhenoGraph can be waited for."""
+    """A hundred thousand cells, few enough for PhenoGraph."""
     return against(work, data, "bendall", ("flowsom", "phenograph"))
 
 
 def growth(work: Path, _data: Path) -> list[str]:
-    """Training time against the number of cells."""
+    """Training time by number of cells."""
     rows, before = [], 0.0
     for n in SIZES:
         file = simulated(work / f"cells-{n}", n)
@@ -163,12 +163,12 @@ def growth(work: Path, _data: Path) -> list[str]:
         )
         before = spent.wall
         file.unlink()
-    head = ("cells", "seconds of train", "times those of a tenth", "peak memory, MB")
+    head = ("cells", "seconds of train", "ratio to a tenth of the cells", "peak memory, MB")
     return ["## Growth", "", "Simulated cells, 20 channels, 12 of them markers.", "", *table(head, rows)]
 
 
 def landmarks(work: Path, data: Path) -> list[str]:
-    """What is lost by learning from 20,000 cells."""
+    """Scores with 20,000 landmarks and with all cells as landmarks."""
     seeds = 2
     rows = []
     for name in ("bendall", "huimm"):
@@ -182,7 +182,7 @@ def landmarks(work: Path, data: Path) -> list[str]:
 
 
 def assigning(work: Path, _data: Path) -> list[str]:
-    """FCS to Parquet, and what of it is the network's."""
+    """FCS to Parquet, and the share of the network in it."""
     from cytovae.model_folder.load import load_model
 
     model = work / "many-model"
@@ -204,40 +204,40 @@ def assigning(work: Path, _data: Path) -> list[str]:
     for file in files.values():
         file.unlink()
     seconds = f"seconds for {MANY_CELLS:,} cells"
-    head = ("threads", "clusters", seconds, "cells a second", "peak MB, a tenth", "peak MB, all")
+    head = ("threads", "clusters", seconds, "cells per second", "peak MB, a tenth", "peak MB, all")
     text = (
         f"{len(saved.panel)} markers; the last row has a probability for each of {MANY_CLUSTERS} clusters. The network "
         "alone, in memory, on two threads: "
-        f"{alone[0]} cells a second for the probabilities, {alone[1]} with novelty."
+        f"{alone[0]} cells per second for the probabilities, {alone[1]} with novelty."
     )
     return ["## assign: FCS to Parquet, 40 channels", "", *table(head, rows), text, ""]
 
 
 def network_alone(model: "TrainedModel") -> float:
-    """Cells a second of the network, chunks of cells in memory worked on by two threads as `assign` does."""
+    """Cells per second of the network, with chunks of cells in memory and two threads, as in `assign`."""
     import torch
 
-    from cytovae.events.marker_file import CHUNK
+    from cytovae.events.marker_file import EVENTS_PER_CHUNK
     from cytovae.inference.assigner import Assigner
 
     torch.set_num_threads(1)
     assigner = Assigner(model)
-    values = np.random.default_rng(0).random((CHUNK, len(assigner.markers)), np.float32) * 5
+    values = np.random.default_rng(0).random((EVENTS_PER_CHUNK, len(assigner.markers)), np.float32) * 5
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(assigner.assign, [values] * 2))
         began = time.monotonic()
         list(pool.map(assigner.assign, [values] * 32))
-        return 32 * CHUNK / (time.monotonic() - began)
+        return 32 * EVENTS_PER_CHUNK / (time.monotonic() - began)
 
 
 def apart(path: Path, n_cells: int) -> Path:
-    """Make the file in a process of its own: a child's peak memory begins with that of its parent."""
+    """Simulate the file in a separate process, because a child's peak memory starts at that of its parent."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(many_channels, path, n_cells).result()
 
 
 def many_channels(path: Path, n_cells: int) -> Path:
-    """A simulated file of forty channels: twenty, and twenty more that tell the same of each cell with other noise."""
+    """Simulate a file of forty channels: twenty, and the same twenty again with other noise."""
     from cytovae.fcs.file import open_fcs
     from cytovae.fcs.write import write_fcs
 
@@ -264,7 +264,7 @@ import numpy as np
 path, reader = sys.argv[1:]
 from pathlib import Path
 import fcsparser
-from cytovae.fcs import open_fcs
+from cytovae.fcs.file import open_fcs
 def peak():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1024
 before, began = peak(), time.perf_counter()
@@ -281,7 +281,7 @@ print(opened, time.perf_counter() - began, peak() - before, total)
 
 
 def reading(work: Path, _data: Path) -> list[str]:
-    """Our reader beside fcsparser's."""
+    """Our reader compared with fcsparser."""
     file = apart(work / "wide.fcs", FILE_CELLS)
     found = {}
     for reader in ("fcsparser", "mapped", "copied"):
@@ -293,7 +293,7 @@ def reading(work: Path, _data: Path) -> list[str]:
     if len({total for *_, total in found.values()}) != 1:
         sys.exit(f"the readers disagree: the sums of all values are {[total for *_, total in found.values()]}")
     its = found["fcsparser"]
-    titles = {"fcsparser": "fcsparser", "mapped": "cytovae, mapped", "copied": "cytovae, as an array of its own"}
+    titles = {"fcsparser": "fcsparser", "mapped": "cytovae, memory-mapped", "copied": "cytovae, as an array"}
     rows = [
         [
             titles[reader],
@@ -305,16 +305,16 @@ def reading(work: Path, _data: Path) -> list[str]:
         ]
         for reader, (opened, summed, grown, _) in found.items()
     ]
-    head = ("", "ms until events are there", "times faster", "ms until all are summed", "times faster", "MB of memory")
+    head = ("", "ms to open", "times faster", "ms to open and sum", "times faster", "MB of memory")
     text = (
         f"{file.stat().st_size / 1e6:,.0f} MB of floats, best of five fresh processes. Mapped pages count as memory "
-        "once they are touched, but belong to the system, which can take them back."
+        "once they are read, but the system can reclaim them."
     )
     return ["## Reading FCS", "", text, "", *table(head, rows)]
 
 
 def steps(_work: Path, data: Path) -> list[str]:
-    """Training steps a second, the default network and the paper's preset."""
+    """Training steps per second of the default and of the paper's preset."""
     import torch
 
     from cytovae.network.scaling import fit_scaling
@@ -327,24 +327,24 @@ def steps(_work: Path, data: Path) -> list[str]:
     rows = []
     for name, n in (("default", 1_000), ("paper-weber", 30_000)):
         settings = replace(preset(name), steps=n)
-        place = (x[:, :2] * 20).numpy()  # where cells lie does not change what a step takes
+        coordinates = (x[:, :2] * 20).numpy()  # any coordinates; the time of a step does not depend on them
         for threads in (1, 2):
             if name != "default" and threads == 2:
                 continue
             torch.set_num_threads(threads)
-            similarity = make_similarity(place, settings, seed=0)
-            began = time.monotonic()
+            similarity = make_similarity(coordinates, settings, seed=0)
+            started = time.monotonic()
             for _ in train(build_network(x.shape[1], settings, 0), x, similarity, None, settings, 0):
                 pass
-            spent = time.monotonic() - began
+            spent = time.monotonic() - started
             rows.append([name, str(settings.batch), str(threads), f"{n / spent:,.0f}", f"{spent:.1f}"])
     torch.set_num_threads(1)
-    head = ("preset", "batch", "threads", "steps a second", "seconds of training in all")
+    head = ("preset", "batch", "threads", "steps per second", "seconds of training")
     return ["## Training", "", *table(head, rows)]
 
 
 def sample_data(work: Path, _data: Path) -> list[str]:
-    """A small job, the second time."""
+    """A small training run, the second time."""
     files = sorted((Path(__file__).parents[2] / "sample_data").glob("*.fcs"))
     spent = [cost(*CYTOVAE, "train", *files, "-o", work / "sample", "--force", "--quiet") for _ in range(2)]
     return ["## train on sample_data", "", f"Second run: {spent[1].wall:.1f} seconds, {spent[1].memory:,.0f} MB.", ""]
@@ -356,20 +356,20 @@ PARTS: dict[str, Callable[[Path, Path], list[str]]] = {
 
 
 def main() -> None:
-    """Measure as the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the gated public data")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the public data sets with gates")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
-    parser.add_argument("--output", type=Path, help="file for the tables; else they are printed alone")
-    given = parser.parse_args()
-    lines = ["# Speed", "", f"Made by `make bench-speed` on {machine()}, one thread where no other number is said.", ""]
+    parser.add_argument("--output", type=Path, help="file for the tables, which are printed, too")
+    arguments = parser.parse_args()
+    lines = ["# Speed", "", f"Made by `make bench-speed` on {machine()}, one thread unless stated otherwise.", ""]
     with tempfile.TemporaryDirectory(prefix="cytovae-speed-") as temporary:
-        for name in given.only.split(","):
-            part = PARTS[name](Path(temporary), given.data)
+        for name in arguments.only.split(","):
+            part = PARTS[name](Path(temporary), arguments.data)
             print("\n".join(part), flush=True)
             lines += part
-    if given.output is not None:
-        given.output.write_text("\n".join(lines), encoding="utf-8")
+    if arguments.output is not None:
+        arguments.output.write_text("\n".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

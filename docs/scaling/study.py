@@ -1,8 +1,8 @@
-"""Simulated files through the study workflow: seconds and memory of each rule, and whether one process finds the same.
+"""Run simulated files through the study workflow, measure each rule, and compare the results with a single process.
 
     python docs/scaling/study.py --files 100 --cells 100000 --cores 2 --output docs/results/study.md
 
-Data and outputs go to a temporary folder (--work keeps them) that needs about 300 bytes of disk a cell.
+Data and outputs go to a temporary folder (--work keeps them) that needs about 300 bytes of disk space per cell.
 """
 
 import argparse
@@ -26,16 +26,16 @@ CYTOVAE = (sys.executable, "-m", "cytovae")
 
 
 def run(*command: object, cwd: Path | None = None) -> float:
-    """The wall seconds of a command. What it says is shown where it fails."""
-    began = time.monotonic()
+    """Run a command and return its wall seconds; print its output if it fails."""
+    started = time.monotonic()
     done = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command[:6]))} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
 def rule_row(title: str, tables: Sequence[Path], cells: int) -> str:
-    """A line of the table, from what Snakemake measured of the jobs of a rule."""
+    """A row of the table, from Snakemake's measurements of the jobs of a rule."""
     jobs = []
     for path in tables:
         with path.open(newline="") as stream:
@@ -56,7 +56,7 @@ def digest(path: Path) -> str:
 
 
 def same_as_one_process(study: Path, files: Sequence[Path], together: Path) -> tuple[str, float]:
-    """Assign all files in one process, and compare with what the jobs wrote; what was found, and the seconds."""
+    """Assign all files in one process and compare the outputs with those of the jobs: the result and the seconds."""
     tables = together / "tables"
     command = (*CYTOVAE, "assign", study / "model", *files, "-o", f"{together}/", "--tables", tables, "--threads", 1)
     together.mkdir()
@@ -65,7 +65,7 @@ def same_as_one_process(study: Path, files: Sequence[Path], together: Path) -> t
         digest(study / "assigned" / file.stem / "cells.parquet") == digest(together / f"{file.stem}.parquet")
         for file in files
     )
-    # sample, batch and condition stand before the columns that assign wrote
+    # The workflow's table has sample, batch and condition before the columns of assign.
     gathered = [line.split(",", 3)[3] for line in (study / "abundance.csv").read_text().splitlines()]
     counts = gathered == (tables / "abundance.csv").read_text().splitlines()
     found = f"{same:,} of {len(files):,} tables of cells are the same byte for byte, and the abundances are "
@@ -73,7 +73,7 @@ def same_as_one_process(study: Path, files: Sequence[Path], together: Path) -> t
 
 
 def measure(work: Path, n_files: int, n_cells: int, cores: int, train_options: str) -> str:
-    """Run the study, and write what was measured as Markdown."""
+    """Run the study and return the measurements as Markdown."""
     files = simulate(work / "data", n_files, n_cells)
     study = work / "study"
     options = ("--device", "cpu", "--train-options", train_options)
@@ -99,12 +99,12 @@ def measure(work: Path, n_files: int, n_cells: int, cores: int, train_options: s
             f"Made by `make study FILES={n_files} CELLS={n_cells} CORES={cores}`{more} on {machine()}: simulated files "
             f"of 20 channels ({read / 1e6:,.0f} MB) through `cytovae workflow study` and `snakemake --cores {cores}`.",
             "",
-            "| rule | jobs | cells a job | seconds, mean | longest | all jobs | processor seconds | peak memory, MB |",
+            "| rule | jobs | cells per job | seconds, mean | longest | total | processor seconds | peak memory, MB |",
             "|---|---|---|---|---|---|---|---|",
             *rows,
             "",
-            f"The whole took {wall:,.0f} s, {total / wall:,.0f} cells a second, and left {written / 1e6:,.0f} MB of "
-            f"assignments ({written / total:.0f} bytes a cell). Seconds of a job hold the start of Python.",
+            f"The workflow took {wall:,.0f} s ({total / wall:,.0f} cells per second) and wrote {written / 1e6:,.0f} MB "
+            f"of assignments ({written / total:.0f} bytes per cell). The seconds of a job include starting Python.",
             "",
             f"One process assigned all files in {alone:,.0f} s on one thread: {found}.",
             "",
@@ -113,22 +113,22 @@ def measure(work: Path, n_files: int, n_cells: int, cores: int, train_options: s
 
 
 def main() -> None:
-    """Measure as the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=10)
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--train-options", default="", help="of `cytovae train`, to try the command out")
-    parser.add_argument("--work", type=Path, help="folder to keep data and outputs in")
-    parser.add_argument("--output", type=Path, help="file for the table; else it is printed")
-    given = parser.parse_args()
+    parser.add_argument("--train-options", default="", help="options of `cytovae train`, for a quick trial")
+    parser.add_argument("--work", type=Path, help="folder for data and outputs, which are kept")
+    parser.add_argument("--output", type=Path, help="file for the table (default: standard output)")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cytovae-study-") as temporary:
-        work = given.work or Path(temporary)
-        text = measure(work, given.files, given.cells, given.cores, given.train_options)
-    if given.output is None:
+        work = arguments.work or Path(temporary)
+        text = measure(work, arguments.files, arguments.cells, arguments.cores, arguments.train_options)
+    if arguments.output is None:
         print(text)
     else:
-        given.output.write_text(text, encoding="utf-8")
+        arguments.output.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ import pytest
 from cytovae.benchmark.datasets import (
     PUBLIC,
     DataSet,
+    dataset_of_files,
     drop_small_populations,
     fingerprint,
     held_out,
     load,
+    named_datasets,
     read_table,
     rest_as_population,
     subsample,
@@ -29,7 +31,7 @@ def write_fcs(path: Path, names: list[str], values: np.ndarray) -> None:
 
 @pytest.fixture
 def two_files(tmp_path: Path) -> tuple[Path, np.ndarray]:
-    """Two files of three cells, markers in another order, with gates that share one population."""
+    """Two files of three cells, with different orders of markers, and gates that share one population."""
     raw = np.array([[0.0, 5.0], [10.0, -5.0], [100.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]], dtype=np.float32)
     write_fcs(tmp_path / "1.fcs", ["CD3", "CD4", "Time"], np.column_stack([raw[:3], [1, 2, 3]]))
     write_fcs(tmp_path / "2.fcs", ["CD4", "CD3", "Time"], np.column_stack([raw[3:, ::-1], [1, 2, 3]]))
@@ -49,7 +51,7 @@ def test_cells_of_two_files_are_pooled_by_marker_name(two_files: tuple[Path, np.
     assert names == ["T", "", "B", "B", "NK", "B"]
 
 
-def test_a_table_of_cells_is_read_as_the_fcs_file_is(two_files: tuple[Path, np.ndarray]) -> None:
+def test_a_table_of_cells_equals_the_fcs_file(two_files: tuple[Path, np.ndarray]) -> None:
     folder, raw = two_files
     table = pd.DataFrame(np.column_stack([raw[:3], [1, 2, 3]]).astype(np.float32), columns=["CD3", "CD4", "Time"])
     table.to_parquet(folder / "t.parquet")
@@ -60,7 +62,7 @@ def test_a_table_of_cells_is_read_as_the_fcs_file_is(two_files: tuple[Path, np.n
     np.testing.assert_array_equal(found.gates.population, expected.gates.population)
 
 
-def test_values_without_transform_are_the_file_s(two_files: tuple[Path, np.ndarray]) -> None:
+def test_values_without_transform_are_unchanged(two_files: tuple[Path, np.ndarray]) -> None:
     folder, raw = two_files
     gated = load(DataSet("one", (str(folder / "1.fcs"),), transform="none"))
     np.testing.assert_array_equal(gated.cells.values, raw[:3])
@@ -72,7 +74,7 @@ def test_a_wrong_number_of_markers_is_refused(two_files: tuple[Path, np.ndarray]
         load(DataSet("one", (str(folder / "1.fcs"),), n_markers=13))
 
 
-def test_the_fingerprint_is_of_contents_not_of_places(two_files: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_contents_not_on_paths(two_files: tuple[Path, np.ndarray], tmp_path: Path) -> None:
     folder, _ = two_files
     here = DataSet("here", (str(folder / "1.fcs"),))
     elsewhere = tmp_path / "elsewhere"
@@ -84,6 +86,14 @@ def test_the_fingerprint_is_of_contents_not_of_places(two_files: tuple[Path, np.
     assert fingerprint(here) != fingerprint(DataSet("here", here.files, cofactor=6.0))
     (elsewhere / "1.gates.csv").write_text("population\nT\nT\nB\n")
     assert fingerprint(here) != fingerprint(there)
+
+
+@pytest.mark.parametrize("gates", [None, "beside"])
+def test_gates_beside_the_files_are_the_default(two_files: tuple[Path, np.ndarray], gates: str | None) -> None:
+    folder, _ = two_files
+    dataset = dataset_of_files([folder / "1.fcs"], gates=gates)
+    assert (dataset.name, dataset.gates) == ("1", None)
+    assert load(dataset).gates.population.tolist() == [1, -1, 0]
 
 
 # --- a table of data sets ---
@@ -99,6 +109,23 @@ def test_numbered_files_keep_their_order(tmp_path: Path) -> None:
     assert (dataset.markers, dataset.cofactor, dataset.rare) == (("CD3",), 5.0, False)
 
 
+def test_a_table_may_say_that_gates_are_beside_the_files(two_files: tuple[Path, np.ndarray]) -> None:
+    folder, _ = two_files
+    table = folder / "sets.toml"
+    table.write_text('[[dataset]]\nname = "a"\nfiles = ["1.fcs"]\ngates = "beside"\n')
+    (dataset,) = read_table(table, folder)
+    assert dataset.gates is None
+
+
+def test_a_name_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.fcs").touch()
+    table = tmp_path / "sets.toml"
+    table.write_text('[[dataset]]\nname = "a"\nfiles = ["a.fcs"]\n')
+    assert [dataset.name for dataset in named_datasets(str(table), tmp_path, ("a",))] == ["a"]
+    with pytest.raises(UsageError, match="no data set called b"):
+        named_datasets(str(table), tmp_path, ("a", "b"))
+
+
 @pytest.mark.parametrize(
     ("text", "field"),
     [
@@ -112,7 +139,7 @@ def test_numbered_files_keep_their_order(tmp_path: Path) -> None:
         ("[[dataset", "readable TOML"),
     ],
 )
-def test_a_table_that_is_wrong_says_where(tmp_path: Path, text: str, field: str) -> None:
+def test_an_error_in_a_table_names_the_field(tmp_path: Path, text: str, field: str) -> None:
     table = tmp_path / "t.toml"
     table.write_text(text)
     with pytest.raises(InputError) as caught:
@@ -121,7 +148,9 @@ def test_a_table_that_is_wrong_says_where(tmp_path: Path, text: str, field: str)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"the public data sets are not at {SHARED}")
-def test_the_public_sets_have_the_cells_their_table_states() -> None:
+@pytest.mark.corpus
+@pytest.mark.slow
+def test_the_public_sets_have_the_stated_cells() -> None:
     stated = {
         "bendall": (103_372, 102_987, 13, 20),
         "bodenmiller": (51_936, 51_936, 10, 14),
@@ -137,7 +166,8 @@ def test_the_public_sets_have_the_cells_their_table_states() -> None:
         assert (*found, len(gated.gates.names)) == stated[dataset.name]
 
 
-def test_the_public_table_names_every_set() -> None:
+@pytest.mark.corpus
+def test_the_public_table_lists_every_set() -> None:
     if not SHARED.is_dir():
         pytest.skip(f"the public data sets are not at {SHARED}")
     found = read_table(PUBLIC, SHARED)
@@ -145,7 +175,7 @@ def test_the_public_table_names_every_set() -> None:
     assert [dataset.name for dataset in found if dataset.rare] == ["nilsson_rare"]
 
 
-# --- who is clustered, who is scored ---
+# --- which cells are clustered and scored ---
 
 
 def gates_of(*population: int) -> GateLabels:
@@ -158,14 +188,14 @@ def test_small_populations_become_ungated() -> None:
     np.testing.assert_array_equal(drop_small_populations(gates_of(0, 2, -1), 0).population, [0, 2, -1])
 
 
-def test_held_out_cells_are_a_fifth_and_change_with_the_seed() -> None:
+def test_held_out_cells_depend_on_the_seed() -> None:
     first, again, other = held_out(1001, 0.2, 7), held_out(1001, 0.2, 7), held_out(1001, 0.2, 8)
     assert first.sum() == other.sum() == 200
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
-def test_one_rare_population_stands_against_the_rest() -> None:
+def test_ungated_cells_of_a_rare_set_become_the_rest() -> None:
     rest = rest_as_population(gates_of(-1, 1, -1, 1), "x")
     assert rest.names == ("b", "rest")
     np.testing.assert_array_equal(rest.population, [1, 0, 1, 0])
@@ -173,7 +203,7 @@ def test_one_rare_population_stands_against_the_rest() -> None:
         rest_as_population(gates_of(0, 1), "x")
 
 
-def test_a_subsample_is_the_same_every_time_and_in_order(two_files: tuple[Path, np.ndarray]) -> None:
+def test_a_subsample_is_reproducible_and_in_order(two_files: tuple[Path, np.ndarray]) -> None:
     folder, _ = two_files
     gated = load(DataSet("one", (str(folder / "1.fcs"), str(folder / "2.fcs"))))
     some = subsample(gated, 4)

@@ -17,9 +17,9 @@ from sklearn.cluster import KMeans
 from cytovae.benchmark.datasets import DataSet, fingerprint, held_out
 from cytovae.benchmark.job import Job, Protocol, Row, execute
 from cytovae.benchmark.methods import Run
-from cytovae.benchmark.runner import plan, prepare, read_rows, row_file, run_jobs
+from cytovae.benchmark.runner import count_failed, plan, prepare, read_rows, row_file, run_jobs
 from cytovae.cells import GateLabels
-from cytovae.errors import OutputError, UsageError
+from cytovae.errors import InputError, OutputError, UsageError
 from cytovae.metrics import score
 
 ALL = Protocol()
@@ -51,9 +51,7 @@ def do(jobs: list[Job], folder: Path, time_limit: float | None = None) -> list[R
     return [row for _, rows in run_jobs(jobs, folder, time_limit=time_limit) for row in rows]
 
 
-def test_kmeans_in_a_job_is_scikit_learn_s_kmeans(
-    blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path
-) -> None:
+def test_kmeans_in_a_job_equals_scikit_learn(blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path) -> None:
     dataset, values, population = blobs
     (row,) = do([job_of(dataset, Run("kmeans", (5,), seed=3))], tmp_path / "out")
     labels = KMeans(n_clusters=5, n_init=10, random_state=3).fit_predict(values).astype(np.int32) + 1
@@ -75,7 +73,7 @@ def test_kmeans_in_a_job_is_scikit_learn_s_kmeans(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["rows"]  # the working folder is gone
 
 
-def test_one_cluster_scores_what_one_cluster_must(blobs: tuple[DataSet, np.ndarray, np.ndarray]) -> None:
+def test_the_scores_of_a_single_cluster(blobs: tuple[DataSet, np.ndarray, np.ndarray]) -> None:
     dataset, _, _ = blobs
     (row,) = execute(job_of(dataset, Run("kmeans", (1,))))
     # Sizes 170, 200, 200 in one cluster of 570: F = 2 n / (n + 570).
@@ -89,7 +87,7 @@ def test_a_rare_population_is_scored_against_all_other_cells(
     blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
     dataset, _, _ = blobs
-    # Only fifty cells of C are gated: its cluster holds them all and 150 others.
+    # Only fifty cells of C are gated; its cluster contains them and 150 others.
     gates = tmp_path / "rare.csv"
     gates.write_text("population\n" + "\n".join([""] * 550 + ["C"] * 50) + "\n")
     rare = replace(dataset, gates=str(gates), rare=True)
@@ -98,7 +96,9 @@ def test_a_rare_population_is_scored_against_all_other_cells(
     assert (row.f_weighted, row.f1_mean, row.ari) == (None, None, None)
 
 
-def test_held_out_cells_are_scored_by_the_centres_of_the_others(blobs: tuple[DataSet, np.ndarray, np.ndarray]) -> None:
+def test_held_out_cells_are_assigned_to_the_centres_of_the_others(
+    blobs: tuple[DataSet, np.ndarray, np.ndarray],
+) -> None:
     dataset, values, population = blobs
     (row,) = execute(job_of(dataset, Run("kmeans", (4,), seed=2), Protocol(holdout=0.2)))
     held = held_out(600, 0.2, 2)
@@ -114,7 +114,7 @@ def test_a_gaussian_mixture_finds_separate_populations(blobs: tuple[DataSet, np.
     assert row.ari == 1.0
 
 
-def test_failures_are_rows_with_their_reason(blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path) -> None:
+def test_a_failed_job_has_a_row_with_the_reason(blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path) -> None:
     dataset, _, _ = blobs
     too_many = job_of(dataset, Run("kmeans", (601,)))
     no_preset = job_of(dataset, Run("cytovae", variant="none"))
@@ -126,13 +126,25 @@ def test_failures_are_rows_with_their_reason(blobs: tuple[DataSet, np.ndarray, n
     assert "n_samples=600 should be >= n_clusters=601" in rows[0].reason
     assert rows[0].f_weighted is None
     assert set(read_rows(tmp_path / "out")) == set(rows)
-    assert do([too_many, no_preset], tmp_path / "out") == []  # a failure is a result, not a thing to repeat
+    assert do([too_many, no_preset], tmp_path / "out") == []  # a failed job is finished, too
 
 
-def test_a_job_over_its_time_limit_is_a_row(blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path) -> None:
+def test_a_job_over_its_time_limit_has_a_row(blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path) -> None:
     dataset, _, _ = blobs
     (row,) = do([job_of(dataset, Run("kmeans", (3,)))], tmp_path / "out", time_limit=0.01)
     assert (row.status, row.reason) == ("failed", "stopped after the time limit of 0.01 s")
+
+
+def test_failed_jobs_are_counted_unless_all_failed(
+    blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    dataset, _, _ = blobs
+    good, bad = job_of(dataset, Run("kmeans", (3,))), job_of(dataset, Run("kmeans", (601,)))
+    do([good, bad], tmp_path / "out")
+    assert count_failed(tmp_path / "out", [good]) == 0
+    assert count_failed(tmp_path / "out", [good, bad]) == 1
+    with pytest.raises(InputError, match=r"the only job failed .*n_samples=600"):
+        count_failed(tmp_path / "out", [bad])
 
 
 def test_files_that_changed_after_planning_are_refused(blobs: tuple[DataSet, np.ndarray, np.ndarray]) -> None:
@@ -141,9 +153,7 @@ def test_files_that_changed_after_planning_are_refused(blobs: tuple[DataSet, np.
         execute(Job(dataset, ALL, Run("kmeans", (3,)), "another"))
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(
-    blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path
-) -> None:
+def test_a_stopped_run_continues(blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path) -> None:
     dataset, _, _ = blobs
     folder = tmp_path / "out"
     prepare(folder)
@@ -159,14 +169,14 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     assert [row.number for row in read_rows(folder)] == [2, 3]
 
 
-def test_a_terminated_run_takes_its_jobs_with_it(blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path) -> None:
+def test_a_terminated_run_stops_its_jobs(blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path) -> None:
     dataset, _, _ = blobs
     out = tmp_path / "out"
     command = [sys.executable, "-m", "cytovae", "benchmark", "run", dataset.files[0], "--transform", "none"]
     command += ["--methods", "kmeans", "--clusters", "500", "--seeds", "50", "-o", str(out)]
     running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not list(out.glob(".work-*/talk.txt")) and time.monotonic() < deadline:
+    while not list(out.glob(".work-*/log.txt")) and time.monotonic() < deadline:
         time.sleep(0.05)
     running.send_signal(signal.SIGTERM)
     assert running.wait(timeout=60) == 143
@@ -177,7 +187,7 @@ def test_a_terminated_run_takes_its_jobs_with_it(blobs: tuple[DataSet, np.ndarra
 # --- jobs ---
 
 
-def test_a_job_survives_being_written_down(blobs: tuple[DataSet, np.ndarray, np.ndarray]) -> None:
+def test_a_job_survives_a_round_trip_through_json(blobs: tuple[DataSet, np.ndarray, np.ndarray]) -> None:
     dataset, _, _ = blobs
     job = job_of(
         replace(dataset, markers=("CD3", "CD4")),
@@ -187,7 +197,7 @@ def test_a_job_survives_being_written_down(blobs: tuple[DataSet, np.ndarray, np.
     assert Job.from_json(job.to_json()) == job
 
 
-def test_the_key_of_a_job_changes_with_what_may_change_its_result(
+def test_the_key_of_a_job_depends_on_all_that_may_change_its_result(
     blobs: tuple[DataSet, np.ndarray, np.ndarray],
 ) -> None:
     dataset, _, _ = blobs
@@ -207,26 +217,26 @@ def test_the_key_of_a_job_changes_with_what_may_change_its_result(
     assert not odd.key.startswith(".")
 
 
-def test_the_plan_has_every_method_seed_and_number(blobs: tuple[DataSet, np.ndarray, np.ndarray]) -> None:
+def test_the_plan_contains_every_method_seed_and_number(blobs: tuple[DataSet, np.ndarray, np.ndarray]) -> None:
     dataset, _, _ = blobs
     jobs = plan([dataset], ["cytovae:paper-weber", "flowsom", "kmeans"], 2, ALL, steps=7)
-    told = [(job.run.method, job.run.variant, job.run.numbers, job.run.seed, job.run.steps) for job in jobs]
+    planned = [(job.run.method, job.run.variant, job.run.numbers, job.run.seed, job.run.steps) for job in jobs]
     numbers = (10, 15, 20, 25, 30, 40)
     expected = [("cytovae", "paper-weber", (), seed, 7) for seed in (0, 1)]
     expected += [("flowsom", "", numbers, seed, None) for seed in (0, 1)]
     expected += [("kmeans", "", (number,), seed, None) for seed in (0, 1) for number in numbers]
-    assert told == expected
+    assert planned == expected
 
 
 @pytest.mark.parametrize("methods", [["dbscan"], ["kmeans:fast"], [], ["kmeans", "kmeans"]])
-def test_a_method_that_cannot_be_planned_is_refused(
+def test_unknown_and_repeated_methods_are_refused(
     blobs: tuple[DataSet, np.ndarray, np.ndarray], methods: list[str]
 ) -> None:
     with pytest.raises(UsageError):
         plan([blobs[0]], methods, 1, ALL)
 
 
-def test_a_folder_of_other_things_is_not_written_into(tmp_path: Path) -> None:
+def test_a_folder_with_other_contents_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(OutputError, match="neither empty nor"):
         prepare(tmp_path)
@@ -241,12 +251,12 @@ def needs(package: str) -> pytest.MarkDecorator:
 
 
 @needs("flowsom")
-def test_flowsom_is_the_package_s_own_estimator_and_its_seed_is_used() -> None:
+def test_flowsom_equals_the_estimator_of_the_package_and_uses_the_seed() -> None:
     program = """
 import json
 import numpy as np
 from flowsom.models import FlowSOMEstimator
-from cytovae.benchmark.baselines import Run, cluster
+from cytovae.benchmark.methods import Run, cluster
 from cytovae.cells import CellTable
 rng = np.random.default_rng(0)
 values = rng.normal(size=(400, 3)).astype(np.float32)
@@ -269,7 +279,7 @@ def test_phenograph_finds_separate_populations_and_leaves_no_files(
     assert row.reason == ""
     assert row.n_clusters is not None
     assert row.n_clusters >= 3
-    # It may split a population, but a cluster never reaches across the gap between two.
+    # It may split a population, but no cluster spans the gap between two populations.
     assert [population.precision for population in row.populations] == [1.0, 1.0, 1.0]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["rows"]

@@ -7,8 +7,8 @@ from statistics import stdev
 import pyarrow.parquet as pq
 import pytest
 
-from cytovae.benchmark.job import Row
 from cytovae.atomic import write_whole
+from cytovae.benchmark.job import Row
 from cytovae.benchmark.runner import read_rows
 from cytovae.benchmark.tables import draw_scores, markdown_tables, oracle, spread, write_tables
 from cytovae.errors import InputError, OutputError
@@ -48,13 +48,13 @@ def cells_of(text: str, start: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_mean_and_deviation_of_what_is_there() -> None:
+def test_mean_and_deviation_of_known_values() -> None:
     assert str(spread([0.5, None, 0.7])) == f"0.600 ± {stdev([0.5, 0.7]):.3f}"
     assert str(spread([0.5])) == "0.500"
     assert str(spread([None])) == "–"
 
 
-def test_the_oracle_takes_the_best_mean_of_each_score_by_itself() -> None:
+def test_the_oracle_takes_the_best_mean_of_each_score() -> None:
     found = {best.metric: (best.number, best.score.mean) for best in oracle(FLOWSOM)}
     assert found == {"f_weighted": (10, pytest.approx(0.8)), "f1_mean": (20, pytest.approx(0.7))}
 
@@ -65,7 +65,7 @@ def test_the_oracle_does_not_choose_a_number_that_failed_on_a_seed() -> None:
     assert {best.number for best in oracle([*FLOWSOM, lucky, failed])} == {10, 20}
 
 
-def test_a_table_has_a_row_for_every_method_and_marks_what_labels_chose() -> None:
+def test_a_table_has_a_row_for_every_method_and_marks_oracles() -> None:
     failed = Row("a", "all cells", "phenograph", 0, 0, "failed", "phenograph cannot be imported")
     text = markdown_tables([*FLOWSOM, failed, scored(0.7, 0.6, "cytovae")])
     head = cells_of(text, "method")
@@ -94,7 +94,7 @@ def test_a_rare_set_shows_only_its_own_score() -> None:
     assert cells_of(text, "cytovae")[1] == "0.250"
 
 
-def test_results_are_rebuilt_from_rows_and_hold_them_all(tmp_path: Path) -> None:
+def test_tables_contain_all_rows_and_are_reproducible(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the picture needs matplotlib")
     (tmp_path / "rows").mkdir()
     failed = Row("b", "all cells", "gmm", 10, 0, "failed", "singular")
@@ -114,15 +114,15 @@ def test_results_are_rebuilt_from_rows_and_hold_them_all(tmp_path: Path) -> None
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """A folder of rows and their tables; what the tables hold."""
+    """Make a folder of rows and their tables, and return the contents of the tables."""
     (folder / "rows").mkdir()
     write_whole(folder / "rows" / "0.json", json.dumps([asdict(one) for one in FLOWSOM]))
     return {path.name: path.read_bytes() for path in write_tables(folder)}
 
 
-def test_where_there_is_no_room_the_earlier_file_stays(tmp_path: Path) -> None:
-    """Every file of the benchmark: rows, tables and the picture, under a limit that the system keeps."""
-    resource = pytest.importorskip("resource", reason="limits of files are of POSIX systems")
+def test_earlier_files_stay_if_there_is_no_space(tmp_path: Path) -> None:
+    """Rows, tables and the figure, with a limit on the size of files."""
+    resource = pytest.importorskip("resource", reason="only POSIX systems limit the size of files")
     before = results(tmp_path)
     rows = (tmp_path / "rows" / "0.json").read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -145,7 +145,7 @@ def test_where_there_is_no_room_the_earlier_file_stays(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {*before, "rows"}
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can write anywhere")
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     before = results(tmp_path)
     tmp_path.chmod(0o555)
@@ -173,7 +173,7 @@ def sections(text: str) -> dict[str, str]:
     return {part.partition(":")[0]: part for part in text.split("## ")[1:]}
 
 
-def test_published_figures_stand_only_in_the_table_of_their_own_score() -> None:
+def test_published_results_appear_only_in_the_table_of_their_own_score() -> None:
     rows = [replace(r, dataset="Levine_32dim") for r in FLOWSOM]
     rows.append(scored(0.66, 0.33, "cytovae:paper-weber", dataset="Levine_32dim"))
     parts = sections(weber_tables(rows))
@@ -211,7 +211,7 @@ def test_wells_count_once_however_many_seeds_they_have() -> None:
     assert over_wells(rows, "f_weighted").mean == pytest.approx((0.3 + 0.9) / 2)
 
 
-def test_table_a1_stands_beside_the_protocol_it_was_made_with() -> None:
+def test_table_a1_appears_only_with_its_own_protocol() -> None:
     held, everything = str(HELD_OUT), str(ALL_CELLS)
     rows = [
         scored(0.7, 0.5, "cytovae:paper-bodenmiller", dataset="A02", protocol=held),

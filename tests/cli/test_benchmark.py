@@ -18,7 +18,7 @@ def write_fcs(path: Path, names: list[str], values: np.ndarray) -> None:
 
 
 def populations(n_markers: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Raw counts of 300 cells in three separated populations, and their numbers from 1; every fifth cell ungated."""
+    """Raw counts of 300 cells in three separate populations, and their numbers from 1; every fifth cell is ungated."""
     rng = np.random.default_rng(seed)
     number = np.repeat([1.0, 2.0, 3.0], 100)
     centres = rng.permutation(3 * n_markers).reshape(3, n_markers) * 20.0
@@ -28,7 +28,7 @@ def populations(n_markers: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def levine32(folder: Path, *, raw_file: bool) -> tuple[np.ndarray, np.ndarray]:
-    """A tiny Levine_32dim as published: technical channels around 32 markers, then file, event, label, individual."""
+    """A small Levine_32dim with the published channels: 32 markers between technical channels, label, individual."""
     raw, label = populations(32)
     before, after = ["Time", "Cell_length", "DNA1", "DNA2"], ["Viability", "file_number", "event_number"]
     names = [*before, *(f"CD{i}" for i in range(100, 132)), *after, "label", "individual"]
@@ -53,7 +53,7 @@ def samusik01(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("raw_file", [True, False])
-def test_a_published_file_is_read_as_it_is(tmp_path: Path, raw_file: bool) -> None:
+def test_published_files_are_read(tmp_path: Path, raw_file: bool) -> None:
     raw, label = levine32(tmp_path, raw_file=raw_file)
     (dataset,) = weber_sets(tmp_path)
     gated = load(dataset)
@@ -63,16 +63,16 @@ def test_a_published_file_is_read_as_it_is(tmp_path: Path, raw_file: bool) -> No
     np.testing.assert_array_equal(gated.gates.population, np.where(np.isnan(label), 0, label) - 1)
 
 
-def test_channels_beside_the_markers_are_left_out(tmp_path: Path) -> None:
+def test_channels_that_are_not_markers_are_left_out(tmp_path: Path) -> None:
     samusik01(tmp_path)
     (dataset,) = weber_sets(tmp_path)
     gated = load(dataset)
     assert len(gated.cells.markers) == 39
     assert {"Ter119", "CD45.2", "MHCII"} <= set(gated.cells.markers)
-    assert gated.gates.names == ("1", "2", "3")  # no file of names
+    assert gated.gates.names == ("1", "2", "3")  # there is no file of names
 
 
-def test_a_file_with_other_markers_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_a_wrong_number_of_markers_is_refused(tmp_path: Path) -> None:
     raw, label = populations(3)
     write_fcs(
         tmp_path / "Levine_13dim_notransform.fcs", ["CD3", "CD4", "CD8", "label"], np.hstack([raw, label[:, None]])
@@ -102,7 +102,7 @@ def test_paper_weber_runs_and_prints_every_score_in_its_own_table(tmp_path: Path
     assert (out / "results.parquet").is_file()
 
 
-def test_cytovae_is_trained_as_the_preset_says_but_for_the_steps(tmp_path: Path) -> None:
+def test_cytovae_is_trained_with_the_preset_and_the_given_steps(tmp_path: Path) -> None:
     levine32(tmp_path, raw_file=True)
     out = tmp_path / "out"
     arguments = ["benchmark", "paper", "weber", "--data", str(tmp_path), "-o", str(out), "--seeds", "1"]
@@ -135,7 +135,7 @@ def test_paper_bodenmiller_scores_wells_both_ways_and_drops_small_populations(tm
     assert "0.772 ± 0.050" in done.stdout
 
 
-def test_jobs_are_listed_and_one_is_done_alone(tmp_path: Path) -> None:
+def test_jobs_are_listed_and_run_one_by_one(tmp_path: Path) -> None:
     raw, _ = populations(4)
     write_fcs(tmp_path / "a.fcs", ["CD3", "CD4", "CD8", "CD19"], raw)
     (tmp_path / "a.gates.csv").write_text("population\n" + "A\n" * 300)
@@ -166,6 +166,44 @@ def test_jobs_are_listed_and_one_is_done_alone(tmp_path: Path) -> None:
     assert "k-means *oracle* (best K by labels)" in shown.stdout
 
 
+def separate_populations(folder: Path) -> Path:
+    """An FCS file of three separate populations of 100 cells, with gates beside it."""
+    raw, _ = populations(4)
+    write_fcs(folder / "a.fcs", ["CD3", "CD4", "CD8", "CD19"], raw)
+    (folder / "a.gates.csv").write_text("population\n" + "A\n" * 100 + "B\n" * 100 + "C\n" * 100)
+    return folder / "a.fcs"
+
+
+def test_gates_beside_the_files_may_be_named(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["benchmark", "run", str(separate_populations(tmp_path)), "-o", str(out), "--gates", "beside"]
+    done = CliRunner().invoke(app, [*arguments, "--methods", "kmeans", "--clusters", "3"])
+    assert done.exit_code == 0, done.output
+    (row,) = json.loads((out / "results.json").read_text())
+    assert (row["status"], row["f1_mean"]) == ("ok", 1.0)
+
+
+def test_a_run_without_any_result_fails(tmp_path: Path) -> None:
+    """The tables are written all the same; the missing figure is not blamed on matplotlib."""
+    out = tmp_path / "out"
+    arguments = ["benchmark", "run", str(separate_populations(tmp_path)), "-o", str(out)]
+    done = CliRunner().invoke(app, [*arguments, "--methods", "kmeans", "--clusters", "301"])
+    assert isinstance(done.exception, InputError)
+    assert "the only job failed" in str(done.exception)
+    assert "n_clusters=301" in (out / "table.md").read_text()
+    assert "no job has a score" in done.stderr
+    assert "matplotlib (" not in done.stderr
+    again = CliRunner().invoke(app, [*arguments, "--methods", "kmeans", "--clusters", "301"])
+    assert isinstance(again.exception, InputError)  # also if all jobs are finished already
+
+
+def test_a_run_with_some_results_warns_of_failed_jobs(tmp_path: Path) -> None:
+    arguments = ["benchmark", "run", str(separate_populations(tmp_path)), "-o", str(tmp_path / "out"), "--quiet"]
+    done = CliRunner().invoke(app, [*arguments, "--methods", "kmeans", "--clusters", "3,301"])
+    assert done.exit_code == 0, done.output
+    assert "1 of 2 jobs failed" in done.stderr
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -178,7 +216,7 @@ def test_jobs_are_listed_and_one_is_done_alone(tmp_path: Path) -> None:
         ["FILE", "--methods", "kmeans", "--job", "6"],
     ],
 )
-def test_options_that_do_not_fit_are_refused(tmp_path: Path, wrong: list[str]) -> None:
+def test_contradicting_options_are_refused(tmp_path: Path, wrong: list[str]) -> None:
     file = tmp_path / "a.fcs"
     file.touch()
     arguments = [str(file) if word == "FILE" else word for word in wrong]

@@ -1,4 +1,4 @@
-"""``cytovae benchmark score`` from label files to its tables and JSON."""
+"""``cytovae benchmark score``: from label files to tables and JSON."""
 
 import json
 import subprocess
@@ -46,24 +46,24 @@ def run(*arguments: str | Path) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-def test_json_holds_the_scores_worked_by_hand(labels: Path, gates: Path) -> None:
+def test_json_contains_the_scores_computed_by_hand(labels: Path, gates: Path) -> None:
     # F(B,1) = 2·4/(6+4) = 0.8, F(T,2) = 2·4/(4+6) = 0.8; pairs together 13, by side 21 and 21, all 45
     stdout, stderr = run(labels, "--gates", gates, "--json")
-    told = json.loads(stdout)
+    content = json.loads(stdout)
     assert stderr == ""
-    assert told["schema_version"] == 1
-    assert told["cells"] == {"n_cells": 11, "n_gated": 10, "n_ungated": 1, "n_unassigned": 0, "n_clusters": 3}
-    assert list(told["metrics"]) == METRICS
-    assert told["metrics"]["F_weighted"] == pytest.approx(0.8)
-    assert told["metrics"]["F1_mean"] == pytest.approx(0.8)
-    assert told["metrics"]["accuracy"] == pytest.approx(0.8)
-    assert told["metrics"]["ARI"] == pytest.approx((13 - 9.8) / (21 - 9.8))
-    assert [(found["name"], found["size"], found["cluster"]) for found in told["populations"]] == [
+    assert content["schema_version"] == 1
+    assert content["cells"] == {"n_cells": 11, "n_gated": 10, "n_ungated": 1, "n_unassigned": 0, "n_clusters": 3}
+    assert list(content["metrics"]) == METRICS
+    assert content["metrics"]["F_weighted"] == pytest.approx(0.8)
+    assert content["metrics"]["F1_mean"] == pytest.approx(0.8)
+    assert content["metrics"]["accuracy"] == pytest.approx(0.8)
+    assert content["metrics"]["ARI"] == pytest.approx((13 - 9.8) / (21 - 9.8))
+    assert [(found["name"], found["size"], found["cluster"]) for found in content["populations"]] == [
         ("B", 6, 1),
         ("T", 4, 2),
     ]
-    assert told["populations"][0]["recall"] == pytest.approx(4 / 6)
-    assert "cluster_names" not in told
+    assert content["populations"][0]["recall"] == pytest.approx(4 / 6)
+    assert "cluster_names" not in content
 
 
 def test_the_table_names_every_metric_and_population(labels: Path, gates: Path) -> None:
@@ -87,16 +87,16 @@ def test_table_and_json_agree(labels: Path, gates: Path) -> None:
         assert [name, f"{value:.4f}"] in [line.split() for line in table.splitlines()]
 
 
-def test_unassigned_cells_are_counted_and_zero_is_remarked(tmp_path: Path, gates: Path) -> None:
+def test_unassigned_cells_are_counted_and_a_zero_label_is_warned_of(tmp_path: Path, gates: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("cluster\n" + "0\n" * 6 + "1\n" + "2\n" * 4)
     stdout, stderr = run(path, "--gates", gates)
     assert "6 gated but unassigned" in stdout
     assert "0 means unassigned" in stderr
     assert ["B", "6", "none", "–", "–", "–"] in [line.split() for line in stdout.splitlines()]
-    told = json.loads(run(path, "--gates", gates, "--json")[0])
-    assert told["cells"]["n_unassigned"] == 6
-    assert told["populations"][0]["cluster"] is None
+    content = json.loads(run(path, "--gates", gates, "--json")[0])
+    assert content["cells"]["n_unassigned"] == 6
+    assert content["populations"][0]["cluster"] is None
 
 
 def test_clusters_keep_their_names(tmp_path: Path, gates: Path) -> None:
@@ -104,8 +104,8 @@ def test_clusters_keep_their_names(tmp_path: Path, gates: Path) -> None:
     path.write_text("label\n" + "[red]\n" * 6 + "unassigned\n" + "blue\n" * 4)
     stdout, _ = run(path, "--gates", gates)
     assert ["B", "6", "[red]", "1.000", "1.000", "1.000"] in [line.split() for line in stdout.splitlines()]
-    told = json.loads(run(path, "--gates", gates, "--json")[0])
-    assert [told["cluster_names"][found["cluster"] - 1] for found in told["populations"]] == ["[red]", "blue"]
+    content = json.loads(run(path, "--gates", gates, "--json")[0])
+    assert [content["cluster_names"][found["cluster"] - 1] for found in content["populations"]] == ["[red]", "blue"]
 
 
 def test_long_names_are_not_cut(tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ def test_several_files_are_scored_together(tmp_path: Path) -> None:
     table.to_parquet(tmp_path / "labels.parquet")
     both = ("--gates", tmp_path / "a.gates.csv", "--gates", tmp_path / "b.gates.csv")
     stdout, stderr = run(tmp_path / "labels.parquet", *both, "--json")
-    told = json.loads(stdout)
-    assert told["cells"] == {"n_cells": 5, "n_gated": 4, "n_ungated": 1, "n_unassigned": 0, "n_clusters": 2}
-    assert told["metrics"]["ARI"] == 1.0
+    content = json.loads(stdout)
+    assert content["cells"] == {"n_cells": 5, "n_gated": 4, "n_ungated": 1, "n_unassigned": 0, "n_clusters": 2}
+    assert content["metrics"]["ARI"] == 1.0
     assert "1 labels belong to other files" in stderr
 
 
@@ -205,9 +205,9 @@ def test_gates_of_a_public_file_score_as_scikit_learn_says(tmp_path: Path) -> No
     cluster = np.random.default_rng(0).integers(1, 9, len(population))
     cluster = np.where(population == population.mode()[0], 9, cluster)
     pd.DataFrame({"cluster": cluster}).to_csv(tmp_path / "labels.csv", index=False)
-    told = json.loads(run(tmp_path / "labels.csv", "--gates", SHARED / "flowsom_ff.fcs", "--json")[0])
+    content = json.loads(run(tmp_path / "labels.csv", "--gates", SHARED / "flowsom_ff.fcs", "--json")[0])
     gated = population.notna()
-    assert (told["cells"]["n_cells"], told["cells"]["n_gated"]) == (19225, 13671)
-    assert told["metrics"]["ARI"] == pytest.approx(adjusted_rand_score(population[gated], cluster[gated]), abs=1e-9)
+    assert (content["cells"]["n_cells"], content["cells"]["n_gated"]) == (19225, 13671)
+    assert content["metrics"]["ARI"] == pytest.approx(adjusted_rand_score(population[gated], cluster[gated]), abs=1e-9)
     expected = normalized_mutual_info_score(population[gated], cluster[gated])
-    assert told["metrics"]["NMI"] == pytest.approx(expected, abs=1e-9)
+    assert content["metrics"]["NMI"] == pytest.approx(expected, abs=1e-9)

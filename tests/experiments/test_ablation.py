@@ -1,4 +1,4 @@
-"""The ablations at a small size, and the separation of populations in a code."""
+"""The ablation at a small size, and the separation of populations in the code."""
 
 import json
 from dataclasses import replace
@@ -37,10 +37,11 @@ def test_every_variant_but_the_first_changes_something() -> None:
     assert wide.expert_width == Settings().experts * Settings().expert_width
 
 
-def test_shared_maps_give_the_very_model_that_learning_gives(cells: GatedCells) -> None:
+@pytest.mark.slow
+def test_shared_projections_give_the_same_model_as_learning(cells: GatedCells) -> None:
     settings = VARIANTS[0].settings(SMALL)
-    maps = ablation._Maps(cells, 1, "cpu")
-    ours = ablation._trained(cells, settings, maps, 1, "cpu")
+    projections = ablation._Projections(cells, 1, "cpu")
+    ours = ablation._trained(cells, settings, projections, 1, "cpu")
     theirs = learn(cells.cells, settings, seed=1)
     state = theirs.network.state_dict()
     for name, tensor in ours.network.state_dict().items():
@@ -48,7 +49,8 @@ def test_shared_maps_give_the_very_model_that_learning_gives(cells: GatedCells) 
     np.testing.assert_array_equal(ours.expert_clusters, theirs.expert_clusters)
 
 
-def test_the_command_leaves_a_line_for_every_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_the_command_writes_a_row_for_every_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = (WHOLE, NO_SIMILARITY, "one decoder, as wide as an expert", NO_NETWORK)
     monkeypatch.setattr(ablation, "QUICK", small(*names))
     monkeypatch.setattr(ablation, "data_sets", lambda _folder: (SET,))
@@ -67,14 +69,16 @@ def test_the_command_leaves_a_line_for_every_variant(tmp_path: Path, monkeypatch
     assert (record["experiment"], record["seeds"]) == ("ablation", [0])
 
 
-def test_without_the_similarity_matrix_nothing_is_found() -> None:
-    """Nothing else tells the clustering network which cells belong together."""
+@pytest.mark.slow
+def test_without_the_similarity_matrix_no_populations_are_found() -> None:
+    """Only the similarity matrix tells the clustering network which cells belong together."""
     (piece,) = pieces([SET], small(WHOLE, NO_SIMILARITY, NO_NETWORK), 1, "cpu")
     lines = piece.do().measurements
     scores = {line.method: line.value for line in lines if line.measure == "F_weighted"}
     assert scores[WHOLE] > scores[NO_SIMILARITY] + 0.2
-    # The network learns the populations that it is given; of 2,000 cells it may differ in few.
+    # The network reproduces the populations that it is trained on, but for few of the 2,000 cells.
     assert abs(scores[WHOLE] - scores[NO_NETWORK]) < 0.05
-    told = {(line.method, line.measure): line.value for line in lines if line.part == SEPARATION}
-    assert told[WHOLE, "pairs told apart by the test"] == 1.0
-    assert 0 < told[WHOLE, "MMD² between populations, lowest"] <= told[WHOLE, "MMD² between populations, mean"] < 2
+    separation = {(line.method, line.measure): line.value for line in lines if line.part == SEPARATION}
+    assert separation[WHOLE, "pairs told apart by the test"] == 1.0
+    lowest, mean = (separation[WHOLE, f"MMD² between populations, {which}"] for which in ("lowest", "mean"))
+    assert 0 < lowest <= mean < 2

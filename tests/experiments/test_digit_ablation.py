@@ -1,4 +1,4 @@
-"""The ablation of digits at its smallest: ten bars of ink that cannot be confused."""
+"""The ablation of digits at a small size, on ten bars of ink that are easy to tell apart."""
 
 import json
 import struct
@@ -24,7 +24,7 @@ BLOCKS = "of blocks of pixels, Canberra"
 
 
 def bars(folder: Path) -> None:
-    """Five hundred images: five places, lying and standing, of two lengths."""
+    """Write five hundred images of bars: five positions, horizontal and vertical, of two lengths."""
     rng = np.random.default_rng(0)
     labels = np.arange(500) % 10
     images = np.zeros((500, 28, 28))
@@ -41,12 +41,15 @@ def bars(folder: Path) -> None:
 
 def test_every_variant_but_the_first_changes_something() -> None:
     assert VARIANTS[0].settings(OUR_SETTINGS.steps) == OUR_SETTINGS
-    others = {(each.settings(10), each.likeness, each.found, each.moving, each.network): each.name for each in VARIANTS}
+    others = {
+        (each.settings(10), each.features, each.clustering, each.augmented, each.network): each.name
+        for each in VARIANTS
+    }
     assert len(others) == len({each.name for each in VARIANTS}) == len(VARIANTS)
 
 
 def test_a_single_decoder_is_as_large_as_all_experts() -> None:
-    """By weights; each of the experts has a bias of the output of its own, the one decoder a single one."""
+    """Counted without output biases: each expert has one of its own, the single decoder has one in all."""
     variant = next(each for each in VARIANTS if each.name == ONE_DECODER)
     weights = []
     for settings in (variant.settings(10), OUR_SETTINGS):
@@ -55,8 +58,8 @@ def test_a_single_decoder_is_as_large_as_all_experts() -> None:
     assert weights[0] == weights[1]
 
 
-def test_one_decoder_can_be_asked_for_every_cluster() -> None:
-    """Its Gaussians are those of the clusters: mean and spread of codes as torch has them."""
+def test_a_single_decoder_generates_images_of_every_cluster() -> None:
+    """The Gaussian of a cluster has the mean of the codes of its images."""
     variant = next(each for each in VARIANTS if each.name == ONE_DECODER)
     network = build_network(784, variant.settings(10), 0).eval()
     x = torch.rand(400, 784, generator=torch.Generator().manual_seed(0))
@@ -65,12 +68,13 @@ def test_one_decoder_can_be_asked_for_every_cluster() -> None:
     with torch.inference_mode():
         means = network.encoder(x)[0][3::10].mean(0)
         images = source.decode(source.draw(3, 5, torch.Generator().manual_seed(1)), 3)
-    # Forty draws of the posterior, whose standard deviation starts near 1: five standard errors.
+    # Five standard errors of forty draws from posteriors whose standard deviation starts near 1.
     assert float((source.means[3] - means).abs().max()) < 5 * 1.5 / 40**0.5
     assert images.shape == (5, 784)
 
 
-def test_the_command_leaves_a_line_for_every_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_the_command_writes_a_row_for_every_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bars(tmp_path)
     names = (WHOLE, NO_SIMILARITY, ONE_DECODER, BLOCKS, NO_NETWORK)
     chosen = tuple(each for each in VARIANTS if each.name in names)
@@ -90,7 +94,7 @@ def test_the_command_leaves_a_line_for_every_variant(tmp_path: Path, monkeypatch
     found = {
         (line["method"], line["measure"]): line["value"] for line in lines if line["part"] == digit_ablation.ABLATION
     }
-    assert found[NO_NETWORK, "accuracy"] > found[NO_SIMILARITY, "accuracy"]  # S is all that tells what belongs together
+    assert found[NO_NETWORK, "accuracy"] > found[NO_SIMILARITY, "accuracy"]  # only S says what belongs together
     assert found[WHOLE, "accuracy"] > found[NO_SIMILARITY, "accuracy"]
     assert {name for name, measure in found if measure == REQUESTED} == {WHOLE, NO_SIMILARITY, ONE_DECODER, BLOCKS}
     apart = {line["method"] for line in lines if line["part"] == ablation.SEPARATION}
@@ -99,7 +103,7 @@ def test_the_command_leaves_a_line_for_every_variant(tmp_path: Path, monkeypatch
     assert len(json.loads((folder / "run.json").read_text())["pieces"]) == len(names)
 
 
-def test_something_must_be_given(tmp_path: Path) -> None:
+def test_a_data_folder_is_required(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["benchmark", "paper", "ablation", "-o", str(tmp_path / "o")])
     assert isinstance(done.exception, UsageError)
     assert "--data" in str(done.exception)

@@ -1,6 +1,4 @@
-"""Handwritten digits: their files, what makes images alike, images on request, and the whole experiment at its
-smallest.
-"""
+"""Handwritten digits: IDX files, features of images, images on request, and the experiment at a small size."""
 
 import gzip
 import json
@@ -22,8 +20,9 @@ from cytovae.cli.main import app
 from cytovae.errors import InputError
 from cytovae.experiments.digits import mnist
 from cytovae.experiments.digits.idx import read_idx, read_images
-from cytovae.experiments.digits.images import components, described, edges, moved, upright
-from cytovae.experiments.digits.on_request import MOST_RUNS, ask, expert_source
+from cytovae.experiments.digits.images import augment, edge_features, edges, principal_components, upright
+from cytovae.experiments.digits.on_request import MOST_RUNS, expert_source, request_images
+from cytovae.experiments.digits.recipe import OUR_SETTINGS, digit_populations, digits_of_clusters
 from cytovae.experiments.vade import SMALLEST_LOG_VARIANCE, Vade, VadeSettings, encoded, fit_vade
 from cytovae.network.model import MoeSimVae
 from cytovae.network.training_loop import build_network
@@ -37,7 +36,7 @@ def idx(values: np.ndarray) -> bytes:
 
 
 def write_digits(folder: Path, images: np.ndarray, labels: np.ndarray, n_train: int, *, zipped: bool = True) -> None:
-    """MNIST's four files; the first ``n_train`` are for training."""
+    """Write MNIST's four files; the first ``n_train`` images are for training."""
     for stem, own in (("train", slice(n_train)), ("t10k", slice(n_train, None))):
         for kind, values in (("images-idx3", images[own]), ("labels-idx1", labels[own])):
             content = idx(values.astype(np.uint8))
@@ -84,7 +83,7 @@ def test_training_images_come_first(tmp_path: Path) -> None:
     )
 
 
-def test_images_and_labels_must_fit(tmp_path: Path) -> None:
+def test_images_and_labels_must_match(tmp_path: Path) -> None:
     write_digits(tmp_path, np.zeros((5, 2, 2)), np.zeros(5), 3, zipped=False)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(2, np.uint8)))
     with pytest.raises(InputError, match="labels: found 2, expected 3"):
@@ -101,14 +100,14 @@ def test_images_and_labels_must_fit(tmp_path: Path) -> None:
 
 
 def stroke(slant: float, shift: float = 0.0, side: int = 28) -> Tensor:
-    """A line of ink about the middle, ``slant`` columns to the right for a row down, as one image (1, side, side)."""
+    """An image (1, side, side) of a stroke in the middle that moves ``slant`` columns to the right with each row."""
     line = torch.arange(side) - (side - 1) / 2
     y, x = torch.meshgrid(line, line, indexing="ij")
     return (torch.exp(-((x - shift - slant * y) ** 2) / 4) * (y.abs() < 9))[None]
 
 
-def test_an_upright_image_has_no_slant_and_its_ink_in_the_middle() -> None:
-    """By the law that makes it: first moments zero, rows and columns uncorrelated (to half a pixel's blur)."""
+def test_an_upright_image_has_no_slant_and_is_centred() -> None:
+    """First moments are zero, rows and columns of ink are uncorrelated (up to the blur of half a pixel)."""
     image = upright(stroke(0.4, shift=3.0))[0]
     line = torch.arange(28) - 13.5
     ink = image.sum()
@@ -119,30 +118,29 @@ def test_an_upright_image_has_no_slant_and_its_ink_in_the_middle() -> None:
     torch.testing.assert_close(upright(stroke(0.0)), stroke(0.0), atol=0.02, rtol=0)
 
 
-def test_slanted_strokes_are_alike_once_described() -> None:
-    """Two vertical strokes of another slant are nearer than a vertical and a horizontal one, by far."""
+def test_features_do_not_depend_on_the_slant() -> None:
+    """Two vertical strokes of different slant are much closer than a vertical and a horizontal stroke."""
     vertical, slanted, flat = stroke(0.0), stroke(0.3), stroke(0.0).transpose(1, 2)
     a, b, c = edges(upright(torch.cat([vertical, slanted, flat])))
     assert float((a - b).norm()) < 0.2 * float((a - c).norm())
     assert float(a.norm()) == pytest.approx(1, abs=1e-5)
 
 
-def test_an_empty_image_stays_one() -> None:
-    assert np.isfinite(described(np.zeros((3, 784), np.float32))).all()
+def test_features_of_empty_images_are_finite() -> None:
+    assert np.isfinite(edge_features(np.zeros((3, 784), np.float32))).all()
 
 
-def test_components_keep_distances() -> None:
-    """All of them: a rotation about the mean."""
+def test_all_principal_components_preserve_distances() -> None:
     x = torch.rand(30, 5, generator=torch.Generator().manual_seed(0))
-    y = components(x, 5)
+    y = principal_components(x, 5)
     np.testing.assert_allclose(pdist(y), pdist(x), rtol=1e-4)
     assert (np.diff(y.var(axis=0)) < 0).all()
 
 
-def test_moved_images_are_near_where_they_were() -> None:
-    """Ink stays (to a tenth: sizes vary by 6 % each way), its middle within shift and turn of where it was."""
+def test_augmented_images_stay_close_to_the_original() -> None:
+    """The amount of ink stays within 15 to 18 % (sizes vary by 6 %), and its centre moves by at most two pixels."""
     images = stroke(0.2).flatten(1).repeat(50, 1)
-    seen = moved(images, torch.Generator().manual_seed(0))
+    seen = augment(images, torch.Generator().manual_seed(0))
     assert seen.shape == images.shape
     ratio = seen.sum(1) / images.sum(1)
     assert 0.85 < float(ratio.min()) < float(ratio.max()) < 1.18
@@ -150,19 +148,19 @@ def test_moved_images_are_near_where_they_were() -> None:
     middle = (seen.view(-1, 28, 28) * line).sum((1, 2)) / seen.sum(1)
     assert 0.5 < float(middle.abs().max()) < 2.0
     assert len(torch.unique(seen, dim=0)) == 50
-    again = moved(images, torch.Generator().manual_seed(0))
+    again = augment(images, torch.Generator().manual_seed(0))
     torch.testing.assert_close(seen, again, rtol=0, atol=0)
 
 
 # --- populations ------------------------------------------------------------------------------------------------------
 
 
-def test_a_small_island_joins_where_its_neighbours_are() -> None:
-    """Three blobs in the plane and an island of the third's kind, apart in the plane but near it in the values."""
+def test_a_small_population_joins_the_cluster_of_its_neighbours() -> None:
+    """Three blobs, and a small one that is separate on the UMAP but near the third in the features."""
     plane, kind = make_blobs([900, 900, 900, 100], centers=[[0, 0], [20, 0], [0, 20], [20, 20]], random_state=0)
     value_of = np.array([[0, 0, 0], [50, 0, 0], [0, 50, 0], [0, 50, 8]])
     values = value_of[kind] + np.random.default_rng(0).normal(size=(len(kind), 3))
-    found = mnist.digit_populations(values.astype(np.float32), plane.astype(np.float32), seed=0, clusters=3)
+    found = digit_populations(values.astype(np.float32), plane.astype(np.float32), seed=0, clusters=3)
     truth = np.minimum(kind, 2)
     assert [len(np.unique(found[truth == value])) for value in range(3)] == [1, 1, 1]
     assert len(np.unique(found)) == 3
@@ -172,7 +170,7 @@ def test_a_small_island_joins_where_its_neighbours_are() -> None:
 
 
 class Coin:
-    """A source whose codes are accepted by chance: one number in [0, 1], which is its posterior."""
+    """A source whose codes are accepted at random: a code is a uniform number, which is its own posterior."""
 
     def draw(self, cluster: int, n: int, generator: torch.Generator) -> Tensor:
         return torch.rand(n, 1, generator=generator)
@@ -191,22 +189,23 @@ def first_pixel(images: Tensor) -> Tensor:
     return torch.stack([0.5 - images[:, 0], images[:, 0] - 0.5], 1)
 
 
-def test_runs_are_counted_up_to_the_last_that_was_needed() -> None:
-    """A threshold of 0 takes one run each; one of φ takes 1 / (1 − φ) on average (standard error 0.07 of 4 here)."""
+def test_runs_are_counted_up_to_the_last_one_needed() -> None:
+    """The threshold 0 takes one run for each image, φ takes 1 / (1 − φ) on average (standard error 0.07 of 4 here)."""
     generator = torch.Generator().manual_seed(0)
-    every = ask(Coin(), 2, 1_000, 0.0, first_pixel, generator)  # type: ignore[arg-type]
-    some = ask(Coin(), 2, 1_000, 0.75, first_pixel, generator)  # type: ignore[arg-type]
+    every = request_images(Coin(), 2, 1_000, 0.0, first_pixel, generator)  # type: ignore[arg-type]
+    some = request_images(Coin(), 2, 1_000, 0.75, first_pixel, generator)  # type: ignore[arg-type]
     assert every is not None
     assert some is not None
     assert every.runs == 2_000
     assert some.runs / 2_000 == pytest.approx(4, abs=0.35)
     assert (some.by_model == np.arange(2)[:, None]).all()
-    assert (some.by_judge == np.arange(2)[:, None]).all()
+    assert (some.by_classifier == np.arange(2)[:, None]).all()
     assert some.images.shape == (2, 1_000, 4)
 
 
-def test_a_threshold_out_of_reach_ends() -> None:
-    assert ask(Coin(), 2, 3, 1.1, first_pixel, torch.Generator().manual_seed(0)) is None  # type: ignore[arg-type]
+def test_a_threshold_out_of_reach_gives_no_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    assert request_images(Coin(), 2, 3, 1.1, first_pixel, generator) is None  # type: ignore[arg-type]
     assert MOST_RUNS * 3 < 10_000
 
 
@@ -215,8 +214,8 @@ def small_network() -> MoeSimVae:
     return build_network(4, settings, 0).eval()
 
 
-def test_the_gaussian_of_an_expert_is_that_of_its_codes() -> None:
-    """Mean and covariance of drawn codes against those of the posteriors: mean of variances plus variance of means."""
+def test_the_gaussian_of_an_expert_matches_its_codes() -> None:
+    """The covariance of drawn codes is the mean posterior variance plus the covariance of the posterior means."""
     network = small_network()
     x = torch.rand(20_000, 4, generator=torch.Generator().manual_seed(0))
     cluster = (x[:, 0] > 0.5).long().numpy()
@@ -241,8 +240,8 @@ def test_an_expert_without_images_keeps_the_standard_gaussian() -> None:
 # --- the single decoder -----------------------------------------------------------------------------------------------
 
 
-def test_the_posterior_of_a_mixture_is_bayes_rule() -> None:
-    """Against scipy's normal densities."""
+def test_the_posterior_of_a_mixture_follows_bayes_rule() -> None:
+    """Computed with scipy's normal densities."""
     from scipy.stats import norm
 
     model = Vade(4, VadeSettings(components=2, code=1, width=4))
@@ -259,8 +258,8 @@ def test_the_posterior_of_a_mixture_is_bayes_rule() -> None:
     assert SMALLEST_LOG_VARIANCE < 0
 
 
-def test_its_bound_is_that_of_one_gaussian() -> None:
-    """With a single standard Gaussian the loss is the usual one: reconstruction plus KL(q ‖ N(0, 1)), here by torch."""
+def test_the_loss_with_one_component_is_that_of_a_plain_vae() -> None:
+    """With a single standard Gaussian, the loss is reconstruction plus KL(q ‖ N(0, 1)), as torch computes it."""
     model = Vade(6, VadeSettings(components=1, code=2, width=4)).eval()
     x, noise = torch.rand(8, 6), torch.randn(8, 2)
     mean, log_variance = model.encode(x)
@@ -271,7 +270,7 @@ def test_its_bound_is_that_of_one_gaussian() -> None:
     torch.testing.assert_close(model.loss(x, noise), (rebuilt + kl).mean())
 
 
-def test_it_finds_plain_groups() -> None:
+def test_vade_finds_well_separated_groups() -> None:
     x, kind = make_blobs(600, centers=np.eye(3, 12) * 0.8 + 0.1, cluster_std=0.05, random_state=0)
     settings = VadeSettings(components=3, code=2, width=32, batch=64, warm_steps=200, steps=100)
     model = fit_vade(torch.tensor(x.clip(0, 1), dtype=torch.float32), settings, 0)
@@ -282,17 +281,18 @@ def test_it_finds_plain_groups() -> None:
     assert counts.max(1).sum() > 590
 
 
-# --- the whole --------------------------------------------------------------------------------------------------------
+# --- the whole experiment ---------------------------------------------------------------------------------------------
 
 
-def test_clusters_are_named_one_to_one_with_the_most_images() -> None:
+def test_clusters_are_matched_one_to_one_with_the_most_images() -> None:
     cluster, labels = np.repeat(np.arange(10), 10), np.repeat((np.arange(10) + 3) % 10, 10)
     labels[:2] = 5
-    assert mnist.names(cluster, labels).tolist() == [3, 4, 5, 6, 7, 8, 9, 0, 1, 2]
+    assert digits_of_clusters(cluster, labels).tolist() == [3, 4, 5, 6, 7, 8, 9, 0, 1, 2]
 
 
-def test_the_command_from_files_to_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten bars of ink that cannot be confused, in five hundred images: found, scored, generated, and gone on with."""
+@pytest.mark.slow
+def test_the_command_writes_tables_and_figures_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten bars of ink that are easy to tell apart, in five hundred images."""
     rng = np.random.default_rng(0)
     labels = np.arange(500) % 10
     images = np.zeros((500, 28, 28))
@@ -302,14 +302,14 @@ def test_the_command_from_files_to_tables(tmp_path: Path, monkeypatch: pytest.Mo
         bar[at : at + 3, 4 : 14 if digit < 5 else 24] = 255
         images[row] = np.clip((bar.T if across else bar) * rng.uniform(0.7, 1) + rng.normal(0, 8, (28, 28)), 0, 255)
     write_digits(tmp_path, images, labels, 400)
-    quick = replace(mnist.OUR_SETTINGS, steps=60, batch=64, encoder_width=64, umap_epochs=50)
+    quick = replace(OUR_SETTINGS, steps=60, batch=64, encoder_width=64, umap_epochs=50)
     design = mnist.Design(
         ours=quick,
         paper=replace(PRESETS["paper-mnist"], steps=20, batch=64, encoder_width=64, umap_epochs=50),
         vade=VadeSettings(width=32, batch=64, warm_steps=30, steps=10),
         others=1,
         requests=10,
-        judge_epochs=20,
+        classifier_epochs=20,
     )
     monkeypatch.setattr(mnist, "QUICK", design)
     folder = tmp_path / "out"

@@ -1,4 +1,4 @@
-"""The folder of an experiment: resumed, refused, tidy."""
+"""The folder of an experiment: resuming, refusing other folders, and the files of results."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from cytovae.benchmark.tables import markdown
 from cytovae.errors import InputError, OutputError
 from cytovae.experiments.experiment import (
+    Conditions,
+    Experiment,
     Finished,
     Measurement,
     Outcome,
     Piece,
     do_pieces,
-    markdown,
     over_seeds,
     prepare,
     write_results,
@@ -34,7 +36,7 @@ def finish(folder: Path, done: list[int], seeds: int = 2) -> list[Finished]:
     return list(do_pieces(folder, "toy", [piece(seed, done) for seed in range(seeds)]))
 
 
-def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
+def test_finished_pieces_are_not_run_again(tmp_path: Path) -> None:
     folder = tmp_path / "toy"
     done: list[int] = []
     prepare(folder, "toy")
@@ -50,13 +52,13 @@ def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
     assert done == [0, 1, 2, 0, 1]
 
 
-def test_a_piece_of_another_identity_is_another_piece() -> None:
+def test_the_key_of_a_piece_depends_on_its_identity() -> None:
     one, other = Piece("t", ("a", 1), lambda: Outcome(())), Piece("t", ("a", 2), lambda: Outcome(()))
     assert one.key != other.key
     assert one.key == Piece("t", ("a", 1), lambda: Outcome(())).key
 
 
-def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_other_contents_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="neither empty nor of an earlier run of toy"):
         prepare(tmp_path, "toy")
@@ -76,24 +78,19 @@ def test_a_damaged_piece_is_named(tmp_path: Path) -> None:
     assert caught.value.file == str(path)
 
 
-def test_the_folder_holds_one_line_for_each_measure(tmp_path: Path) -> None:
+def test_the_results_have_one_row_for_each_measurement(tmp_path: Path) -> None:
     from matplotlib.figure import Figure
 
     prepare(tmp_path, "toy")
     finished = finish(tmp_path, [])
-    table = markdown(["what", "value"], [["mean", "1.5"]])
-    paths = write_results(
-        tmp_path,
+    experiment = Experiment(
         "toy",
-        finished,
-        table,
-        {"one.png": Figure()},
-        seeds=2,
-        device="cpu",
-        threads=1,
-        quick=True,
-        argv=["benchmark", "paper", "toy"],
+        [each.piece for each in finished],
+        lambda _finished: markdown(["what", "value"], [["mean", "1.5"]]),
+        lambda _finished: {"one.png": Figure()},
     )
+    conditions = Conditions(seeds=2, device="cpu", threads=1, quick=True)
+    paths = write_results(tmp_path, experiment, finished, conditions, argv=["benchmark", "paper", "toy"])
     assert [path.name for path in paths] == ["results.parquet", "table.md", "one.png", "run.json"]
     lines = pq.read_table(tmp_path / "results.parquet").to_pylist()
     shared = {"part": "A1", "method": "mean", "setting": "10", "measure": "value"}

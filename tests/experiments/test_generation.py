@@ -1,4 +1,4 @@
-"""How like real cells are: laws of the measures, who stands for a population, and the command at a small size."""
+"""Similarity of generated and real cells: measures, clusters of a population, and the command at a small size."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ SMALL = replace(
 )
 
 
-def test_cells_of_one_distribution_cannot_be_told_apart_and_shifted_ones_as_far_as_theory_says() -> None:
+def test_the_auc_is_that_of_theory_for_equal_and_for_shifted_distributions() -> None:
     rng = np.random.default_rng(0)
     real, same = (rng.normal(size=(1_500, 4)).astype(np.float32) for _ in range(2))
     shift = 1.5
@@ -44,7 +44,7 @@ def test_cells_of_one_distribution_cannot_be_told_apart_and_shifted_ones_as_far_
     moved = likeness(real, same + np.float32([shift, 0, 0, 0]), trees=50, seed=0)
     # The standard error of an AUC of 1,500 against 1,500 cells is 0.01.
     assert alike.auc == pytest.approx(0.5, abs=0.04)
-    best = NormalDist().cdf(shift / 2**0.5)  # what the likelihood ratio reaches, 0.856
+    best = NormalDist().cdf(shift / 2**0.5)  # the AUC of the likelihood ratio, 0.856
     assert best - 0.04 < moved.auc < best + 0.02
     assert abs(alike.mmd2) < 0.003 < 0.02 < moved.mmd2
 
@@ -55,23 +55,26 @@ def test_the_quantile_distance_of_a_shifted_marker_is_the_shift() -> None:
     np.testing.assert_allclose(found.quantiles, [0, 0.5, 0], atol=1e-6)
 
 
-def test_a_population_is_stood_for_by_the_clusters_it_leads() -> None:
+def test_the_clusters_of_a_population_are_those_where_it_is_most_frequent() -> None:
     cluster = np.array([1, 1, 1, 2, 2, 3, 3, 3, 3, 4], dtype=np.int32)
     gates = GateLabels(np.array([0, 0, 1, 0, -1, 1, 1, 2, -1, -1], dtype=np.int32), ("A", "B", "C"))
     assert clusters_of_population(cluster, gates, 0).tolist() == [1, 2]
     assert clusters_of_population(cluster, gates, 1).tolist() == [3]
-    assert clusters_of_population(cluster, gates, 2).tolist() == [3]  # leads none: where most of it is
+    assert clusters_of_population(cluster, gates, 2).tolist() == [
+        3
+    ]  # most frequent in none, so the cluster with most of it
 
 
-def test_gaussians_have_the_moments_of_the_cells_they_are_fitted_to() -> None:
+def test_drawn_gaussians_have_the_moments_of_the_cells() -> None:
     mean, covariance = np.array([1.0, -2.0]), np.array([[1.0, 0.6], [0.6, 0.5]])
     values = np.random.default_rng(2).multivariate_normal(mean, covariance, 5_000).astype(np.float32)
-    drawn = generation._mixture(values, np.zeros(5_000, np.int64), 20_000, seed=0)
+    drawn = generation._draw_gaussians(values, np.zeros(5_000, np.int64), 20_000, seed=0)
     # Standard errors: 0.014 of each mean, at most 0.02 of a covariance.
     np.testing.assert_allclose(drawn.mean(0), mean, atol=0.06)
     np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.08)
 
 
+@pytest.mark.slow
 def test_the_command_compares_every_population_by_every_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "QUICK", SMALL)
     monkeypatch.setattr(generation, "data_set", lambda _folder: DataSet("sample", (str(SAMPLE),)))
@@ -88,7 +91,7 @@ def test_the_command_compares_every_population_by_every_method(tmp_path: Path, m
     assert len(found) == 5
     assert set(found[AUC].columns) == set(METHODS)
     assert found.notna().all(axis=None)
-    # What the command is there to show, with room for 250 cells of each (a standard error of 0.025).
+    # The result that the experiment shows, with a margin for 250 cells of each (a standard error of 0.025).
     assert found[AUC][OURS].mean() < found[AUC][GAUSSIAN].mean() - 0.05
     assert found[AUC][OURS].mean() < 0.68
     assert found[ASSIGNED][OURS].min() > 0.85

@@ -1,4 +1,4 @@
-"""Figure A1 at a small size: how mixtures are drawn, and the command from beginning to end."""
+"""Figure A1 at a small size: how mixtures are drawn, and the command."""
 
 import json
 from pathlib import Path
@@ -14,11 +14,11 @@ from cytovae.experiments.experiment import Outcome
 from cytovae.metrics import score
 
 
-def test_mixtures_are_as_they_are_said_to_be() -> None:
+def test_mixtures_have_the_documented_parameters() -> None:
     cells, truth = synthetic.draw(4, 8_000, 20, seed=3)
     assert np.bincount(truth.population).tolist() == [2_000] * 4
     own = cells.values[truth.population == 2].astype(float)
-    # Eigenvalues of 2,000 points' covariance in 20 dimensions lie within about 20 % of the true ones, 0.5 … 1.5.
+    # Eigenvalues of the covariance of 2,000 points in 20 dimensions are within about 20 % of the true ones, 0.5 to 1.5.
     eigenvalues = np.linalg.eigvalsh(np.cov(own.T))
     assert 0.4 < eigenvalues.min() < 0.75
     assert 1.2 < eigenvalues.max() < 1.8
@@ -30,24 +30,27 @@ def test_mixtures_are_as_they_are_said_to_be() -> None:
     assert not np.array_equal(cells.values, synthetic.draw(4, 8_000, 20, seed=4)[0].values)
 
 
-def test_gaussian_mixtures_find_what_is_far_apart() -> None:
+def test_gaussian_mixtures_find_well_separated_components() -> None:
     cells, truth = synthetic.draw(3, 900, 100, seed=0)
     for kind in ("full", "diag"):
         assert score(synthetic._gaussian_mixture(cells.values, 3, kind, 0), truth).f_weighted == 1.0
 
 
-def test_pieces_differ_in_all_that_decides() -> None:
+def test_the_keys_of_pieces_differ_by_mixture_method_and_design() -> None:
     planned = synthetic.pieces(synthetic.QUICK, 2, "cpu")
     assert len({piece.key for piece in planned}) == len(planned) == 2 * (3 * 4 + 2)
     larger = synthetic.pieces(synthetic.Design((2, 10, 40), points=4_000, steps=500), 2, "cpu")
     assert not {piece.key for piece in planned} & {piece.key for piece in larger}
 
 
+SMALL = synthetic.Design((2, 6), points=300, dimensions=50, steps=60)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("synthetic") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic, "QUICK", synthetic.Design((2, 6), points=900, steps=250))
+        patch.setattr(synthetic, "QUICK", SMALL)
         done = CliRunner().invoke(
             app, ["benchmark", "paper", "synthetic", "--quick", "-o", str(output), "--device", "cpu"]
         )
@@ -56,7 +59,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_the_command_leaves_its_folder(folder: Path) -> None:
+@pytest.mark.slow
+def test_the_command_writes_its_files(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {
         "results.parquet", "table.md", "a1a.png", "a1b.png", "run.json", "synthetic.pieces",
     }  # fmt: skip
@@ -70,8 +74,9 @@ def test_the_command_leaves_its_folder(folder: Path) -> None:
     }
 
 
-def test_both_settings_find_components_that_are_far_apart(folder: Path) -> None:
-    """Six components 14 apart, each point 10 from its own: nothing is to be mistaken, with numbers known or not."""
+@pytest.mark.slow
+def test_both_settings_find_well_separated_components(folder: Path) -> None:
+    """Means are 10 apart and points 7 from their mean, so clusters are exact, with the number known or not."""
     lines = pq.read_table(folder / "results.parquet").to_pylist()
     for method in (synthetic.PAPER, synthetic.DEFAULT):
         found = {
@@ -81,15 +86,16 @@ def test_both_settings_find_components_that_are_far_apart(folder: Path) -> None:
         }
         for setting in ("2", "6"):
             assert found["A1a", "F_weighted", setting] > 0.99
-        if method == synthetic.DEFAULT:  # a radius of 2 in UMAP's coordinates parts large components
+        if method == synthetic.DEFAULT:  # the paper's radius of 2 on the UMAP splits large components
             assert (found["A1b", "clusters", "2"], found["A1b", "clusters", "6"]) == (2, 6)
 
 
-def test_the_same_command_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "QUICK", synthetic.Design((2, 6), points=900, steps=250))
+@pytest.mark.slow
+def test_the_same_command_resumes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "QUICK", SMALL)
 
     def never(*_: object) -> Outcome:
-        raise AssertionError("it was done before")
+        raise AssertionError("this piece is finished already")
 
     monkeypatch.setattr(synthetic, "_measure", never)
     again = CliRunner().invoke(
@@ -103,4 +109,4 @@ def test_numbers_of_components_are_checked(tmp_path: Path) -> None:
         app, ["benchmark", "paper", "synthetic", "--components", "1,x", "-o", str(tmp_path / "out")]
     )
     assert done.exit_code != 0
-    assert "from 2 on" in str(done.exception)
+    assert "at least 2" in str(done.exception)

@@ -1,7 +1,7 @@
-"""``python tests/soak``: try to break what must hold, and print one table of what was tried and what happened.
+"""``python tests/soak``: try to break the program, and print a table of what was tried and what happened.
 
-``make soak`` writes it to ``docs/results/soak.md``. The tests run ``--quick`` parts of it. Ends with 1 where anything
-happened that must not.
+``make soak`` writes it to ``docs/results/soak.md``. The tests run parts of it with ``--quick``. The exit code is 1 if
+anything failed.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-import disks  # first: the number of threads is set before anything is loaded
+import disks  # first, because it limits the number of threads before any library is loaded
 import files
 import interruptions
 import threads
@@ -39,40 +39,40 @@ PARTS: dict[str, Callable[[Path, Effort], list[Row]]] = {
 
 
 def main() -> int:
-    """Run the parts that were asked for."""
+    """Run the parts named on the command line."""
     parser = argparse.ArgumentParser(prog="python tests/soak", description=__doc__)
-    parser.add_argument("--only", choices=PARTS, action="append", help="a part; all where none is named")
-    parser.add_argument("--quick", action="store_true", help="few of everything, as in the tests")
-    parser.add_argument("--times", type=float, default=1.0, metavar="X", help="X times as many of everything")
-    parser.add_argument("--seed", type=int, default=0, help="of all random moments and changes")
-    parser.add_argument("--output", type=Path, metavar="FILE.md", help="write the table there, too")
-    asked = parser.parse_args()
-    effort = Effort(quick=asked.quick, times=asked.times, seed=asked.seed)
+    parser.add_argument("--only", choices=PARTS, action="append", help="a part (default: all)")
+    parser.add_argument("--quick", action="store_true", help="few attempts of each, as in the tests")
+    parser.add_argument("--times", type=float, default=1.0, metavar="X", help="multiply the number of attempts by X")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random moments and changes")
+    parser.add_argument("--output", type=Path, metavar="FILE.md", help="also write the table to this file")
+    arguments = parser.parse_args()
+    effort = Effort(quick=arguments.quick, times=arguments.times, seed=arguments.seed)
     rows: list[Row] = []
-    began = time.monotonic()
-    for name in asked.only or PARTS:
-        part_began = time.monotonic()
+    started = time.monotonic()
+    for name in arguments.only or PARTS:
+        part_started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"soak-{name}-") as folder:
-            found = PARTS[name](Path(folder), effort)
-        rows += found
-        for row in found:
+            rows_of_part = PARTS[name](Path(folder), effort)
+        rows += rows_of_part
+        for row in rows_of_part:
             print(f"{name}: {row.tried}: {row.times:,}: {row.happened}", flush=True)
             for failure in row.failures:
                 print(f"  FAILED: {failure}", flush=True)
-        print(f"{name}: {time.monotonic() - part_began:.0f} s", flush=True)
-        if asked.output is not None:  # after each part: a long run that is broken off has its figures, too
-            asked.output.write_text(page(rows, effort, time.monotonic() - began), encoding="utf-8")
+        print(f"{name}: {time.monotonic() - part_started:.0f} s", flush=True)
+        if arguments.output is not None:  # after each part, so that an interrupted run has results, too
+            arguments.output.write_text(page(rows, effort, time.monotonic() - started), encoding="utf-8")
     return int(any(row.failures for row in rows))
 
 
-def page(rows: list[Row], effort: Effort, took: float) -> str:
+def page(rows: list[Row], effort: Effort, elapsed: float) -> str:
     """The table as Markdown."""
     lines = [
-        "# What was tried to break it",
+        "# Attempts to break the program",
         "",
         f"Made by `make soak` (`python tests/soak --times {effort.times:g} --seed {effort.seed}`) on "
         f"{date.today().isoformat()}: cytovae {__version__}, python {platform.python_version()}, one thread, "
-        f"{took / 60:.0f} minutes. It ends with an error where anything happens that must not.",
+        f"{elapsed / 60:.0f} minutes. The command ends with an error if there is any failure.",
         "",
         "| tried | times | what happened | failures |",
         "|---|---|---|---|",
@@ -80,8 +80,10 @@ def page(rows: list[Row], effort: Effort, took: float) -> str:
         "",
     ]
     for row in rows:
-        said = (failure.replace(f"{ROOT}/", "").replace(f"{tempfile.gettempdir()}/", "") for failure in row.failures)
-        lines += [f"- FAILED: {row.tried}: {failure}".replace("\n", " ") for failure in said]
+        failures = (
+            failure.replace(f"{ROOT}/", "").replace(f"{tempfile.gettempdir()}/", "") for failure in row.failures
+        )
+        lines += [f"- FAILED: {row.tried}: {failure}".replace("\n", " ") for failure in failures]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, outputs that exist, and many processes with one output."""
+"""Full and read-only disks, existing outputs, and several processes with the same output."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from cytovae.benchmark.job import Row as Result
 
 FILE = str(SAMPLE / "donor1_baseline.fcs")
 REFUSED = 4
-# Every kind of output, by the command that writes it; OUT is the folder.
+# The commands that write each kind of output, to the folder OUT.
 WRITERS: dict[str, list[str]] = {
     "model": ["train", FILE, "-o", "OUT/model", *interruptions.QUICK],
     "parquet": ["assign", "MODEL", FILE, "-o", "OUT/x.parquet"],
@@ -30,7 +30,7 @@ WRITERS: dict[str, list[str]] = {
     "benchmark": ["benchmark", "table", "OUT/benchmark"],
     "workflow": ["workflow", "study", "--samples", "OUT/samples.csv", "-o", "OUT/study"],
 }
-# By the command that writes several: each is whole, but one may be there and the next not.
+# The outputs of commands that write several: each is whole, but after an error some may be missing.
 MAIN = {
     **{"tables": ["y.csv", "tables"], "report": ["r.html", "figures"]},
     **{"benchmark": ["benchmark"], "workflow": ["samples.csv", "study"]},
@@ -39,7 +39,7 @@ FREE = (0, 1, 4, 16, 50, 100, 200, 400, 800, 3000)  # KiB
 
 
 def _inputs(out: Path) -> None:
-    """What the benchmark and the workflow begin with: rows of results, and a sample sheet."""
+    """Write the inputs of the benchmark and the workflow: rows of results, and a sample sheet."""
     (out / "benchmark" / "rows").mkdir(parents=True)
     results = [Result("a", "all cells", "cytovae", 0, seed, "ok", n_clusters=7, f_weighted=0.9) for seed in (0, 1)]
     (out / "benchmark" / "rows" / "a.json").write_text(json.dumps([asdict(result) for result in results]))
@@ -52,7 +52,7 @@ def _command(name: str, out: Path, model: Path, *more: str) -> list[str]:
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder but those of a state of training."""
+    """All files in a folder and its subfolders, except training states."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -62,7 +62,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 @contextmanager
 def small_disk(place: Path, kib: int) -> Iterator[bool]:
-    """A disk of ``kib`` at ``place``; false where this machine does not let us mount one."""
+    """Mount a disk of ``kib`` KiB at ``place``; yields False if this machine does not allow it."""
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(place)]
     mounted = (
@@ -84,7 +84,7 @@ def _prepared(folder: Path) -> Path:
 
 
 def _judged(name: str, ended: forked.Ended, out: Path, before: dict[str, bytes]) -> tuple[str, str | None]:
-    """Whether a command was done or refused, and what is wrong with that."""
+    """Whether a command succeeded or was refused, and what is wrong with that, if anything."""
     after = _contents(out)
     if ended.code == 0:
         wrong = None if set(after) == set(before) else f"files are {sorted(after)}"
@@ -96,14 +96,14 @@ def _judged(name: str, ended: forked.Ended, out: Path, before: dict[str, bytes])
     left = set(after) - set(before)
     if left:
         return "refused", f"left {sorted(left)}"
-    # Of several outputs of one command each is whole: some may be the new ones.
+    # Each of several outputs is whole; some may be new.
     changed = [path for path in before if after.get(path) != before[path]]
     whole = name in MAIN and all(len(after[path]) > 0 for path in changed)
     return "refused", None if not changed or whole else f"changed {changed}"
 
 
 def full(folder: Path, effort: Effort) -> list[Row]:
-    """No room: on a small disk with so much left free, and where no file may be larger than that."""
+    """Write to a small disk with little free space, and with a limit on the size of files."""
     model = _prepared(folder)
     earlier = folder / "earlier"
     earlier.mkdir()
@@ -129,7 +129,7 @@ def full(folder: Path, effort: Effort) -> list[Row]:
                     if way == "disk":
                         _fill(out / "filler", kib << 10)
                     limit = kib << 10 if way == "limit" else None
-                    force = () if name == "benchmark" else ("--force",)  # its tables are made anew every time
+                    force = () if name == "benchmark" else ("--force",)  # always replaces its tables
                     ended = forked.whole(_command(name, out, model, *force), None, limit)
                     how, wrong = _judged(name, ended, out, before)
                     found[way].append(how)
@@ -141,14 +141,14 @@ def full(folder: Path, effort: Effort) -> list[Row]:
         count = {how: found[way].count(how) for how in ("refused", "done")}
         happened = f"{count['refused']} refused (exit 4) with earlier outputs untouched, {count['done']} had room"
         if not found[way]:
-            happened = "not tried: no disk can be mounted here"
+            happened = "not tried: no disk can be mounted on this machine"
         mine = tuple(failure for failure in failures if f"({way})" in failure)
         rows.append(Row(f"{tried}, {len(WRITERS)} kinds of output × KiB left", len(found[way]), happened, mine))
     return rows
 
 
 def _fill(filler: Path, free: int) -> None:
-    """Take all room of a disk but ``free`` bytes."""
+    """Fill a disk up to ``free`` bytes."""
     with filler.open("wb") as file:
         room = os.statvfs(filler).f_bavail * os.statvfs(filler).f_frsize - free
         if room > 0:
@@ -156,7 +156,7 @@ def _fill(filler: Path, free: int) -> None:
 
 
 def read_only(folder: Path, _effort: Effort) -> list[Row]:
-    """A folder that cannot be written to: exit 4 with the path, at once."""
+    """Write to a read-only folder: exit code 4 with the path."""
     model = _prepared(folder)
     failures, times = [], 0
     with small_disk(folder / "disk", 1 << 10) as mounted:
@@ -167,7 +167,7 @@ def read_only(folder: Path, _effort: Effort) -> list[Row]:
         elif os.geteuid() != 0:
             (folder / "disk").chmod(0o555)
         else:
-            return [Row("a read-only folder", 0, "not tried: no disk can be mounted here")]
+            return [Row("a read-only folder", 0, "not tried: no disk can be mounted on this machine")]
         for name in WRITERS:
             ended = forked.whole(_command(name, folder / "disk", model))
             times += 1
@@ -177,7 +177,7 @@ def read_only(folder: Path, _effort: Effort) -> list[Row]:
 
 
 def neighbours(folder: Path, effort: Effort) -> list[Row]:
-    """Eight processes with one output at the same time: one writes it, seven are refused."""
+    """Run eight processes with the same output at once: one writes it, seven are refused."""
     model = _prepared(folder)
     rows = []
     for name in ("model", "parquet") if effort.quick else ("model", "parquet", "fcs"):

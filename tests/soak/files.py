@@ -1,4 +1,4 @@
-"""FCS files with one byte changed, and files that claim absurd sizes: an error of our family, or the true values."""
+"""Damaged FCS files, and files with absurd sizes: the reader raises one of our errors or returns the true values."""
 
 import os
 import random
@@ -20,8 +20,8 @@ import test_corpus as recordings
 import test_malformed as malformed
 
 MOST_SECONDS = 0.05  # for one error
-MOST_BYTES = 200_000_000  # beside twice the size of the file
-# Of the processor, so that other work on the machine is not counted.
+MOST_BYTES = 200_000_000  # in addition to twice the size of the file
+# Processor time, so that other work on the machine does not count.
 clock = time.process_time
 
 
@@ -30,7 +30,7 @@ def _peak() -> int:
 
 
 def mutations(folder: Path, effort: Effort) -> list[Row]:
-    """One byte of HEADER or TEXT changed at a time, in each of six layouts."""
+    """Change one byte of HEADER or TEXT at a time, in six layouts."""
     path = folder / "small.fcs"
     each = effort.count(20_000, 200)
     refused = true_values = others = 0
@@ -38,28 +38,26 @@ def mutations(folder: Path, effort: Effort) -> list[Row]:
     times: list[float] = []
     before = _peak()
     for layout, recipe in malformed.LAYOUTS.items():
-        chance = random.Random(f"{layout} {effort.seed}")
+        rng = random.Random(f"{layout} {effort.seed}")
         for tail in (b"", b"00000000"):
             sound = replace(recipe, tail=tail).build()
             truth = malformed.strict_values(sound)
             n_bytes = len(sound) - len(tail) - len(recipe.data())
             for _ in range(each // 2):
-                at = chance.randrange(n_bytes)
-                byte = (
-                    chance.choice(b"0123456789 /|$,.-+IFDALPNBRSE") if chance.random() < 0.6 else chance.randrange(256)
-                )
+                at = rng.randrange(n_bytes)
+                byte = rng.choice(b"0123456789 /|$,.-+IFDALPNBRSE") if rng.random() < 0.6 else rng.randrange(256)
                 raw = sound[:at] + bytes([byte]) + sound[at + 1 :]
                 path.write_bytes(raw)
-                began = clock()
+                started = clock()
                 try:
                     values = open_fcs(path).read()
                 except FcsError as error:
-                    times.append(clock() - began)
+                    times.append(clock() - started)
                     refused += 1
                     if error.file != str(path) or not error.field:
                         failures.append(f"{layout}: byte {at} → {byte}: {error} names no file or field")
                     continue
-                except Exception as error:  # noqa: BLE001 (what is looked for)
+                except Exception as error:  # noqa: BLE001 (any other error is a failure)
                     failures.append(f"{layout}: byte {at} → {byte}: {error!r}")
                     continue
                 if malformed._same(values, truth):
@@ -76,7 +74,7 @@ def mutations(folder: Path, effort: Effort) -> list[Row]:
     if grown > MOST_BYTES:
         failures.append(f"memory grew by {grown / 1e6:.0f} MB")
     slow = sum(spent > MOST_SECONDS for spent in times)
-    if slow > len(times) // 10_000:  # a collection of garbage may fall into one
+    if slow > len(times) // 10_000:  # garbage collection may slow down one of them
         failures.append(f"{slow} errors took longer than {1000 * MOST_SECONDS:.0f} ms")
     happened = (
         f"{refused:,} refused ({seconds(times)}, {slow} over 50 ms), {true_values:,} read as before, "
@@ -86,35 +84,35 @@ def mutations(folder: Path, effort: Effort) -> list[Row]:
 
 
 def cuts(folder: Path, _effort: Effort) -> list[Row]:
-    """Six layouts cut at every byte."""
+    """Truncate files of six layouts at every byte."""
     path = folder / "small.fcs"
     failures, times = [], []
     for layout, recipe in malformed.LAYOUTS.items():
         raw = recipe.build()
         for length in range(len(raw)):
             path.write_bytes(raw[:length])
-            began = clock()
+            started = clock()
             try:
                 open_fcs(path)
                 failures.append(f"{layout} cut at {length} was read")
             except FcsError:
-                times.append(clock() - began)
+                times.append(clock() - started)
     return [Row("FCS: cut at every byte, six layouts", len(times), f"all refused, {seconds(times)}", tuple(failures))]
 
 
 def hostile(folder: Path, _effort: Effort) -> list[Row]:
-    """Files that are damaged by hand or claim absurd sizes, each with its field."""
+    """Read files damaged by hand or with absurd sizes; the error names the field."""
     path = folder / "small.fcs"
     failures, times = [], []
     before = _peak()
     for case, (raw, field) in malformed.REFUSED.items():
         path.write_bytes(raw)
-        began = clock()
+        started = clock()
         try:
             open_fcs(path)
             failures.append(f"{case}: was read")
         except FcsError as error:
-            times.append(clock() - began)
+            times.append(clock() - started)
             if error.field != field:
                 failures.append(f"{case}: names {error.field} for {field}")
             if times[-1] > MOST_SECONDS * max(1, len(raw) / 1e6):
@@ -127,10 +125,10 @@ def hostile(folder: Path, _effort: Effort) -> list[Row]:
 
 
 def corpus(_folder: Path, _effort: Effort) -> list[Row]:
-    """Files of many instruments: each read or refused by name, and the values are FlowIO's where that reads it."""
+    """Read files of many instruments: values are those of FlowIO, or the file is known to be unreadable."""
     tried = "FCS: recordings of many instruments"
     if not recordings.INDEX:
-        return [Row(tried, 0, "not tried: they are not here")]
+        return [Row(tried, 0, "not tried: the files are missing")]
     failures, times = [], []
     same = by_hand = 0
     idle = _memory(lambda: None)
@@ -141,21 +139,21 @@ def corpus(_folder: Path, _effort: Effort) -> list[Row]:
         most = max(most, used)
         if used > 2 * path.stat().st_size + MOST_BYTES:
             failures.append(f"{name}: {used / 1e6:.0f} MB for a file of {path.stat().st_size / 1e6:.1f} MB")
-        began = clock()
+        started = clock()
         try:
             values = open_fcs(path).read(apply_log=False)
         except FcsError as error:
-            times.append(clock() - began)
+            times.append(clock() - started)
             if name not in recordings.UNREADABLE or error.file != str(path) or not error.field:
                 failures.append(f"{name}: {error}")
             if times[-1] > MOST_SECONDS:
                 failures.append(f"{name}: refused after {times[-1]:.2f} s")
             continue
-        except Exception as error:  # noqa: BLE001 (what is looked for)
+        except Exception as error:  # noqa: BLE001 (any other error is a failure)
             failures.append(f"{name}: {error!r}")
             continue
         if name in recordings.BY_HAND:
-            by_hand += 1  # the tests decode them
+            by_hand += 1  # the tests check their values
             continue
         truth = recordings._flowio(recordings.CORPUS / recordings.SAME_AS.get(name, name))
         if np.array_equal(values, truth.as_array(preprocess=False), equal_nan=True):
@@ -170,7 +168,7 @@ def corpus(_folder: Path, _effort: Effort) -> list[Row]:
 
 
 def _memory(work: Callable[[], object]) -> int:
-    """Bytes at the peak of a process that does ``work``; errors are no matter here."""
+    """Peak memory in bytes of a process that runs ``work``, whether it fails or not."""
     child = os.fork()
     if child == 0:
         try:

@@ -1,6 +1,6 @@
-"""The command line in processes of its own that start at once: forked from one that has loaded everything already.
+"""Run the command line in forked processes, which start at once because this one has loaded all libraries.
 
-Everything here runs on one thread: what has several cannot be forked.
+Everything runs on one thread, because a process with several threads cannot be forked safely.
 """
 
 import os
@@ -20,8 +20,9 @@ from cytovae.cli.main import run
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit code (minus the number of the signal that killed it), all that it said, and the
-    seconds from the signal that it was sent, or from its start, to its end.
+    """How a process ended: its exit code (negative: the signal that killed it), its output, and seconds to its end.
+
+    The seconds count from the signal that was sent to it, or else from its start.
     """
 
     code: int
@@ -31,15 +32,15 @@ class Ended:
 
 @dataclass
 class Started:
-    """A process at work."""
+    """A running process."""
 
     pid: int
-    output: int  # the end of a pipe; what is said fits into it
-    began: float
+    output: int  # reading end of a pipe, which is large enough for all output
+    started_at: float
     heard: str = ""
 
     def hear(self, words: str) -> bool:
-        """Wait until it has said ``words``; false where it ended without."""
+        """Wait until its output contains ``words``; False if it ends without them."""
         os.set_blocking(self.output, False)
         while words not in self.heard:
             over = self._over()
@@ -55,21 +56,23 @@ class Started:
         return True
 
     def end(self, number: int | None = None, after: float = 0.0, words: str = "") -> Ended:
-        """Send it a signal, if one is given, so many seconds ``after`` it said ``words`` (its start where there are
-        none), and wait for its end (at most two minutes).
+        """Wait for its end, for at most two minutes.
+
+        If a signal ``number`` is given, send it first: ``after`` seconds after ``words`` appear in the output, or after
+        its start without ``words``.
         """
         if number is not None:
             if words and self.hear(words):
-                self.began = time.monotonic()
-            until = self.began + after
+                self.started_at = time.monotonic()
+            until = self.started_at + after
             while time.monotonic() < until and not self._over():
                 time.sleep(0.002)
-            self.began = time.monotonic()
-            os.kill(self.pid, number)  # a zombie takes it, too
+            self.started_at = time.monotonic()
+            os.kill(self.pid, number)  # works for a zombie, too
         deadline = time.monotonic() + 120
         while not self._over() and time.monotonic() < deadline:
             time.sleep(0.002)
-        seconds = time.monotonic() - self.began
+        seconds = time.monotonic() - self.started_at
         if not self._over():
             os.kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
@@ -82,10 +85,10 @@ class Started:
 
 
 def start(arguments: list[str], folder: Path | None = None, largest_file: int | None = None) -> Started:
-    """Begin ``cytovae ARGUMENTS`` in ``folder``; it can write no file of more than ``largest_file`` bytes."""
+    """Start ``cytovae ARGUMENTS`` in ``folder``; it cannot write files of more than ``largest_file`` bytes."""
     sys.stdout.flush()
     sys.stderr.flush()
-    began = time.monotonic()
+    started_at = time.monotonic()
     reading, out = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -105,7 +108,7 @@ def start(arguments: list[str], folder: Path | None = None, largest_file: int | 
             code = 0
         except SystemExit as exit_:
             code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
-        except BaseException as error:  # noqa: BLE001 (what escapes is what is looked for)
+        except BaseException as error:  # noqa: BLE001 (any other error is a failure)
             import traceback
 
             traceback.print_exception(error)
@@ -114,23 +117,23 @@ def start(arguments: list[str], folder: Path | None = None, largest_file: int | 
             sys.stderr.flush()
             os._exit(code)
     os.close(out)
-    return Started(pid, reading, began)
+    return Started(pid, reading, started_at)
 
 
 def whole(arguments: list[str], folder: Path | None = None, largest_file: int | None = None) -> Ended:
-    """The command, let run to its end."""
+    """Run the command to its end."""
     return start(arguments, folder, largest_file).end()
 
 
 def warm_up(arguments: list[str]) -> None:
-    """Run a command in this process, so that everything it compiles is there in the forked ones."""
+    """Run a command in this process, so that forked processes inherit all that it compiles."""
     sys.argv = ["cytovae", *arguments]
     try:
         run()
     except SystemExit as exit_:
         if exit_.code:
             raise
-    finally:  # this process goes on
+    finally:  # restore the signal handlers of this process
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Training that is killed, or stopped by a signal, at random moments: it goes on to the very same bytes."""
+"""Training that is killed or interrupted at random moments resumes and ends in the same bytes."""
 
 import os
 import random
@@ -21,18 +21,18 @@ from cytovae.model_folder.load import load_model
 FILE = str(SAMPLE / "donor1_baseline.fcs")
 QUICK = ("--landmarks", "400", "--experts", "20", "--steps", "300", "--device", "cpu", "--seed", "3")
 STAGES = ("reading", "neighbours", "umap", "merging", "training")
-TRIES = 5  # to hit a process that is still at work
+TRIES = 5  # to hit a process that is still running
 MOST_SECONDS = 5.0  # from a signal to the end
 STOPS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
 
 
 def train(*more: str, settings: tuple[str, ...] = QUICK) -> list[str]:
-    """The arguments of a small training."""
+    """The arguments of a small training run."""
     return ["train", FILE, "--output", "model", *settings, *more]
 
 
 def stage(said: str) -> str:
-    """The last stage that a process said it was in; "done" where it wrote its model."""
+    """The last stage in the output of a process; "done" if it wrote the model."""
     if "wrote model" in said:
         return "done"
     reached = [name for name in STAGES if f"{name} ..." in said]
@@ -40,13 +40,13 @@ def stage(said: str) -> str:
 
 
 def counted(stages: Counter[str]) -> str:
-    """How many times each stage was hit, in words."""
+    """The number of hits in each stage, in words."""
     return ", ".join(f"{stages[name]} in {name}" for name in (*STAGES, "done") if stages[name])
 
 
 def kills(folder: Path, effort: Effort) -> list[Row]:
-    """kill -9, then ``--resume``; a third of them with another model already there, a third of them killed again."""
-    chance = random.Random(effort.seed)
+    """Kill with SIGKILL, then ``--resume``; a third with an earlier model in place, a third killed twice."""
+    rng = random.Random(effort.seed)
     forked.warm_up([*train("--quiet"), "--output", str(folder / "warm")])
     other = ("--force", "--seed", "4")
     truth, moment = _whole(folder / "truth", train())
@@ -59,7 +59,7 @@ def kills(folder: Path, effort: Effort) -> list[Row]:
         place = folder / f"kill{number}"
         before = earlier if number % 3 == 2 else None
         force = ("--force",) if before else ()
-        # Some with the state of training kept all the time, some as it is by default: only finished stages.
+        # Most save the training state all the time; every fourth only finished stages, the default.
         often = ("--save-every", "0") if number % 4 else ()
         for _ in range(TRIES):
             shutil.rmtree(place, ignore_errors=True)
@@ -70,7 +70,7 @@ def kills(folder: Path, effort: Effort) -> list[Row]:
             for again in range(2 if number % 3 == 1 else 1):
                 more = ("--resume", *force) if again else force
                 started = forked.start(train(*often, *more), place)
-                words, after = moment(chance)
+                words, after = moment(rng)
                 ended = started.end(signal.SIGKILL, after, words)
                 hit.append(stage(ended.said) if ended.code == -signal.SIGKILL else "done")
                 failures += [f"kill {number}: {what}" for what in _half_written(place / "model", before, truth)]
@@ -96,15 +96,17 @@ def kills(folder: Path, effort: Effort) -> list[Row]:
 
 
 def _whole(place: Path, arguments: list[str]) -> tuple[tuple[bytes, ...], Callable[[random.Random], tuple[str, float]]]:
-    """What training makes when nothing disturbs it, and a choice of moments in it, of each stage as many: what it says
-    when the stage begins, and seconds after that. The stages take what they took at their fastest.
+    """The model of undisturbed training, and a function that draws a random moment in it.
+
+    A moment is the output at the start of a stage, and seconds after that. All stages are equally likely; their
+    durations are the shortest of three runs.
     """
     fastest = [float("inf")] * len(STAGES)
     for _ in range(3):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         started = forked.start(arguments, place)
-        times = [started.began]
+        times = [started.started_at]
         for name in STAGES[1:]:
             started.hear(_beginning(name))
             times.append(time.monotonic())
@@ -115,34 +117,34 @@ def _whole(place: Path, arguments: list[str]) -> tuple[tuple[bytes, ...], Callab
         spent = [stop - begin for begin, stop in pairwise(times)]
         fastest = [min(pair) for pair in zip(fastest, spent, strict=True)]
 
-    def moment(chance: random.Random) -> tuple[str, float]:
-        number = chance.randrange(len(STAGES) + 1)
+    def moment(rng: random.Random) -> tuple[str, float]:
+        number = rng.randrange(len(STAGES) + 1)
         if number == len(STAGES):  # the model is being written
-            return _beginning(STAGES[-1]), chance.uniform(0.9, 1) * fastest[-1]
-        return _beginning(STAGES[number]) if number else "", chance.uniform(0, 0.95) * fastest[number]
+            return _beginning(STAGES[-1]), rng.uniform(0.9, 1) * fastest[-1]
+        return _beginning(STAGES[number]) if number else "", rng.uniform(0, 0.95) * fastest[number]
 
     return model_bytes(place / "model"), moment
 
 
 def _beginning(name: str) -> str:
-    """What is said when a stage begins."""
+    """The output at the start of a stage."""
     return f"{name} ..."
 
 
 def _half_written(model: Path, before: tuple[bytes, ...] | None, after: tuple[bytes, ...]) -> list[str]:
-    """What is wrong with what a killed process left: it must be nothing, the earlier model, or the new one."""
+    """The faults of what a killed process left: only nothing, the earlier model or the new one are allowed."""
     try:
         load_model(model)
     except ModelError:
-        return [f"{model} is there, but no model"] if model.exists() else []
+        return [f"{model} exists but is not a model"] if model.exists() else []
     return [] if model_bytes(model) in (before, after) else [f"{model} is neither the earlier model nor the new one"]
 
 
 def signals(folder: Path, effort: Effort) -> list[Row]:
-    """SIGINT, SIGTERM and SIGUSR1: the exit code, within five seconds, and ``--resume`` to the same bytes."""
+    """Send SIGINT, SIGTERM or SIGUSR1: training ends within five seconds and resumes to the same bytes."""
     settings = QUICK if effort.quick else ("--landmarks", "3000", *QUICK[2:])
     forked.warm_up([*train("--quiet", settings=settings), "--output", str(folder / "warm")])
-    chance = random.Random(effort.seed)
+    rng = random.Random(effort.seed)
     truth, moment = _whole(folder / "truth", train(settings=settings))
     failures, stages = [], Counter[str]()
     times = []
@@ -152,9 +154,9 @@ def signals(folder: Path, effort: Effort) -> list[Row]:
         place = folder / f"signal{number}"
         place.mkdir()
         started = forked.start(train(settings=settings), place)
-        words, after = moment(chance)
+        words, after = moment(rng)
         ended = started.end(sent, after, words)
-        if ended.code == 0:  # it was over before
+        if ended.code == 0:  # it had ended before
             stages["done"] += 1
             shutil.rmtree(place)
             continue
@@ -179,7 +181,7 @@ def signals(folder: Path, effort: Effort) -> list[Row]:
 
 
 def cold(folder: Path, effort: Effort) -> list[Row]:
-    """The same in processes that start from nothing: modules are loaded, and numba compiles what it has no cache of."""
+    """Interrupt processes that start from scratch: they load modules, and numba compiles without a cache."""
     arguments = train(settings=QUICK)
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
 
@@ -190,29 +192,29 @@ def cold(folder: Path, effort: Effort) -> list[Row]:
         with place.with_suffix(".said").open("w") as said:
             return subprocess.Popen(command, cwd=place, env=own, stdout=said, stderr=said, text=True), time.monotonic()
 
-    process, began = start(folder / "truth")
+    process, started_at = start(folder / "truth")
     if process.wait(300):
         raise RuntimeError((folder / "truth.said").read_text())
-    length = time.monotonic() - began
-    chance = random.Random(effort.seed)
+    length = time.monotonic() - started_at
+    rng = random.Random(effort.seed)
     failures, stages, times = [], Counter[str](), []
     n_signals = effort.count(9, 1)
     for number in range(n_signals):
         place = folder / f"cold{number}"
         sent = list(STOPS)[number % len(STOPS)]
-        process, began = start(place)
-        # From when the program itself has begun: Python takes a part of a second before that.
-        time.sleep(max(1.0, length * (number + chance.random()) / n_signals) - (time.monotonic() - began))
-        began = time.monotonic()
+        process, started_at = start(place)
+        # At least a second after the start, because Python itself takes a part of a second to start.
+        time.sleep(max(1.0, length * (number + rng.random()) / n_signals) - (time.monotonic() - started_at))
+        started_at = time.monotonic()
         process.send_signal(sent)
         try:
             code = process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
-        took = time.monotonic() - began
+        took = time.monotonic() - started_at
         said = place.with_suffix(".said").read_text()
-        if code in (0, -sent) and "wrote model" in said:  # Python lets go of signals when it ends
+        if code in (0, -sent) and "wrote model" in said:  # Python resets signal handlers when it ends
             stages["done"] += 1
             continue
         stages[stage(said)] += 1

@@ -1,4 +1,4 @@
-"""One line of the table: what was tried, how often, what happened, and what should not have happened."""
+"""The rows of the table, and what the parts of the soak test share."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ MODEL_FILES = ("model.safetensors", "model.json", "history.parquet", "landmarks.
 
 @dataclass(frozen=True)
 class Row:
-    """``failures`` is empty where all went as it must."""
+    """A row of the table: what was tried, how often, what happened, and any failures."""
 
     tried: str
     times: int
@@ -23,27 +23,27 @@ class Row:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is tried: ``quick`` is for the tests, ``times`` multiplies the counts of the full run."""
+    """The number of attempts: ``quick`` for the tests; ``times`` multiplies the numbers of the full run."""
 
     quick: bool = False
     times: float = 1.0
     seed: int = 0
 
     def count(self, full: int, quick: int) -> int:
-        """How many of something to try."""
+        """The number of attempts, given that of a full and of a quick run."""
         return quick if self.quick else max(1, round(full * self.times))
 
 
 def seconds(values: Sequence[float]) -> str:
-    """The longest of some times, in words."""
+    """The longest of ``values``, in words."""
     if not values:
-        return "no time taken"
+        return "no times measured"
     longest = max(values)
     return f"longest {longest:.1f} s" if longest >= 1 else f"longest {1000 * longest:.0f} ms"
 
 
 def model_bytes(model: Path) -> tuple[bytes, ...]:
-    """Everything in a model folder that training decides; of ``run.json`` all but times and the command."""
+    """All content of a model folder that training determines; of ``run.json`` all but times and the command."""
     run = json.loads((model / "run.json").read_text(encoding="utf-8"))
     for name in ("seconds", "argv"):
         del run[name]

@@ -1,4 +1,4 @@
-"""One thread against four: the same model, and the same labels."""
+"""One thread and four threads give the same model and the same labels."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ LEAST = 0.999
 
 
 def threads(folder: Path, effort: Effort) -> list[Row]:
-    """A model trained with each number, and one assigned with both."""
+    """Train a model with each number of threads, and assign cells with each."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     settings = ("--landmarks", "400", "--experts", "20", "--steps", "300") if effort.quick else ()
 

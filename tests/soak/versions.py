@@ -1,4 +1,4 @@
-"""The tests of everything that touches pandas, with pandas 2.3 and with the one that is installed."""
+"""All tests that use pandas, with pandas 2.3 and with the installed version."""
 
 import os
 import re
@@ -11,32 +11,34 @@ from pathlib import Path
 
 from rows import ROOT, Effort, Row
 
-OLDER = ("pandas>=2.3,<2.4", "pytz")  # which pandas 3 no longer needs
+OLDER = ("pandas>=2.3,<2.4", "pytz")  # pandas 3 does not need pytz
 TESTS = (
-    *("test_outputs.py", "test_outputs_tables.py", "test_outputs_h5ad.py", "test_labels.py", "test_gates.py"),
-    *("test_benchmark_tables.py", "test_modelfile.py", "test_cli_assign_formats.py", "test_cli_score.py"),
+    *("outputs", "annotations", "benchmark/test_tables.py", "model_folder/test_save.py", "model_folder/test_load.py"),
+    *("cli/test_assign_formats.py", "cli/test_score.py"),
 )
 
 
 def pandas(folder: Path, effort: Effort) -> list[Row]:
-    """An environment over this one's packages, with only pandas another."""
+    """Create an environment with the packages of this one but another pandas, and run the tests in both."""
     if effort.quick:
         return [Row("pandas 2.3", 0, "not tried in a quick run")]
-    place = folder / "venv"
-    venv.create(place, with_pip=False)
-    (own,) = place.glob("lib/python*/site-packages")
-    python = str(place / "bin" / "python")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(own), *OLDER]
+    environment_folder = folder / "venv"
+    venv.create(environment_folder, with_pip=False)
+    (site_packages,) = environment_folder.glob("lib/python*/site-packages")
+    python = str(environment_folder / "bin" / "python")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site_packages), *OLDER]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return [Row("pandas 2.3", 0, f"not tried: it cannot be installed here ({done.stderr.strip()[-80:]})")]
     packages = [path for path in site.getsitepackages() if Path(path).is_dir()]
-    (own / "packages.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in packages))
+    (site_packages / "packages.pth").write_text(
+        "".join(f"import site; site.addsitedir({path!r})\n" for path in packages)
+    )
     rows = []
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     for interpreter in (python, sys.executable):
-        asked = [interpreter, "-c", "import pandas; print(pandas.__version__)"]
-        version = subprocess.run(asked, capture_output=True, text=True, check=True, env=environment).stdout.strip()
+        program = [interpreter, "-c", "import pandas; print(pandas.__version__)"]
+        version = subprocess.run(program, capture_output=True, text=True, check=True, env=environment).stdout.strip()
         tests = [str(ROOT / "tests" / name) for name in TESTS]
         run = subprocess.run(
             [interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],

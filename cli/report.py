@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cytovae.cli import console, options
+from cytovae.cli.assign import open_study
 
 if TYPE_CHECKING:
     from cytovae.report.build import ReportSummary
@@ -59,7 +60,6 @@ def report_cli(
     target = sys.stdout.buffer if output == "-" else Path(output)
     build.check_report(target, [model, *paths, *tables], figures=figures, force=force)
 
-    from cytovae.cli.assign import open_study
     from cytovae.model_folder.record import read_record
 
     record = read_record(model)

@@ -2,10 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from math import isnan, nan
 
 from cytovae.errors import FcsError
 from cytovae.fcs.keywords import BLANKS, decimal_number, quoted, quoted_list, whole_number
 from cytovae.fcs.text import FcsText
+
+
+_DESCRIPTIONS = ("S", "ANALYTE", "TYPE", "FEATURE")
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,19 @@ class Channel:
     label
         The stain, $PnS; '' if the file has none.
     range
-        The upper end of the values, $PnR.
+        The upper end of the values, $PnR; NaN if it is unknown.
+    analyte, kind, feature
+        What is measured, the kind of the parameter and the part of the pulse, $PnANALYTE, $PnTYPE and $PnFEATURE of
+        FCS 3.2; '' if the file does not say.
     """
 
     index: int
     name: str
     label: str
     range: float
+    analyte: str = ""
+    kind: str = ""
+    feature: str = ""
 
 
 def read_channels(text: FcsText, notes: list[str]) -> tuple[Channel, ...]:
@@ -38,12 +48,23 @@ def read_channels(text: FcsText, notes: list[str]) -> tuple[Channel, ...]:
         if not name:
             name = f"P{number}"
             notes.append(f"$P{number}N is blank; the channel is named {name}.")
-        label = text.keywords.get(f"$P{number}S", "").strip()
-        channels.append(Channel(number - 1, name, label, channel_range(text, number)))
+        label, *described = (text.keywords.get(f"$P{number}{key}", "").strip() for key in _DESCRIPTIONS)
+        channels.append(Channel(number - 1, name, label, channel_range(text, number), *described))
+    ignored = [channel.name for channel in channels if isnan(channel.range)]
+    if ignored:
+        values = dict.fromkeys(text.keywords[f"$P{c.index + 1}R"].strip(BLANKS) for c in channels if isnan(c.range))
+        notes.append(
+            f"$PnR of {quoted_list(ignored)} is {quoted_list(list(values))}, not a number; "
+            "it does not affect floating-point values and was ignored."
+        )
     duplicates = sorted(name for name, count in Counter(channel.name for channel in channels).items() if count > 1)
     if duplicates:
         notes.append(f"several channels have the same $PnN: {quoted_list(duplicates)}.")
-    amplified = [channel.name for channel in channels if _gain(text, channel.index + 1) not in (None, 0.0, 1.0)]
+    amplified = [
+        channel.name
+        for channel in channels
+        if _gain(text, channel.index + 1) not in (None, 0.0, 1.0) and not channel.name.casefold().startswith("time")
+    ]
     if amplified:
         notes.append(f"the gain $PnG of {quoted_list(amplified)} is not 1; values are as stored, not divided by it.")
     following = text.n_channels + 1
@@ -54,13 +75,17 @@ def read_channels(text: FcsText, notes: list[str]) -> tuple[Channel, ...]:
 
 
 def channel_range(text: FcsText, number: int) -> float:
-    """$PnR of channel ``number``. For integers it must be a whole number, because it decides which bits count."""
+    """$PnR of channel ``number``.
+
+    For integers it must be a whole number, because it decides which bits count. For floats it is NaN if the keyword
+    holds no finite, non-negative number: some writers give NA, Inf, -1 or nothing.
+    """
     value = text.keywords[f"$P{number}R"]
     is_integer = channel_datatype(text, number) == "I"
     parsed = whole_number(value) if is_integer else decimal_number(value)
-    if parsed is None or parsed < 0:
-        raise FcsError(text.path, f"$P{number}R", quoted(value), "a whole number" if is_integer else "a number")
-    return float(parsed)
+    if is_integer and parsed is None:
+        raise FcsError(text.path, f"$P{number}R", quoted(value), "a whole number")
+    return nan if parsed is None or parsed < 0 else float(parsed)
 
 
 def channel_datatype(text: FcsText, number: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from cytovae.errors import FcsError, InputError
 from cytovae.fcs.channels import Channel, read_channels
 from cytovae.fcs.decode import decode
 from cytovae.fcs.layout import Layout, read_layout
-from cytovae.fcs.placement import locate_data
+from cytovae.fcs.placement import Offsets, locate_data
 from cytovae.fcs.selection import chunk_starts, selected_columns, selected_rows
 from cytovae.fcs.text import read_text
 
@@ -115,9 +115,7 @@ class FcsFile:
             raise FcsError(self.path, "DATA", "a shorter file than when it was opened", "the same file") from error
 
 
-def open_fcs(
-    path: str | Path, *, data_set: int | None = None, offsets: Literal["auto", "header", "text"] = "auto"
-) -> FcsFile:
+def open_fcs(path: str | Path, *, data_set: int | None = None, offsets: Offsets = "auto") -> FcsFile:
     """Open an FCS file: read HEADER and TEXT and check them against each other and against the size of the file.
 
     Parameters
@@ -125,7 +123,7 @@ def open_fcs(
     path
         The file.
     data_set
-        Which of several data sets to open, counted from 0. None opens the first and notes how many there are.
+        Which of several data sets to open, counted from 0. None opens the first and notes what there is.
     offsets
         Which offsets of DATA to use if HEADER and TEXT differ. "auto" uses those that fit, see
         :func:`cytovae.fcs.placement.locate_data`.

@@ -1,18 +1,20 @@
 """Where DATA begins, from HEADER, TEXT and the size of the file."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from cytovae.errors import FcsError
-from cytovae.fcs.keywords import quoted, whole_number
+from cytovae.fcs.keywords import BLANKS, quoted, whole_number
 from cytovae.fcs.text import HEADER_BYTES, FcsText, Segment
+
+Offsets = Literal["auto", "header", "text"]
+"""Which offsets of DATA to use."""
 
 # The bytes after an inclusive end of DATA that is read as an exclusive one: none, a checksum, a checksum and CR LF.
 _TAILS_OF_AN_INCLUSIVE_END = (1, 9, 11)
 
 
-def locate_data(
-    text: FcsText, row_bytes: int, offsets: Literal["auto", "header", "text"], notes: list[str]
-) -> tuple[int, int]:
+def locate_data(text: FcsText, row_bytes: int, offsets: Offsets, notes: list[str]) -> tuple[int, int]:
     """Find DATA.
 
     HEADER and TEXT may each name a segment. A segment fits if it lies inside the file, does not overlap HEADER or TEXT,
@@ -20,7 +22,8 @@ def locate_data(
     two different segments fit exactly, the one that begins directly after TEXT is used: TEXT was rewritten, and only
     one of the two was updated.
 
-    Nothing is allocated by the size that a file claims.
+    FCS 2.0 does not require $TOT; without it, the size of DATA gives the number of events. Nothing is allocated by the
+    size that a file claims.
 
     Parameters
     ----------
@@ -43,16 +46,14 @@ def locate_data(
     FcsError
         If no segment fits, or two do and neither follows TEXT.
     """
-    n_events = whole_number(text.keywords["$TOT"])
-    if n_events is None:
-        raise FcsError(text.path, "$TOT", quoted(text.keywords["$TOT"]), "the number of events")
-    needed = n_events * row_bytes
     candidates = {"HEADER": text.header_data, "TEXT": _text_segment(text, notes)}
     segments = {
         name: segment
         for name, segment in candidates.items()
         if segment is not None and offsets in ("auto", name.lower())
     }
+    n_events = _number_of_events(text, segments, row_bytes)
+    needed = n_events * row_bytes
     if not needed and all(len(segment) <= 1 for segment in segments.values()):
         return 0, 0
     agree = len(segments) == 2 and len(set(segments.values())) == 1
@@ -77,6 +78,21 @@ def locate_data(
     return n_events, text.origin + chosen.first
 
 
+def _number_of_events(text: FcsText, segments: Mapping[str, Segment], row_bytes: int) -> int:
+    """$TOT. If an FCS 2.0 file has none, the number of whole rows in DATA, which may end one byte late."""
+    value = text.keywords.get("$TOT", "")
+    n_events = whole_number(value)
+    if n_events is not None:
+        return n_events
+    if text.version != "FCS2.0" or value.strip(BLANKS):
+        raise FcsError(text.path, "$TOT", quoted(value), "the number of events")
+    counts = {len(segment) // row_bytes for segment in segments.values() if len(segment) % row_bytes in (0, 1)}
+    if len(counts) != 1:
+        found = f"no such keyword, and {_spell_segments(segments)} with {row_bytes} bytes per event"
+        raise FcsError(text.path, "$TOT", found, "a whole number of events in DATA", _which_offsets(segments))
+    return counts.pop()
+
+
 def _text_segment(text: FcsText, notes: list[str]) -> Segment | None:
     values = [text.keywords.get(name, "0") for name in ("$BEGINDATA", "$ENDDATA")]
     first, last = (whole_number(value) for value in values)
@@ -99,12 +115,38 @@ def _surplus(text: FcsText, segment: Segment, needed: int, agree: bool) -> int |
     return surplus
 
 
-def _no_segment_fits(text: FcsText, segments: dict[str, Segment], n_events: int, row_bytes: int) -> FcsError:
-    found = "; ".join(f"{name} {segment} ({len(segment)} bytes)" for name, segment in segments.items())
+def _no_segment_fits(text: FcsText, segments: Mapping[str, Segment], n_events: int, row_bytes: int) -> FcsError:
+    """The error for a file whose sizes contradict each other. It blames $TOT if DATA itself is sound."""
+    sound = {
+        len(segment) // row_bytes
+        for segment in segments.values()
+        if len(segment) % row_bytes == 0 and _surplus(text, segment, len(segment), True) == 0
+    }
+    if len(sound) == 1 and len(set(segments.values())) == 1:
+        (count,) = sound
+        return FcsError(
+            text.path,
+            "$TOT",
+            f"{n_events} events",
+            f"{count}, because DATA ({next(iter(segments.values()))}) holds exactly {count} rows of {row_bytes} bytes",
+            "The number in $TOT is wrong. Export the file again, after the program has finished all calculations.",
+        )
     return FcsError(
         text.path,
         "DATA",
-        f"{found or 'no offsets of DATA'}, in {text.size} bytes",
+        f"{_spell_segments(segments)}, in {text.size} bytes",
         f"{n_events * row_bytes} bytes inside the file ($TOT {n_events} × {row_bytes} per event)",
-        "The file is truncated or damaged. If HEADER and TEXT differ and one is known to be right, choose that one.",
+        f"The file is truncated or damaged. {_which_offsets(segments)}".strip(),
     )
+
+
+def _spell_segments(segments: Mapping[str, Segment]) -> str:
+    spelled = "; ".join(f"{name} {segment} ({len(segment)} bytes)" for name, segment in segments.items())
+    return spelled or "no offsets of DATA"
+
+
+def _which_offsets(segments: Mapping[str, Segment]) -> str:
+    """Advice if HEADER and TEXT put DATA at different bytes."""
+    if len(set(segments.values())) < 2:
+        return ""
+    return "If one of the two is known to be right, choose it with --offsets header or --offsets text."

@@ -1,5 +1,6 @@
 """HEADER and TEXT of an FCS file: the keywords of a data set, checked against the size of the file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from stat import S_ISREG
@@ -7,13 +8,15 @@ from typing import BinaryIO
 
 from cytovae.errors import FcsError, InputError
 from cytovae.fcs.fcsparser_check import confirmed_keywords
-from cytovae.fcs.keywords import PADDING, quoted, split_keywords, whole_number
+from cytovae.fcs.keywords import BLANKS, PADDING, quoted, split_keywords, whole_number
 
 VERSIONS = ("FCS2.0", "FCS3.0", "FCS3.1", "FCS3.2")
 HEADER_BYTES = 58
 _HEADER_FIELDS = ("TEXT begin", "TEXT end", "DATA begin", "DATA end", "ANALYSIS begin", "ANALYSIS end")
 _BEYOND_HEADER = 99_999_999  # used by some writers instead of 0 if eight digits are not enough
 _MAX_DATA_SETS = 1_000
+_MOST_DESCRIBED = 4  # data sets in one note
+_FLOAT_BITS = 128  # ranks above every integer
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ def read_text(path: Path, data_set: int | None) -> FcsText:
     path
         An FCS file.
     data_set
-        The data set, counted from 0. None reads the first and adds a note if there are several.
+        The data set, counted from 0. None reads the first and adds a note that describes all of them if there are
+        several.
 
     Raises
     ------
@@ -101,9 +105,9 @@ def _read_chain(file: BinaryIO, path: Path, size: int, data_set: int | None) -> 
     selected = data_set or 0
     if selected < 0:
         raise FcsError(path, "data set", str(selected), "a number from 0")
-    current = chosen = _read_data_set(file, path, 0, size)
-    count, broken = 1, ""
-    while count < _MAX_DATA_SETS:
+    current = _read_data_set(file, path, 0, size)
+    data_sets, broken = [current], ""
+    while len(data_sets) < _MAX_DATA_SETS:
         following = whole_number(current.keywords.get("$NEXTDATA", "0"))
         if following == 0:
             break
@@ -116,21 +120,45 @@ def _read_chain(file: BinaryIO, path: Path, size: int, data_set: int | None) -> 
         try:
             current = _read_data_set(file, path, origin, size)
         except FcsError as error:
-            if selected == count:
+            if selected == len(data_sets):
                 raise
             broken = f"the data set at byte {origin} cannot be read ({error.field}: {error.found}) and was ignored."
             break
-        if selected == count:
-            chosen = current
-        count += 1
-    if selected >= count:
-        raise FcsError(path, "data set", f"only {count}", f"number {selected}, counted from 0", broken)
-    several = ""
-    if count > 1 and data_set is None:
-        several = f"the file holds {count} data sets; only the first was read."
+        data_sets.append(current)
+    if selected >= len(data_sets):
+        raise FcsError(path, "data set", f"only {len(data_sets)}", f"number {selected}, counted from 0", broken)
+    chosen = data_sets[selected]
+    several = _describe_data_sets(data_sets) if len(data_sets) > 1 and data_set is None else ""
     keywords, note = confirmed_keywords(*_raw_header_and_text(file, chosen), chosen.encoding, chosen.keywords)
     notes = (*chosen.notes, *(text for text in (note, several, broken) if text))
     return replace(chosen, keywords=keywords, notes=notes)
+
+
+def _describe_data_sets(data_sets: Sequence[FcsText]) -> str:
+    """A sentence that lists the data sets, and names one that holds the events of the first in more detail."""
+    events = [text.keywords.get("$TOT", "").strip(BLANKS) for text in data_sets]
+    bits = [_bits(text) for text in data_sets]
+    described = [
+        f"{number} ({text.version}, {text.n_channels} channels, {events[number] or 'unknown'} events, "
+        f"{f'{bits[number]} bits' if bits[number] < _FLOAT_BITS else 'floating point'})"
+        for number, text in enumerate(data_sets)
+    ]
+    listed = ", ".join(described[:_MOST_DESCRIBED])
+    more = f" and {len(described) - _MOST_DESCRIBED} more" if len(described) > _MOST_DESCRIBED else ""
+    better = max((number for number in range(len(bits)) if events[number] == events[0]), key=bits.__getitem__)
+    if better:
+        advice = f"--data-set {better} has the same events with a finer resolution and is the better one."
+    else:
+        advice = "--data-set N chooses another."
+    return f"the file holds {len(data_sets)} data sets: {listed}{more}. Number 0 was read; {advice}"
+
+
+def _bits(text: FcsText) -> int:
+    """The most bits that a value has according to $PnR; for floats, more than any integer."""
+    if text.keywords["$DATATYPE"].strip(BLANKS).upper() in ("F", "D"):
+        return _FLOAT_BITS
+    ranges = [whole_number(text.keywords[f"$P{number}R"]) or 0 for number in range(1, text.n_channels + 1)]
+    return (max(max(ranges) - 1, 0)).bit_length()
 
 
 def _is_fcs(file: BinaryIO, origin: int) -> bool:
@@ -171,7 +199,7 @@ def _read_data_set(file: BinaryIO, path: Path, origin: int, file_size: int) -> F
         notes.append("HEADER ends TEXT one byte late, on the first byte of DATA; TEXT was read without that byte.")
     keywords, unpaired, encoding = split_keywords(path, "TEXT", raw, notes)
     _merge_supplement(file, path, origin, size, text, keywords, notes)
-    n_channels = _check_required(path, keywords)
+    n_channels = _check_required(path, version, keywords)
     return FcsText(
         path=path,
         version=version,
@@ -238,11 +266,11 @@ def _merge_supplement(
     notes.append(f"supplemental TEXT was read and added {len(added)} keywords.")
 
 
-def _check_required(path: Path, keywords: dict[str, str]) -> int:
-    """Check that all required keywords are present; return the number of channels."""
+def _check_required(path: Path, version: str, keywords: dict[str, str]) -> int:
+    """Check that all required keywords are present; return the number of channels. FCS 2.0 does not require $TOT."""
     hint = "The file is damaged, or the program that wrote it does not follow the FCS standard."
     for name in ("$PAR", "$TOT", "$DATATYPE", "$BYTEORD"):
-        if name not in keywords:
+        if name not in keywords and not (name == "$TOT" and version == "FCS2.0"):
             raise FcsError(path, name, "no such keyword", "a value, which the FCS standard requires", hint)
     n_channels = whole_number(keywords["$PAR"])
     if not n_channels:

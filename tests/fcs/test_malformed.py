@@ -236,12 +236,12 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "TEXT inside HEADER": (FLOAT.build(header={0: 10}), "HEADER TEXT begin"),
     "TEXT beyond the file": (FLOAT.build(header={1: 99_999}), "HEADER TEXT end"),
     "TEXT backwards": (FLOAT.build(header={1: 60}), "HEADER TEXT end"),
-    "a huge $TOT": (FLOAT.build({"$TOT": str(10**10)}), "DATA"),
+    "a huge $TOT": (FLOAT.build({"$TOT": str(10**10)}), "$TOT"),
     "a $TOT of 300 digits": (FLOAT.build({"$TOT": "9" * 300}), "$TOT"),
     "a negative $TOT": (FLOAT.build({"$TOT": "-5"}), "$TOT"),
     "a broken $TOT": (FLOAT.build({"$TOT": "5.5"}), "$TOT"),
-    "a wrong $TOT": (FLOAT.build({"$TOT": "4"}), "DATA"),
-    "$TOT of none": (FLOAT.build({"$TOT": "0"}), "DATA"),
+    "a wrong $TOT": (FLOAT.build({"$TOT": "4"}), "$TOT"),
+    "$TOT of none": (FLOAT.build({"$TOT": "0"}), "$TOT"),
     "no $TOT": (FLOAT.build({"$TOT": None}), "$TOT"),
     "a huge $PAR": (FLOAT.build({"$PAR": str(10**10)}), "$P4B"),
     "$PAR 0": (FLOAT.build({"$PAR": "0"}), "$PAR"),
@@ -253,7 +253,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "no range": (FLOAT.build({"$P3R": None}), "$P3R"),
     "no type": (FLOAT.build({"$DATATYPE": None}), "$DATATYPE"),
     "no byte order": (FLOAT.build({"$BYTEORD": None}), "$BYTEORD"),
-    "a broken range": (FLOAT.build({"$P3R": "wide"}), "$P3R"),
+    "a broken range of integers": (INTEGER.build({"$P2R": "wide"}), "$P2R"),
+    "a blank range of integers": (INTEGER.build({"$P2R": " "}), "$P2R"),
+    "DATA of FCS 2.0 that is no whole number of events": (
+        replace(INTEGER, version="FCS2.0", text_offsets=False).build({"$TOT": None}, header={2: 500, 3: 502}), "$TOT"
+    ),
     "ASCII": (FLOAT.build({"$DATATYPE": "A"}), "$DATATYPE"),
     "histogram": (FLOAT.build({"$MODE": "C"}), "$MODE"),
     "mixed byte order": (FLOAT.build({"$BYTEORD": "3,4,1,2"}), "$BYTEORD"),
@@ -342,6 +346,12 @@ TOLERATED: dict[str, tuple[dict[str, str | None], str]] = {
     "a name twice": ({"$P2N": "CH1-A"}, "same $PnN"),
     "a blank name": ({"$P2N": " "}, "is blank"),
     "bad offsets of supplemental TEXT": ({"$BEGINSTEXT": "10", "$ENDSTEXT": "20"}, "supplemental TEXT"),
+    "a range of NA": ({"$P3R": "NA"}, "'CH3-A' is 'NA', not a number"),
+    "an infinite range": ({"$P3R": "Inf"}, "not a number"),
+    "a range beyond float64": ({"$P3R": "1.8e308"}, "not a number"),
+    "a blank range": ({"$P3R": " "}, "not a number"),
+    "an empty range": ({"$P3R": ""}, "not a number"),
+    "a negative range": ({"$P3R": "-1"}, "not a number"),
     "a gain that is not a number": ({"$P2G": "high"}, ""),
     "an unpaired name at the end": ({"last": "word/odd"}, "belongs to no keyword"),
 }
@@ -354,6 +364,49 @@ def test_tolerated_oddities_are_noted(case: str, path: Path) -> None:
     file = open_fcs(path)
     assert _same(file.read(), strict_values(FLOAT.build()))
     assert [text for text in file.notes if note in text] if note else not file.notes
+
+
+def test_a_range_that_is_not_a_number_is_unknown(path: Path) -> None:
+    path.write_bytes(FLOAT.build({"$P3R": "NA"}))
+    assert np.isnan(open_fcs(path).channels[2].range)
+    assert open_fcs(path).channels[0].range == 1024
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_fcs_2_0_without_tot_counts_the_rows_of_data(late: int, path: Path) -> None:
+    recipe = replace(LAYOUTS["16 bits, 2.0"], tail=b"  ")
+    whole = recipe.build({"$TOT": None})
+    end = int(whole[34:42]) + late
+    path.write_bytes(whole[:34] + f"{end:>8}".encode() + whole[42:])
+    file = open_fcs(path)
+    assert file.n_events == recipe.n_events
+    assert _same(file.read(), strict_values(recipe.build()))
+
+
+def test_a_wrong_tot_is_named_with_both_numbers(path: Path) -> None:
+    path.write_bytes(FLOAT.build({"$TOT": "7"}))
+    with pytest.raises(FcsError, match=r"found 7 events, expected 5, because DATA .* exactly 5 rows of 12 bytes"):
+        open_fcs(path)
+
+
+def test_the_error_about_two_segments_names_the_option(path: Path) -> None:
+    path.write_bytes(FLOAT.build({"$BEGINDATA": "100", "$ENDDATA": "200"}, header={3: 900}))
+    with pytest.raises(FcsError, match="--offsets header or --offsets text"):
+        open_fcs(path)
+
+
+def test_several_data_sets_are_listed_and_the_finer_one_is_named(path: Path) -> None:
+    coarse = replace(INTEGER, ranges=("1024", "1024"))
+    size = len(coarse.build({"$NEXTDATA": "00000000"}))
+    first = coarse.build({"$NEXTDATA": f"{size:08d}"})
+    path.write_bytes(first + INTEGER.build())
+    (note,) = (note for note in open_fcs(path).notes if "data sets" in note)
+    assert "0 (FCS3.1, 2 channels, 5 events, 10 bits), 1 (FCS3.1, 2 channels, 5 events, 32 bits)" in note
+    assert "--data-set 1 has the same events with a finer resolution" in note
+    assert not any("data sets" in note for note in open_fcs(path, data_set=1).notes)
+    path.write_bytes(first + replace(INTEGER, n_events=4).build())  # other events, so neither is better
+    (note,) = (note for note in open_fcs(path).notes if "data sets" in note)
+    assert "finer" not in note
 
 
 def test_text_that_is_not_utf8_is_read_as_latin1(path: Path) -> None:

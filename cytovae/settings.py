@@ -247,7 +247,6 @@ def settings_from_dict(values: Mapping[str, object]) -> Settings:
     ------
     UsageError
         For an unknown name, and as :class:`SettingError` for a value of the wrong type or outside its limits.
-
     """
     known = {setting.name: setting for setting in fields(Settings)}
     unknown = sorted(values.keys() - known.keys())

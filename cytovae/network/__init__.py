@@ -1,1 +1,1 @@
-"""The neural network, its losses and its training loop: tensors only."""
+"""The neural network, its loss and its training loop."""

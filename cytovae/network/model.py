@@ -161,7 +161,6 @@ class MoeSimVae(nn.Module):
             Standard normal numbers (b, d), to sample z from the posterior; without them z is its mean.
         dropout
             Generator of the noisy branch (DEPICT); without it that branch is left out.
-
         """
         mean, log_variance = self.encoder(x)  # (b, d) each
         z = mean if noise is None else mean + noise * (0.5 * log_variance).exp()  # (b, d)

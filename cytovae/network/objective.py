@@ -38,7 +38,6 @@ class Objective:
         Weights of the terms, and when they start.
     x
         Any tensor of the type and on the device of the network's output.
-
     """
 
     def __init__(self, similarity: Similarity, settings: Settings, x: Tensor) -> None:

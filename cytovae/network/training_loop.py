@@ -129,7 +129,6 @@ def train(
     ------
     NumericalError
         If a loss is not finite.
-
     """
     generator = torch.Generator(x.device).manual_seed(seed)
     batches = _batches(len(x), min(settings.batch, len(x)), weight, seed)

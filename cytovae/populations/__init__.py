@@ -1,1 +1,1 @@
-"""Who is similar: neighbours, UMAP, micro-clusters, the merge tree, and the matrix S."""
+"""Similarity of landmarks: neighbors, UMAP, micro-clusters, the merge tree, and the matrix S."""

@@ -48,7 +48,6 @@ class CellSets:
         File (n,) of each cell, 0 … g − 1, or its group of similar files.
     seed
         Seed of the random halves and samples.
-
     """
 
     def __init__(
@@ -165,8 +164,7 @@ class CellSets:
         variance = pooled.diagonal().copy()
         pooled /= 2
         np.fill_diagonal(pooled, variance)
-        line: NDArray[np.float64] = np.linalg.solve(pooled, difference)
-        return line
+        return np.asarray(np.linalg.solve(pooled, difference), dtype=np.float64)
 
     def _pooled_covariance(self, half: int, a: int, others: int | NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean of the covariances of two sets, shrunk towards a sphere: (m, m) or (len(others), m, m).

@@ -29,7 +29,6 @@ class MergeTree:
     agreement : float32 (n_levels,)
         Mean adjusted Rand index between the tree, cut at each of ``valleys.LEVELS``, and each partition; NaN if
         experts are not merged.
-
     """
 
     kept: NDArray[np.int32]

@@ -48,7 +48,6 @@ def nearest_neighbors(
         Where distances are computed.
     workers
         Threads on a CPU; a GPU takes one chunk at a time.
-
     """
     n = len(values)
     if k > n:

@@ -68,7 +68,6 @@ class PopulationTree:
         Population of each micro-cluster at that level, from 0.
     agreement : float32 (n_levels,)
         Mean adjusted Rand index between the tree, cut at each of ``valleys.LEVELS``, and each partition.
-
     """
 
     micro_cluster: NDArray[np.int64]
@@ -109,7 +108,6 @@ def population_tree(
         Seed of the partitions and of the samples that densities are estimated from.
     workers
         With two or more, a worker process takes most of the partitions.
-
     """
     origin = _origin(values, source, seed)
     n_partitions = len(RELATIVE_SIZES)

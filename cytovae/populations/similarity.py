@@ -35,7 +35,6 @@ class Similarity:
         for all other pairs.
     populations : int64 (n,)
         Population of each landmark, from 0; None if populations are not known.
-
     """
 
     kind: str
@@ -94,7 +93,6 @@ def make_similarity(
         Labels (n,) that the user knows; −1 means unknown. With them, the kind "partition" becomes "radius".
     device
         Where batches are computed.
-
     """
     kind = settings.similarity
     populations = None

@@ -42,7 +42,6 @@ class ValleyProcess:
         One seed for each partition that will be added.
     enabled
         Whether to start the worker process.
-
     """
 
     def __init__(

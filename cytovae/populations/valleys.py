@@ -31,7 +31,6 @@ class ValleyHierarchy:
         Group of each set at each of :data:`LEVELS`. Each row is coarser than the one before.
     joined : float64 (k, k)
         The level at which two sets come into one group; 1 on the diagonal.
-
     """
 
     groups: NDArray[np.int64]
@@ -53,7 +52,6 @@ def valley_hierarchy(
         File (n,) of each cell, 0 … g − 1, or its group of similar files.
     seed
         Seed of the random samples that densities are estimated from.
-
     """
     sets = CellSets(values, label, origin, seed)
     k = sets.n_sets

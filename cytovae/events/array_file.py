@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cytovae.errors import UsageError
+from cytovae.events.table_header import is_row_index, split_name
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.selection import chunk_starts, selected_columns, selected_rows
 
@@ -88,14 +89,16 @@ def array_file(values: ArrayLike, names: Sequence[str], name: str = "array") -> 
         raise UsageError(f"{name} holds values that are not numbers: {error}") from error
     if table.ndim != 2 or table.shape[1] != len(names):
         raise UsageError(f"{name} has shape {table.shape}, expected (n_events, {len(names)}), one column per name")
-    channels = tuple(Channel(index, str(text), "", math.nan) for index, text in enumerate(names))
+    channels = tuple(Channel(index, *split_name(str(text)), math.nan) for index, text in enumerate(names))
     return ArrayFile(Path(name), channels, (), table)
 
 
 def frame_file(frame: "pd.DataFrame", name: str = "table") -> ArrayFile:
-    """The numeric columns of a data frame as a file of events; other columns are left out and named in ``notes``."""
+    """The numeric columns of a data frame as a file of events; other columns are ignored and named in ``notes``."""
     numeric = frame.select_dtypes(include="number")
+    numeric = numeric[[column for column in numeric.columns if not is_row_index(str(column))]]
     found = array_file(numeric.to_numpy(), [str(column) for column in numeric.columns], name)
     left_out = [str(column) for column in frame.columns if column not in numeric.columns]
-    notes = (f"columns without numbers are left out: {', '.join(left_out[:8])}.",) if left_out else ()
+    named = ", ".join(left_out[:8])
+    notes = (f"columns that are row numbers or not numeric were ignored: {named}.",) if left_out else ()
     return ArrayFile(found.path, found.channels, notes, found.values)

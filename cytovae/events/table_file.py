@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.delimited import delimiter_of, is_number
+from cytovae.delimited import is_number
 from cytovae.errors import InputError
+from cytovae.events.table_header import is_row_index, read_header, split_name
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.selection import chunk_starts, selected_columns, selected_rows
 
@@ -24,9 +25,14 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".txt", _PARQUET_SUFFIX)
 class TableFile:
     """A table of events; see :class:`cytovae.events.event_file.EventFile`.
 
-    The channels are the numeric columns, in the order of the file. Other columns are ignored and named in ``notes``. An
-    empty cell is NaN. Parquet files are read by row groups. Of the CSV files, the one that was read last is kept in
-    memory (8 bytes per value).
+    The channels are the numeric columns, in the order of the file. Other columns, and row numbers without a name, are
+    ignored and named in ``notes``. An empty cell is NaN. Parquet files are read by row groups. Of the CSV files, the
+    one that was read last is kept in memory (8 bytes per value).
+
+    Attributes
+    ----------
+    columns
+        The names of the channels as the file spells them; see :func:`cytovae.events.table_header.split_name`.
     """
 
     path: Path
@@ -35,6 +41,7 @@ class TableFile:
     channels: tuple[Channel, ...]
     notes: tuple[str, ...]
     dtype: np.dtype[Any]
+    columns: tuple[str, ...]
 
     @property
     def part(self) -> str:
@@ -55,7 +62,7 @@ class TableFile:
         if self.version == "CSV":
             return _csv_values(self.path)[rows.start : rows.stop, selected]
         values = np.empty((len(rows), len(selected)), self.dtype)
-        _read_row_groups(self.path, [self.channels[column].name for column in selected], rows.start, values)
+        _read_row_groups(self.path, [self.columns[column] for column in selected], rows.start, values)
         return values
 
     def chunks(self, columns: Sequence[int] | None, chunk_size: int) -> Iterator[NDArray[Any]]:
@@ -73,14 +80,21 @@ def open_table(path: Path) -> TableFile:
 
 
 def _table_file(
-    path: Path, version: str, n_events: int, names: Sequence[str], ignored: Sequence[str], dtype: np.dtype[Any]
+    path: Path,
+    version: str,
+    n_events: int,
+    names: Sequence[str],
+    ignored: Sequence[str],
+    dtype: np.dtype[Any],
+    notes: Sequence[str] = (),
 ) -> TableFile:
     if not names:
         found = f"only non-numeric columns: {', '.join(ignored[:8])}" if ignored else "no column"
         raise InputError(path, "header", found, "a numeric column for each channel")
-    channels = tuple(Channel(index, name, "", math.nan) for index, name in enumerate(names))
-    notes = (f"columns that are not numeric were ignored: {', '.join(ignored[:8])}.",) if ignored else ()
-    return TableFile(path, version, n_events, channels, notes, dtype)
+    channels = tuple(Channel(index, *split_name(name), math.nan) for index, name in enumerate(names))
+    if ignored:
+        notes = (*notes, f"columns that are row numbers or not numeric were ignored: {', '.join(ignored[:8])}.")
+    return TableFile(path, version, n_events, channels, tuple(notes), dtype, tuple(names))
 
 
 # --- Parquet ---
@@ -99,6 +113,7 @@ def _open_parquet(path: Path) -> TableFile:
         raise InputError(path, "columns", "two columns with the same name", "a unique name for each channel")
     # Booleans are gates, not channels.
     numeric = [column for column in schema if pa.types.is_floating(column.type) or pa.types.is_integer(column.type)]
+    numeric = [column for column in numeric if not is_row_index(column.name)]
     ignored = [column.name for column in schema if column not in numeric]
     # float32 represents float16 and integers of up to 16 bits exactly.
     narrow = all(column.type in (pa.float32(), pa.float16()) or column.type.bit_width <= 16 for column in numeric)
@@ -136,30 +151,43 @@ _CSV_LOCK = Lock()  # threads that read chunks of the same file must not parse i
 
 def _open_csv(path: Path) -> TableFile:
     with _CSV_LOCK:
-        names, ignored, values = _parsed_csv(path)
-    return _table_file(path, "CSV", len(values), names, ignored, values.dtype)
+        table = _parsed_csv(path)
+    return _table_file(path, "CSV", len(table.values), table.names, table.ignored, table.values.dtype, table.notes)
 
 
 def _csv_values(path: Path) -> NDArray[np.float64]:
     with _CSV_LOCK:
-        return _parsed_csv(path)[2]
+        return _parsed_csv(path).values
+
+
+@dataclass(frozen=True, eq=False)
+class _ParsedCsv:
+    """Names of the channels, names of the other columns, the numbers (n_events, n_channels), and oddities."""
+
+    names: tuple[str, ...]
+    ignored: tuple[str, ...]
+    values: NDArray[np.float64]
+    notes: tuple[str, ...]
 
 
 @lru_cache(maxsize=1)
-def _parsed_csv(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.float64]]:
-    """Names of the numeric columns, names of the other columns, and the numbers (n_events, n_columns)."""
+def _parsed_csv(path: Path) -> _ParsedCsv:
     import pyarrow as pa
     from pyarrow import csv
 
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first_line = file.readline(1 << 20)
-        if not first_line.strip():
-            raise InputError(path, "header", "an empty line", "the names of the channels")
+        header = read_header(path)
         table = csv.read_csv(
             path,
-            parse_options=csv.ParseOptions(delimiter=delimiter_of(first_line), newlines_in_values=False),
-            convert_options=csv.ConvertOptions(null_values=["", "NA", "NaN", "nan", "N/A", "null", "NULL"]),
+            read_options=csv.ReadOptions(
+                skip_rows=header.lines_above + (header.names is not None),
+                column_names=None if header.names is None else list(header.names),
+            ),
+            parse_options=csv.ParseOptions(delimiter=header.delimiter, newlines_in_values=False),
+            convert_options=csv.ConvertOptions(
+                null_values=["", "NA", "NaN", "nan", "N/A", "null", "NULL"],
+                decimal_point="," if header.decimal_comma else ".",
+            ),
         )
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(path, "file", str(error), "a table in UTF-8 with a header and one row per event") from error
@@ -172,11 +200,14 @@ def _parsed_csv(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[n
     numeric = [
         column
         for column, kind in enumerate(table.schema.types)
-        if names[column] and (pa.types.is_floating(kind) or pa.types.is_integer(kind))
+        if not is_row_index(names[column]) and (pa.types.is_floating(kind) or pa.types.is_integer(kind))
     ]
+    if not numeric and header.doubtful:
+        expected = "numbers with a decimal point, or with a decimal comma in a table with semicolons or tabs"
+        raise InputError(path, "cells", f"{header.doubtful!r}", expected, "Export again without thousands separators.")
     values = np.empty((table.num_rows, len(numeric)), dtype=np.float64)
     for position, column in enumerate(numeric):
         values[:, position] = table.column(column).to_numpy()
     ignored = tuple(name or "(no name)" for column, name in enumerate(names) if column not in numeric)
     values.flags.writeable = False  # the cache shares it
-    return tuple(names[column] for column in numeric), ignored, values
+    return _ParsedCsv(tuple(names[column] for column in numeric), ignored, values, header.notes)

@@ -11,9 +11,9 @@ data, histograms and mixed byte orders raise an error. 64-bit integers above 2^5
 Values are raw: no gain ($PnG), no clipping at $PnR, no compensation. The exception is the log amplification $PnE of
 integer data, which is applied because those integers are only channel numbers of a logarithmic amplifier.
 
-:func:`cytovae.fcs.write.write_fcs` writes FCS 3.1 with float32 values.
+:mod:`cytovae.fcs.write` writes FCS 3.1 with float32 values, or float64 where float32 is not exact.
 
 The modules in the order in which data flows: ``keywords`` (TEXT to names and values), ``fcsparser_check`` (a second
 opinion on TEXT), ``text`` (HEADER, TEXT and data sets), ``channels``, ``layout`` and ``placement`` (what DATA holds
-and where), ``selection`` and ``decode`` (rows and columns to values), ``file`` and ``write``.
+and where), ``selection`` and ``decode`` (rows and columns to values), ``file``, ``write_text`` and ``write``.
 """

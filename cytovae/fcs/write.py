@@ -1,15 +1,12 @@
-"""Events to an FCS 3.1 file of float32 values, written by FlowIO and read back before it gets its name."""
+"""Events to an FCS 3.1 file, chunk by chunk, read back before it gets its name."""
 
-import re
-import unicodedata
-from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil, isfinite
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
-from flowio import create_fcs
 from numpy.typing import ArrayLike, NDArray
 
 from cytovae.atomic import whole_file
@@ -17,12 +14,9 @@ from cytovae.errors import OutputError, UsageError
 from cytovae.fcs.channels import Channel, read_channels
 from cytovae.fcs.placement import locate_data
 from cytovae.fcs.text import read_text
+from cytovae.fcs.write_text import clean_name, header_and_text, kept_keywords
 
-# Keywords that FlowIO writes itself, or that are not true of linear float32 values.
-_LAYOUT_KEYWORDS = re.compile(
-    r"(?:BEGIN|END)(?:DATA|STEXT|ANALYSIS)|BYTEORD|DATATYPE|MODE|NEXTDATA|PAR|TOT|P\d+(?:[BENRS]|DATATYPE)"
-)
-_MAX_TRIES = 4
+_EXACT_INTEGERS = 1 << 53  # float64 holds every whole number up to here
 
 
 def write_fcs(
@@ -33,7 +27,7 @@ def write_fcs(
     *,
     force: bool = False,
 ) -> None:
-    """Write an FCS file. It appears complete under its name, or not at all.
+    """Write an array as an FCS file of float32 values. It appears complete under its name, or not at all.
 
     Parameters
     ----------
@@ -41,13 +35,8 @@ def write_fcs(
         The file to write.
     events
         Values of shape (n_events, n_channels), stored as float32.
-    channels
-        Names, labels and ranges of the columns. Names and labels are cleaned, see :func:`clean_name`. $PnR is the
-        larger of the range and the largest value plus one.
-    keywords
-        Keywords to keep. Those that describe the layout are ignored.
-    force
-        Whether to replace an existing file.
+    channels, keywords, force
+        See :func:`write_fcs_chunks`.
 
     Raises
     ------
@@ -56,80 +45,121 @@ def write_fcs(
     UsageError
         If ``events`` and ``channels`` do not fit.
     """
-    path = Path(path)
-    values = np.ascontiguousarray(events, dtype="<f4")
+    values = np.asarray(events, dtype=np.float32)
     if values.ndim != 2 or values.shape[1] != len(channels) or not channels:
         raise UsageError(f"events of shape {values.shape} do not fit {len(channels)} channels")
-    names = [clean_name(channel.name) or f"P{number}" for number, channel in enumerate(channels, start=1)]
-    labels = [clean_name(channel.label) for channel in channels]
-    metadata = _clean_keywords(keywords or {}, len(channels)) | {
-        f"$P{number}R": _range(channel, values[:, number - 1]) for number, channel in enumerate(channels, start=1)
-    }
-    with whole_file(path, force=force) as partial:
-        with partial.open("xb") as file:
-            _write(file, values, names, labels, metadata)
-        _check(partial, len(values), names, path)
+    write_fcs_chunks(path, lambda: (values,), channels, keywords, force=force)
 
 
-def clean_name(name: str) -> str:
-    """Change a channel name so that this package, FlowIO and fcsparser all read it back unchanged.
-
-    FlowIO writes the delimiter "/" doubled inside a value, which is ambiguous at the ends of a value, and drops every
-    "$" on reading. Both become "_". Control characters become spaces, and blanks at the ends are removed.
-    """
-    name = name.encode("utf-8", "replace").decode("utf-8")
-    name = "".join(" " if unicodedata.category(character) == "Cc" else character for character in name)
-    name = name.strip().replace("$", "_")
-    inner = name.strip("/")
-    return name.replace("/", "_") if not inner else name.replace(inner, "\0", 1).replace("/", "_").replace("\0", inner)
-
-
-def _clean_keywords(keywords: Mapping[str, str], n_channels: int) -> dict[str, str]:
-    """The keywords that do not describe the layout, in a form that can be read back."""
-    cleaned = {}
-    for name, value in keywords.items():
-        name = clean_name(name.strip().lstrip("$")).replace("/", "_").upper()
-        value = value.encode("utf-8", "replace").decode("utf-8")
-        channel = re.match(r"P(\d+)[A-Z]", name)
-        if not name or not value.strip() or _LAYOUT_KEYWORDS.fullmatch(name):
-            continue
-        if channel and not 1 <= int(channel[1]) <= n_channels:
-            continue
-        # A delimiter at either end of a value is ambiguous; a space separates it.
-        cleaned[name] = f"{' ' * value.startswith('/')}{value}{' ' * value.endswith('/')}"
-    return cleaned
-
-
-def _range(channel: Channel, values: NDArray[np.float32]) -> str:
-    finite = values[np.isfinite(values)]
-    needed = ceil(float(finite.max())) + 1 if len(finite) else 1
-    given = float(channel.range)
-    if not isfinite(given) or given <= needed:
-        return str(max(needed, 1))
-    return str(int(given)) if given.is_integer() else repr(given)
-
-
-def _write(
-    file: BinaryIO, values: NDArray[np.float32], names: list[str], labels: list[str], metadata: dict[str, str]
+def write_fcs_chunks(
+    path: str | Path,
+    chunks: Callable[[], Iterable[NDArray[Any]]],
+    channels: Sequence[Channel],
+    keywords: Mapping[str, str] | None = None,
+    *,
+    force: bool = False,
 ) -> None:
-    flat = array("f")
-    flat.frombytes(values.data.cast("B") if values.size else b"")
-    for attempt in range(_MAX_TRIES):
-        # FlowIO miscounts TEXT, and raises, if an offset gains a digit in the last step; a longer TEXT avoids it.
-        padding = {"CYTOVAE_PADDING": "-" * 16 * attempt} if attempt else {}
-        try:
-            create_fcs(file, flat, names, opt_channel_names=labels, metadata_dict=metadata | padding)
-        except Exception as error:
-            if "text offset" not in str(error) or attempt == _MAX_TRIES - 1:
-                raise
-        else:
-            return
+    """Write events to an FCS file in bounded memory. It appears complete under its name, or not at all.
+
+    Values are stored as float32 ($DATATYPE F), or all as float64 ($DATATYPE D) if float32 cannot hold one of them
+    exactly. The same events, channels and keywords give the same bytes.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    chunks
+        Gives the events, arrays of shape (n, n_channels) of float32 or float64. It is called twice: the first pass
+        finds the number of events, their ranges and their precision.
+    channels
+        Names, labels and ranges of the columns. Names and labels are cleaned, see
+        :func:`cytovae.fcs.write_text.clean_name`. $PnR is the larger of the range and the largest value plus one.
+    keywords
+        Keywords to keep, with their "$". Those that describe the layout are ignored.
+    force
+        Whether to replace an existing file.
+
+    Raises
+    ------
+    OutputError
+        If ``path`` exists and ``force`` is False, or it cannot be written.
+    """
+    path = Path(path)
+    names = [clean_name(channel.name) or f"P{number}" for number, channel in enumerate(channels, start=1)]
+    with whole_file(path, force=force) as partial:
+        found = _survey(chunks(), len(channels))
+        layout = _layout(channels, names, found)
+        dtype = np.dtype("<f4" if found.fits_float32 else "<f8")
+        n_bytes = found.n_events * len(channels) * dtype.itemsize
+        with partial.open("xb") as file:
+            file.write(header_and_text(layout, kept_keywords(keywords or {}, len(channels)), n_bytes))
+            for chunk in chunks():
+                file.write(np.ascontiguousarray(chunk, dtype=dtype).data.cast("B") if chunk.size else b"")
+        _check(partial, found.n_events, names, dtype, path)
 
 
-def _check(written: Path, n_events: int, names: list[str], path: Path) -> None:
+def fits_float32(values: NDArray[Any]) -> bool:
+    """Whether float32 holds every value exactly. NaN is held."""
+    if values.dtype == np.float32:
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        same = values.astype(np.float32) == values
+    return bool(same.all() or (same | np.isnan(values)).all())
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What the first pass finds: the number of events, the largest finite value of each channel, the precision."""
+
+    n_events: int
+    largest: NDArray[np.float64]
+    fits_float32: bool
+
+
+def _survey(chunks: Iterable[NDArray[Any]], n_channels: int) -> _Survey:
+    n_events, fits, largest = 0, True, np.full(n_channels, -np.inf)
+    for chunk in chunks:
+        n_events += len(chunk)
+        fits = fits and fits_float32(chunk)
+        np.maximum(largest, chunk.max(axis=0, initial=-np.inf, where=np.isfinite(chunk)), out=largest)
+    return _Survey(n_events, largest, fits)
+
+
+def _layout(channels: Sequence[Channel], names: Sequence[str], found: _Survey) -> dict[str, str]:
+    """The keywords that describe the layout, without the offsets of DATA."""
+    segments = ("$BEGINANALYSIS", "$ENDANALYSIS", "$BEGINSTEXT", "$ENDSTEXT", "$NEXTDATA")
+    layout = dict.fromkeys(segments, "0") | {
+        "$BYTEORD": "1,2,3,4",
+        "$DATATYPE": "F" if found.fits_float32 else "D",
+        "$MODE": "L",
+        "$PAR": str(len(channels)),
+        "$TOT": str(found.n_events),
+    }
+    for number, (channel, name, largest) in enumerate(zip(channels, names, found.largest, strict=True), start=1):
+        layout |= {
+            f"$P{number}N": name,
+            f"$P{number}B": "32" if found.fits_float32 else "64",
+            f"$P{number}E": "0,0",
+            f"$P{number}R": _range(float(channel.range), float(largest)),
+        }
+        if label := clean_name(channel.label):
+            layout[f"$P{number}S"] = label
+    return layout
+
+
+def _range(given: float, largest: float) -> str:
+    """$PnR: the given range if it exceeds the largest value, else that value plus one."""
+    needed = max(largest, 0.0)
+    needed = ceil(needed) + 1 if needed < _EXACT_INTEGERS else needed
+    if not isfinite(given) or given <= needed:
+        return str(needed)
+    return str(int(given)) if given.is_integer() and given < _EXACT_INTEGERS else repr(given)
+
+
+def _check(written: Path, n_events: int, names: Sequence[str], dtype: np.dtype[Any], path: Path) -> None:
     """Read the header and channels back and compare them with what was to be written."""
     text = read_text(written, None)
     channels = read_channels(text, [])
-    n_written, _ = locate_data(text, 4 * len(channels), "auto", [])
-    if n_written != n_events or [channel.name for channel in channels] != names:
+    n_written, _ = locate_data(text, dtype.itemsize * len(channels), "auto", [])
+    if n_written != n_events or [channel.name for channel in channels] != list(names):
         raise OutputError(f"{path} was not written: the file read back differs from the given events and names")

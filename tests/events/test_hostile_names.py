@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from cytovae.cli.main import app
 from cytovae.fcs.channels import Channel
-from cytovae.fcs.write import clean_name, write_fcs
+from cytovae.fcs.write import write_fcs
+from cytovae.fcs.write_text import clean_name
 
 NAMES = (
     "../../../../tmp/x",

@@ -5,61 +5,24 @@ that each detector sees (FCS 3.1, $SPILLOVER; Bagwell & Adams 1993). Hence t = r
 is one matrix for all files.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.delimited import is_number, read_text, split_lines
 from cytovae.errors import InputError, UsageError
 from cytovae.events.channel_names import find_channels, nearest_names
+from cytovae.events.detector_names import plain_text, pulse_of
 from cytovae.events.event_file import EventFile
+from cytovae.events.spillover import KEYWORD, Spillover, channel_in, file_spillover
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.selection import chunk_starts, selected_columns
 
 FROM_FILE = "file"
-_KEYWORDS = ("SPILLOVER", "SPILL", "COMP")  # the keyword of the standard first
-_MAX_CONDITION = 1e10  # a larger condition number leaves too few correct digits in float64
-
-
-@dataclass(frozen=True, eq=False)
-class Spillover:
-    """A spillover matrix.
-
-    Attributes
-    ----------
-    channels
-        Names of the n detectors, for rows and columns.
-    values
-        float64 of shape (n, n); row i is the share of dye i that each detector sees.
-
-    Raises
-    ------
-    UsageError
-        If the matrix has the wrong shape, names a channel twice, is in per cent, or cannot be inverted.
-    """
-
-    channels: tuple[str, ...]
-    values: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        # Errors are noun phrases: readers use them for what they found.
-        n = len(self.channels)
-        if self.values.shape != (n, n) or not n:
-            raise UsageError(f"a spillover matrix of shape {self.values.shape} for {n} channels")
-        twice = [name for name, count in Counter(self.channels).items() if count > 1]
-        if twice:
-            raise UsageError(f"a spillover matrix with {twice[0]} named twice")
-        if not np.isfinite(self.values).all():
-            raise UsageError("a spillover matrix with values that are not finite")
-        if np.allclose(np.diag(self.values), 100):
-            raise UsageError("a spillover matrix in per cent, because its diagonal is 100; divide it by 100")
-        if not np.linalg.cond(self.values) < _MAX_CONDITION:
-            raise UsageError("a singular spillover matrix")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,136 +50,106 @@ class Compensation:
     def of(self, file: EventFile) -> EventFile:
         """``file`` with compensated values, or ``file`` itself with "none".
 
-        Raises :class:`InputError` if the file has no matrix of its own, or lacks a channel of the matrix.
+        Raises :class:`InputError` if the file has no matrix of its own, lacks a channel of the matrix, or holds values
+        that are compensated already.
         """
         if self.source == "none":
             return file
-        spillover = self.spillover or spillover_of(file)
-        if spillover is None:
+        if self.spillover is not None:
+            return compensated(file, self.spillover)
+        found = file_spillover(file)
+        if found is None:
+            if done := compensated_channels(file.channels):
+                raise _already_compensated(file, done)
             raise InputError(
                 file.path,
-                f"${_KEYWORDS[0]}",
+                KEYWORD,
                 "no spillover matrix",
                 "one in the file",
                 "Give one matrix for all files with --compensate MATRIX.csv.",
             )
-        return compensated(file, spillover)
+        if not found.spillover.is_identity:
+            # Where raw and compensated channels stand side by side, the compensated ones are the markers.
+            copies = {plain_text(channel.name).casefold(): channel for channel in compensated_channels(file.channels)}
+            matrix = [plain_text(channel_in(name)).casefold() for name in found.spillover.channels]
+            if done := tuple(copies[name] for name in matrix if name in copies):
+                raise _already_compensated(file, done)
+        return compensated(file, found.spillover, found.note)
 
 
 NO_COMPENSATION = Compensation()
 
 
-# --- the matrix of a file ---
+# --- whether values are compensated ---
 
 
-def has_spillover(file: EventFile) -> bool:
-    """Whether ``file`` carries a spillover matrix, valid or not."""
-    return _spillover_keyword(file) is not None
+class CompensationState(Enum):
+    """What a file says about the compensation of its values."""
+
+    NONE = "none"
+    IDENTITY = "identity (nothing to take off)"
+    COMPENSATED = "values are compensated already"
+    NOT_COMPENSATED = "values may not be compensated yet (train --compensate file does it)"
+    UNUSABLE = "a spillover matrix that cannot be used"
 
 
-def spillover_of(file: EventFile) -> Spillover | None:
-    """The spillover matrix of ``file``; None if it has none. Raises :class:`InputError` if it is malformed."""
-    keyword = _spillover_keyword(file)
-    if keyword is None:
-        return None
-    name, value = keyword
-    parts = [part.strip() for part in value.split(",")]
-    expected = "n, n names of channels, n × n numbers"
-    try:
-        n = int(parts[0])
-        numbers = [float(part) for part in parts[n + 1 :]]
-    except ValueError as error:
-        raise InputError(file.path, name, str(error), expected) from error
-    if n < 1 or len(numbers) != n * n:
-        raise InputError(file.path, name, f"{len(parts)} parts for {n} channels", expected)
-    return _checked(tuple(parts[1 : n + 1]), np.array(numbers).reshape(n, n), file.path, name)
+def compensated_channels(channels: Sequence[Channel]) -> tuple[Channel, ...]:
+    """The channels whose name says that their values are compensated: Comp-X, FJComp-X, <X>."""
+    return tuple(channel for channel in channels if pulse_of(channel.name).compensated)
 
 
-def identity_spillover(channels: Sequence[str]) -> dict[str, str]:
-    """The keyword of a matrix without spillover, which marks the values of ``channels`` as compensated."""
-    names = (name.replace(",", "_") for name in channels)  # a comma separates the parts
-    numbers = (f"{value:g}" for value in np.eye(len(channels)).ravel())
-    return {_KEYWORDS[0]: ",".join([str(len(channels)), *names, *numbers])}
+def compensation_state(file: EventFile, columns: Sequence[int]) -> CompensationState:
+    """Whether the values of some channels are compensated.
 
+    Parameters
+    ----------
+    file
+        The file.
+    columns
+        The indices of the channels, usually those of the markers.
 
-def _spillover_keyword(file: EventFile) -> tuple[str, str] | None:
-    """Name and value of the first keyword that holds a matrix."""
-    keywords = {name.lstrip("$"): value for name, value in file.keywords.items()}
-    return next(((name, keywords[name]) for name in _KEYWORDS if keywords.get(name, "").strip()), None)
-
-
-def _checked(channels: tuple[str, ...], values: NDArray[np.float64], path: Path, field: str) -> Spillover:
-    try:
-        return Spillover(channels, values)
-    except UsageError as error:
-        raise InputError(path, field, str(error), "a matrix that can be inverted") from error
-
-
-# --- a matrix in a table ---
-
-
-def read_matrix(path: Path) -> Spillover:
-    """Read a spillover matrix from a text table.
-
-    The first line names the detectors; each further line holds the numbers of one dye. A first column with names may
-    precede the numbers, as in exports of FlowJo; the lines may then have any order.
-
-    Raises
-    ------
-    InputError
-        If the table is malformed or the matrix cannot be inverted.
+    Returns
+    -------
+    COMPENSATED if the names of the channels say so. NOT_COMPENSATED if the matrix of the file concerns them.
     """
-    table = [
-        (number, [cell.strip() for cell in cells])
-        for number, cells in split_lines(read_text(path, "matrix"), path)
-        if any(cell.strip() for cell in cells)
-    ]
-    if len(table) < 2:
-        raise InputError(path, "matrix", f"{len(table)} lines", "a line of channel names and a line for each channel")
-    (_, header), (_, first_row) = table[:2]
-    has_names = not is_number(first_row[0])
-    if has_names and len(header) == len(first_row):
-        header = header[1:]
-    channels = tuple(_channel_name(name) for name in header)
-    rows, row_names = [], []
-    for number, cells in table[1:]:
-        numbers = cells[1:] if has_names else cells
-        if len(numbers) != len(channels) or not all(is_number(cell) for cell in numbers):
-            raise InputError(path, f"line {number}", ", ".join(cells)[:80], f"{len(channels)} numbers")
-        rows.append([float(cell) for cell in numbers])
-        row_names.append(_channel_name(cells[0]))
-    if len(rows) != len(channels):
-        found = f"{len(rows)} lines for {len(channels)} channels"
-        raise InputError(path, "matrix", found, "as many lines of numbers as channels")
-    values = np.array(rows)
-    if has_names:
-        values = values[_row_order(row_names, channels, path)]
-    return _checked(channels, values, path, "matrix")
+    channels = [file.channels[column] for column in columns]
+    done = compensated_channels(channels)
+    try:
+        found = file_spillover(file)
+    except InputError:
+        return CompensationState.COMPENSATED if done else CompensationState.UNUSABLE
+    if found is not None and not found.spillover.is_identity:
+        raw = {channel.index for channel in channels} - {channel.index for channel in done}
+        concerned = {match.index for name in found.spillover.channels for match in _matches(file.channels, name)}
+        if raw & concerned or not done:
+            return CompensationState.NOT_COMPENSATED
+    if done:
+        return CompensationState.COMPENSATED
+    return CompensationState.NONE if found is None else CompensationState.IDENTITY
 
 
-def _row_order(row_names: list[str], channels: tuple[str, ...], path: Path) -> list[int]:
-    """The row of each channel."""
-    twice = [name for name in row_names if row_names.count(name) > 1]
-    different = sorted(set(row_names) ^ set(channels)) or twice
-    if different:
-        found = f"{different[0]!r}, which differs between lines and columns"
-        raise InputError(path, "matrix", found, "the same names in both")
-    return [row_names.index(name) for name in channels]
-
-
-def _channel_name(text: str) -> str:
-    """The channel in a matrix of FlowJo, which writes ``Comp-FITC-A :: CD3`` or ``FITC-A :: CD3``."""
-    return text.partition(" :: ")[0].strip().removeprefix("Comp-")
+def _already_compensated(file: EventFile, channels: Sequence[Channel]) -> InputError:
+    named = ", ".join(channel.name for channel in channels[:4]) + (", …" if len(channels) > 4 else "")
+    return InputError(
+        file.path,
+        "compensation",
+        f"channels that are compensated already: {named}",
+        "raw values",
+        "Leave --compensate out: a second compensation would distort the values.",
+    )
 
 
 # --- compensated files ---
 
 
-def compensated(file: EventFile, spillover: Spillover) -> "CompensatedFile":
-    """``file`` with compensated values. Raises :class:`InputError` if it lacks a channel of the matrix."""
+def compensated(file: EventFile, spillover: Spillover, note: str = "") -> "CompensatedFile":
+    """``file`` with compensated values; ``note`` is added to its notes.
+
+    Raises :class:`InputError` if the file lacks a channel of the matrix, or if one is compensated already.
+    """
     columns = []
     for name in spillover.channels:
-        matches = find_channels(file.channels, name)
+        matches = _matches(file.channels, name)
         if len(matches) != 1:
             nearest = ", ".join(nearest_names(file.channels, name))
             hint = f"Nearest: {nearest}." if nearest else ""
@@ -226,7 +159,19 @@ def compensated(file: EventFile, spillover: Spillover) -> "CompensatedFile":
     if len(set(columns)) < len(columns):
         found = "two names in the matrix for the same channel"
         raise InputError(file.path, "compensation", found, "one name for each channel")
-    return CompensatedFile(file, tuple(columns), np.linalg.inv(spillover.values).astype(np.float64))
+    done = compensated_channels([file.channels[column] for column in columns])
+    if done and not spillover.is_identity:
+        raise _already_compensated(file, done)
+    return CompensatedFile(file, tuple(columns), np.linalg.inv(spillover.values).astype(np.float64), note)
+
+
+def _matches(channels: Sequence[Channel], name: str) -> tuple[Channel, ...]:
+    """The channels that a name in a matrix refers to: $PnN as it is, else as FlowJo or flowCore change it."""
+    for text in dict.fromkeys((name, name.partition("::")[0].strip(), channel_in(name))):
+        exact = tuple(channel for channel in channels if channel.name.strip() == text)
+        if found := exact or find_channels(channels, text):
+            return found
+    return ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,11 +186,14 @@ class CompensatedFile:
         The k channels that are compensated.
     inverse
         The inverse of the spillover matrix, float64 of shape (k, k).
+    note
+        Which matrix it is, if the file holds several; otherwise ''.
     """
 
     file: EventFile
     columns: tuple[int, ...]
     inverse: NDArray[np.float64] = field(repr=False)
+    note: str = ""
 
     @property
     def part(self) -> str:
@@ -280,7 +228,7 @@ class CompensatedFile:
     @property
     def notes(self) -> tuple[str, ...]:
         """Oddities that were tolerated, a sentence each."""
-        return self.file.notes
+        return (*self.file.notes, self.note) if self.note else self.file.notes
 
     @property
     def dtype(self) -> np.dtype[Any]:

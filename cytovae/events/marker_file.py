@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.events.compensation import CompensatedFile, has_spillover
+from cytovae.events.compensation import CompensatedFile, CompensationState, compensation_state
 from cytovae.events.event_file import EventFile, file_names
 from cytovae.events.panel import Panel, columns_in_study, columns_of
 from cytovae.events.transform import Transform, check_finite
@@ -82,7 +82,8 @@ class MarkerFile:
         suit the transform (judged by the first 20,000 events).
         """
         found = list(self.file.notes)
-        if has_spillover(self.file) and not isinstance(self.file, CompensatedFile):
+        applies = (CompensationState.NOT_COMPENSATED, CompensationState.UNUSABLE)
+        if not isinstance(self.file, CompensatedFile) and compensation_state(self.file, self.columns) in applies:
             found.append(
                 "it carries a spillover matrix, which is not applied; --compensate file does, if values are raw."
             )

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from cytovae.errors import ModelError, UsageError
-from cytovae.events.compensation import Compensation, Spillover
+from cytovae.events.compensation import Compensation
 from cytovae.events.panel import Marker, Panel
+from cytovae.events.spillover import Spillover
 from cytovae.events.transform import Logicle, Transform
 from cytovae.inference.cell_distribution import CellDistribution
 from cytovae.inference.novelty import NoveltyScale

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cytovae.atomic import check_target
 from cytovae.errors import UsageError
 from cytovae.events.channel_names import find_channels
-from cytovae.events.compensation import identity_spillover
+from cytovae.events.spillover import identity_spillover
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.write import write_fcs
 from cytovae.outputs.columns import CLUSTER_CHANNEL, free_name, generated_schema

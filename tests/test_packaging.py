@@ -39,6 +39,7 @@ def test_the_wheel_has_one_top_level_package(wheel: Path) -> None:
     assert "cytovae/cli/main.py" in names
     for data in (
         "benchmark/public.toml",
+        "events/antigen_aliases.csv",
         "report/page.html",
         "workflow/study.smk",
         "workflow/benchmark.smk",

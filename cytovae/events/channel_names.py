@@ -1,46 +1,23 @@
-"""What the names of a channel mean: its antibody, whether it is a marker, and which channel a name refers to.
+"""What the names of a channel mean: its antibody, and which channel a name refers to.
 
 A channel has two names: ``$PnN`` (the detector or metal, ``Pr141Di``) and ``$PnS`` (the stain, ``141Pr_CD45``). The
 marker is ``$PnS`` without the isotope, or ``$PnN`` without the isotope if that is empty: two files must share the
-antibody, not the metal that it is conjugated to.
+antibody, not the metal that it is conjugated to. Some programs write both names into one, see :func:`split_name`.
 """
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from functools import lru_cache
 
+from cytovae.events.antigen_names import antigen_key, known_antigen
+from cytovae.events.detector_names import names_detector
 from cytovae.fcs.channels import Channel
-
-
-@dataclass(frozen=True)
-class ChannelUse:
-    """How a channel is interpreted.
-
-    Attributes
-    ----------
-    channel
-        The channel.
-    marker
-        The name of the marker it measures.
-    used
-        Whether a default panel includes it.
-    reason
-        Why not; '' if it does.
-    """
-
-    channel: Channel
-    marker: str
-    used: bool
-    reason: str
-
-
-# --- patterns ---
 
 # Case matters: `Cd110` is cadmium, `CD110` is a marker.
 _ELEMENT = (
-    "(?:As|Se|Br|Sr|Zr|Y|Rh|Pd|Ag|Cd|In|Sn|Te|I|Xe|Cs|Ba|La|Ce|Pr|Nd|Pm|Sm|Eu|Gd|Tb|Dy|Ho|Er|Tm|Yb|Lu|Hf|Ta|W|Os|Ir|Pt"
-    "|Au|Hg|Tl|Pb|Bi)"
+    "(?:(?:Ar)?Ar|As|Se|Br|Sr|Zr|Y|Ru|Rh|Pd|Ag|Cd|In|Sn|Te|I|Xe|Cs|Ba|La|Ce|Pr|Nd|Pm|Sm|Eu|Gd|Tb|Dy|Ho|Er|Tm|Yb|Lu|Hf|Ta"
+    "|W|Os|Ir|Pt|Au|Hg|Tl|Pb|Bi)"
 )
 _MASS = r"(?:[7-9]\d|1\d\d|20\d)"
 _ISOTOPE = f"(?:{_MASS}{_ELEMENT}|{_ELEMENT}{_MASS})"
@@ -49,36 +26,11 @@ _METAL_BEFORE = re.compile(rf"^{_ISOTOPE}(?:D[id])?[\s_:-]+(?=\S)")
 _METAL_AFTER = re.compile(
     rf"(?<=\S)(?:[\s_-]*\((?:{_ISOTOPE}|{_MASS}(?:[:,-]{_MASS})*)\)|[\s_-]+{_ISOTOPE})(?:D[id])?$"
 )
-
-# The customary use of a metal whose channel names no antibody.
-_METAL_USES = {
-    "beads": re.compile(r"Ce140|140Ce"),
-    "DNA": re.compile(r"Ir19[13]|19[13]Ir|19[13]"),
-    "viability": re.compile(r"Pt19[4568]|19[4568]Pt"),
-    "barcode": re.compile(r"Pd1(?:0[24568]|10)|1(?:0[24568]|10)Pd|Rh103|103Rh"),
-}
-
-# Channels that are not markers. A pattern must match the whole name, ignoring case and white space.
-_TECHNICAL = {
-    "scatter": r"(?:.*[^a-z])?[fs]sc\d*(?:(?:$|[^a-z0-9]).*|area|height|width|lin.*|log.*|int.*|pmt.*)"
-    r"|(?:fs|ss)(?:$|[-_].*|int.*)|(?:forward|side)[-_]?scatter.*",
-    "time": r"time(?:\d+|[lm]sw|\(.*\)|[-_].*)?|hdr-tm?",
-    "event header": r"hdr-(?:ce|se|v)",
-    "event length": r"(?:event|cell)[-_]?length",
-    "ion cloud shape": r"center|offset|width|residual|amplitude",
-    "DNA": r"(?:dna|iridium|intercalator|hoechst|draq5|cell-?id)[-_]?(?:\d+|ir)?",
-    "beads": r"beads?\d*(?:[-_].*)?|beaddist|.*[-_]beaddist|eq\d?(?:[-_]?beads?.*|[-_]\d+)?|normbeads?",
-    "viability": r"via(?:b(?:ility)?)?[-_]?\d*|live[-_/]?dead.*|l[-_/]?d|live|dead|cis(?:platin)?(?:[-_].*)?"
-    r"|pi(?:[-_/].*)?|7-?aad(?:[-_].*)?|dapi(?:[-_].*)?|zombie.*|sytox.*|draq7|e?fvs?\d{3}.*|fixable.*",
-    "barcode": r"bc[-_]?\d+|(?:de)?barcode.*|mahalanobis.*",
-    "label": r"labels?|populations?|clusters?|gates?|individual|donor|patient|subject|condition|batch"
-    r"|(?:sample|file|cell|event|donor|patient|batch|cluster|population)?[-_]?(?:id|number|no\.?|nr|index|#)"
-    r"|sample|file|event|cell",
-    "empty": r"(?:empty|blank|unused|none|null|n/?a|bckg?|bkgd?|background)(?:[-_].*)?|\d+bckg.*",
-}
-_TECHNICAL_PATTERNS = {use: re.compile(f"(?:{pattern})") for use, pattern in _TECHNICAL.items()}
 _SEPARATOR = re.compile(r"(?<!\d)[-_.]|[-_.](?!\d)")
-_AREA_HEIGHT_WIDTH = re.compile(r"(?P<stem>.+?)[-_ ]?(?P<part>A|H|W|Area|Height|Width)", re.IGNORECASE)
+_BOTH_NAMES = re.compile(r"(?P<name>.*\S)\s*::\s*(?P<label>.*)")
+_IN_BRACKETS = re.compile(r"(?P<before>.*\S)\s*[(\[<](?P<inside>[^()\[\]<>]+)[)\]>]")
+_SPECTRE = re.compile(r"column (?P<name>.+) from dataset", re.IGNORECASE)  # Spectre::write.files of R
+_NO_LABEL = frozenset({"-", "--", "---", ".", "_", "?", "x", "#"})
 
 
 # --- names ---
@@ -94,6 +46,60 @@ def _loose_key(text: str) -> str:
     return _SEPARATOR.sub("", plain_key(text))
 
 
+@lru_cache(maxsize=4096)
+def split_name(text: str) -> tuple[str, str]:
+    """Split a name that holds both names of a channel into ``$PnN`` and ``$PnS``; '' for a part that is missing.
+
+    FlowJo writes ``Comp-FITC-A :: CD3``, CellEngine ``<FITC-A (CD3)>``, others ``CD3 (FITC-A)``.
+    """
+    text = text.strip()
+    if text.startswith("<") and text.endswith(">") and "<" not in text[1:-1]:
+        inner = text[1:-1].strip()
+        name, label = split_name(inner)
+        return (name, label) if label or names_detector(inner) is False else (text, "")
+    if match := _BOTH_NAMES.fullmatch(text):
+        return match["name"], match["label"].strip()
+    if match := _IN_BRACKETS.fullmatch(text):
+        before, inside = match["before"].strip(), match["inside"].strip()
+        if names_detector(before) and not names_detector(inside) and not inside[:1].isdigit():
+            return before, inside
+        if known_antigen(before) and not names_detector(before) and _is_detector_with_part(inside):
+            return inside, before
+    return text, ""
+
+
+def _is_detector_with_part(text: str) -> bool:
+    return names_detector(text) and re.search(r"[-_ ][AHW]$|\d", text) is not None
+
+
+def stain_of(channel: Channel) -> str:
+    """The name of the stain without the isotope; '' if the channel names none.
+
+    It comes from ``$PnS``, else from a ``$PnN`` that holds both names, else from ``$PnANALYTE``. A ``$PnS`` that is
+    blank or "-", repeats ``$PnN``, or names just another detector or a fluorochrome is no stain.
+    """
+    name, second = split_name(channel.name)
+    for text in (_label(channel), second, channel.analyte.strip()):
+        if not text or text.casefold() in _NO_LABEL:
+            continue
+        stain = antibody(text)
+        if stain and _loose_key(text) not in {_loose_key(channel.name), _loose_key(name)} and not _is_no_stain(stain):
+            return stain
+    return ""
+
+
+def _label(channel: Channel) -> str:
+    """``$PnS``, without what programs write around it."""
+    label = channel.label.strip()
+    if match := _SPECTRE.fullmatch(label):
+        return match["name"].strip()
+    return split_name(label)[1] or label
+
+
+def _is_no_stain(text: str) -> bool:
+    return names_detector(text) and not known_antigen(text)
+
+
 def antibody(text: str) -> str:
     """The name without the isotope: ``CD45`` for ``141Pr_CD45`` and ``CD45(In115)Dd``; '' if it is only a metal."""
     text = text.strip()
@@ -102,65 +108,27 @@ def antibody(text: str) -> str:
     return _METAL_AFTER.sub("", _METAL_BEFORE.sub("", text)).strip()
 
 
+def metal_of(text: str) -> str:
+    """The isotope of a name that consists of it: ``Pr141`` for ``(Pr141)Di``; '' for any other name."""
+    match = _METAL_ONLY.fullmatch(text.strip())
+    return match["isotope"] if match else ""
+
+
+@lru_cache(maxsize=4096)
 def marker_of(channel: Channel) -> str:
-    """The marker of a channel: the antibody of ``$PnS``, otherwise that of ``$PnN``, otherwise ``$PnN``."""
-    return antibody(channel.label) or antibody(channel.name) or channel.name.strip()
+    """The marker of a channel: its stain, otherwise the antibody of ``$PnS`` or ``$PnN``, otherwise ``$PnN``."""
+    if stain := stain_of(channel):
+        return stain
+    name = split_name(channel.name)[0]
+    label = "" if _label(channel).casefold() in _NO_LABEL else antibody(_label(channel))
+    if label and known_antigen(name) and not known_antigen(label):
+        label = ""
+    return label or antibody(name) or channel.name.strip()
 
 
 def full_name(channel: Channel) -> str:
     """Both names of a channel, for messages."""
     return f"{channel.name} ({channel.label.strip()})" if channel.label.strip() else channel.name
-
-
-# --- interpretation ---
-
-
-def channel_uses(channels: Sequence[Channel]) -> tuple[ChannelUse, ...]:
-    """Interpret the channels of a file from their names alone.
-
-    A default panel includes all channels except: scatter, time, event length, DNA, beads, viability, barcodes, labels
-    and identifiers, shape parameters of ion clouds, and channels named empty; channels without an antibody if most
-    others have one; and the height and width of a detector whose area is included.
-
-    Returns
-    -------
-    One entry per channel, in the order of ``channels``.
-    """
-    technical = [_technical_use(channel) for channel in channels]
-    stained = [bool(antibody(channel.label)) for channel in channels]
-    candidates = [has_stain for has_stain, use in zip(stained, technical, strict=True) if not use]
-    most_are_stained = 2 * sum(candidates) > len(candidates)
-    reasons = [
-        use or ("no antibody named" if most_are_stained and not has_stain else "")
-        for use, has_stain in zip(technical, stained, strict=True)
-    ]
-    signals = [_AREA_HEIGHT_WIDTH.fullmatch(channel.name.strip()) for channel in channels]
-    areas = {
-        plain_key(signal["stem"])
-        for signal, reason in zip(signals, reasons, strict=True)
-        if signal and not reason and signal["part"][0] in "Aa"
-    }
-    uses = []
-    for channel, reason, signal in zip(channels, reasons, signals, strict=True):
-        if not reason and signal and signal["part"][0] not in "Aa" and plain_key(signal["stem"]) in areas:
-            reason = "height or width of a detector whose area is used"
-        uses.append(ChannelUse(channel, marker_of(channel), not reason, reason))
-    return tuple(uses)
-
-
-def _technical_use(channel: Channel) -> str:
-    """The use of a channel that is not a marker, otherwise ''."""
-    stain = antibody(channel.label)
-    for text in (stain, antibody(channel.name)):
-        for use, pattern in _TECHNICAL_PATTERNS.items():
-            if text and pattern.fullmatch(plain_key(text)):
-                return use
-    if not stain:
-        metal = _METAL_ONLY.fullmatch(channel.name.strip()) or _METAL_ONLY.fullmatch(channel.label.strip())
-        for use, pattern in _METAL_USES.items():
-            if metal and pattern.fullmatch(metal["isotope"]):
-                return use
-    return ""
 
 
 # --- search ---
@@ -169,9 +137,9 @@ def _technical_use(channel: Channel) -> str:
 def find_channels(channels: Iterable[Channel], name: str) -> tuple[Channel, ...]:
     """Find the channels that ``name`` refers to.
 
-    The names are compared in four ways, from strict to loose, and the first way that matches any channel decides: both
+    The names are compared in five ways, from strict to loose, and the first way that matches any channel decides: both
     names exactly; both names and the marker without case and white space; the marker with ``name`` without its
-    isotope; and all of them without hyphens and underscores.
+    isotope; all of them without hyphens and underscores; and the antigen (CD197 is CCR7, CD4_CD20 is neither).
 
     Returns
     -------
@@ -181,10 +149,12 @@ def find_channels(channels: Iterable[Channel], name: str) -> tuple[Channel, ...]
     plain = plain_key(name)
     stain = plain_key(antibody(name))
     loose = _loose_key(antibody(name) or name)
-    matches: list[list[Channel]] = [[], [], [], []]  # by strictness
+    antigen = antigen_key(antibody(name) or name)
+    matches: list[list[Channel]] = [[], [], [], [], []]  # by strictness
     for channel in channels:
         marker = marker_of(channel)
-        names = [text for text in (channel.label.strip(), channel.name.strip()) if text]
+        split = split_name(channel.name)
+        names = [text for text in (channel.label.strip(), channel.name.strip(), *split) if text]
         if exact in names:
             matches[0].append(channel)
         if plain in {plain_key(text) for text in (*names, marker)}:
@@ -193,6 +163,8 @@ def find_channels(channels: Iterable[Channel], name: str) -> tuple[Channel, ...]
             matches[2].append(channel)
         if loose and loose in {_loose_key(text) for text in (*names, marker)}:
             matches[3].append(channel)
+        if antigen and antigen == antigen_key(marker):
+            matches[4].append(channel)
     return next((tuple(level) for level in matches if level), ())
 
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from cytovae.errors import ModelError, PanelError, UsageError
 from cytovae.events.channel_names import (
     antibody,
-    channel_uses,
     find_channels,
     full_name,
     marker_of,
     nearest_names,
     plain_key,
 )
+from cytovae.events.channel_use import STATE_MARKER, ChannelUse, channel_uses, is_not_unmixed, without_copies
 from cytovae.events.event_file import EventFile
 from cytovae.events.panel_table import PanelRow, read_panel
 from cytovae.fcs.channels import Channel
@@ -81,9 +81,10 @@ class Panel:
 def find_channel(file: EventFile, name: str, field: str = "markers") -> Channel:
     """The one channel of ``file`` that ``name`` refers to; ``field`` is for errors.
 
-    Raises :class:`PanelError` if there is none (with the nearest names) or several (with their names).
+    Of several copies of a detector, it is the one that a default panel uses. Raises :class:`PanelError` if there is
+    none (with the nearest names) or several (with their names).
     """
-    matches = find_channels(file.channels, name)
+    matches = without_copies(file.channels, find_channels(file.channels, name))
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -113,6 +114,7 @@ def resolve_panel(
     exclude: Sequence[str] = (),
     panel_csv: Path | None = None,
     cofactor: float = 5.0,
+    state_markers: bool = False,
 ) -> Panel:
     """Choose the panel of a file.
 
@@ -122,30 +124,38 @@ def resolve_panel(
         The file that must contain the markers.
     markers
         Names of the markers, in column order. Without ``markers`` and ``panel_csv``, all channels that look like
-        markers are used, see :func:`cytovae.events.channel_names.channel_uses`.
+        type markers are used, see :func:`cytovae.events.channel_use.channel_uses`.
     exclude
         Names of markers to leave out. An ambiguous name excludes all its channels.
     panel_csv
         A panel table, see :func:`cytovae.events.panel_table.read_panel`.
     cofactor
         The cofactor of markers for which the panel table has none.
+    state_markers
+        Without ``markers`` and ``panel_csv``, use state markers, too.
 
     Raises
     ------
     PanelError
-        If a name is unknown or ambiguous, two channels cannot be told apart, or no marker is left.
+        If a name is unknown or ambiguous, two channels cannot be told apart, no marker is left, or the file holds raw
+        spectral detectors and no markers are named.
     UsageError
-        If both ``markers`` and ``panel_csv`` are given.
+        If both ``markers`` and ``panel_csv`` are given, or ``state_markers`` with one of them.
     """
     if markers and panel_csv is not None:
         raise UsageError("markers can be named or read from a panel table, not both: drop --markers or --panel")
+    if state_markers and (markers or panel_csv is not None):
+        raise UsageError("the markers are named, so --state-markers has no effect: drop it, or --markers or --panel")
     cofactors: dict[int, float] = {}
     if panel_csv is not None:
         chosen, cofactors = _channels_of_table(read_panel(panel_csv), panel_csv, file)
     elif markers:
         chosen = [(channel, marker_of(channel)) for channel in _channels_by_name(file, markers)]
     else:
-        chosen = [(use.channel, use.marker) for use in channel_uses(file.channels) if use.used]
+        uses = channel_uses(file.channels, state_markers=state_markers)
+        chosen = [(use.channel, use.marker) for use in uses if use.used]
+        if not chosen:
+            raise _no_markers(file, uses)
 
     excluded: set[int] = set()
     for name in exclude:
@@ -153,14 +163,36 @@ def resolve_panel(
         excluded.update(channel.index for channel in matches)
     chosen = [(channel, name) for channel, name in chosen if channel.index not in excluded]
     if not chosen:
-        raise PanelError(
+        raise PanelError(file.path, "markers", "none that is not excluded", "at least one", "Exclude fewer markers.")
+    return _panel(file, chosen, cofactors, cofactor)
+
+
+def _no_markers(file: EventFile, uses: Sequence[ChannelUse]) -> PanelError:
+    """The error for a file in which a default panel finds no marker."""
+    if is_not_unmixed(uses):
+        return PanelError(
             file.path,
             "markers",
-            "none among " + ", ".join(full_name(channel) for channel in file.channels[:8]),
-            "at least one",
-            "Name them with --markers or --panel; `cytovae inspect` shows how each channel is interpreted.",
+            "raw spectral detectors; the file is not unmixed",
+            "unmixed channels",
+            "Unmix the file with the program of the instrument, or name detectors with --markers or --panel.",
         )
-    return _panel(file, chosen, cofactors, cofactor)
+    state = [use.marker for use in uses if use.reason == STATE_MARKER]
+    if state:
+        return PanelError(
+            file.path,
+            "markers",
+            f"only state markers: {', '.join(state[:8])}",
+            "at least one type marker",
+            "Use them with --state-markers, or name some with --markers or --panel.",
+        )
+    return PanelError(
+        file.path,
+        "markers",
+        "none among " + ", ".join(full_name(use.channel) for use in uses[:8]),
+        "at least one",
+        "Name them with --markers or --panel; `cytovae inspect` shows how each channel is interpreted.",
+    )
 
 
 def _channels_by_name(file: EventFile, names: Sequence[str]) -> list[Channel]:
@@ -185,9 +217,7 @@ def _channels_of_table(
     for row in rows:
         if not row.use:
             continue
-        # The antibody may be on another channel in this file; then the name of the marker locates it.
-        by_marker = row.marker and not (row.channel and find_channels(file.channels, row.channel))
-        channel = find_channel(file, row.marker if by_marker else row.channel, f"panel table {path}")
+        channel = _channel_of_row(row, path, file)
         name = row.marker or marker_of(channel)
         if channel.index in chosen:
             found = f"{full_name(channel)} twice, as {chosen[channel.index][1]!r} and {name!r}"
@@ -196,6 +226,16 @@ def _channels_of_table(
         if row.cofactor is not None:
             cofactors[channel.index] = row.cofactor
     return list(chosen.values()), cofactors
+
+
+def _channel_of_row(row: PanelRow, path: Path, file: EventFile) -> Channel:
+    """The channel of a row of a panel table: by ``$PnN``, by any of its names, or by the marker."""
+    same_name = [channel for channel in file.channels if row.channel and channel.name.strip() == row.channel]
+    if len(same_name) == 1:
+        return same_name[0]
+    # The antibody may be on another channel in this file; then the name of the marker locates it.
+    by_marker = row.marker and not (row.channel and find_channels(file.channels, row.channel))
+    return find_channel(file, row.marker if by_marker else row.channel, f"panel table {path}")
 
 
 def _panel(
@@ -292,11 +332,11 @@ def _locate(panel: Panel, file: EventFile) -> tuple[NDArray[np.int64], list[str]
 def _channels_for(marker: Marker, channels: Sequence[Channel]) -> tuple[Channel, ...]:
     """The channels that may hold ``marker``; exactly one unless there is a problem."""
     same_detector = [channel for channel in channels if plain_key(channel.name) == plain_key(marker.channel)]
-    by_name = find_channels(channels, marker.name)
+    by_name = without_copies(channels, find_channels(channels, marker.name))
     if by_name:
         both = tuple(channel for channel in by_name if channel in same_detector)
         return both if len(by_name) > 1 and len(both) == 1 else by_name
     stain = antibody(marker.label)
     expected = {"", plain_key(marker.name), plain_key(stain)}
     trusted = tuple(channel for channel in same_detector if plain_key(antibody(channel.label)) in expected)
-    return trusted or (find_channels(channels, stain) if stain else ())
+    return trusted or (without_copies(channels, find_channels(channels, stain)) if stain else ())

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cytovae.events.channel_names import antibody, channel_uses, find_channels, marker_of
+from cytovae.events.channel_names import antibody, find_channels, marker_of
+from cytovae.events.channel_use import channel_uses
 from cytovae.fcs.channels import Channel
 
 

@@ -40,6 +40,7 @@ def test_the_wheel_has_one_top_level_package(wheel: Path) -> None:
     for data in (
         "benchmark/public.toml",
         "events/antigen_aliases.csv",
+        "events/technical_names.csv",
         "report/page.html",
         "workflow/study.smk",
         "workflow/benchmark.smk",

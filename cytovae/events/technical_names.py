@@ -1,12 +1,15 @@
 """Names of channels that are not markers: scatter, time, viability, DNA, indices, clusters, maps, images.
 
-The patterns follow the names that instruments, programs and laboratories write. Each matches the whole name in lower
-case, its words separated by single spaces (``opt-SNE_1`` is ``opt sne 1``).
+The patterns are in ``technical_names.csv``, one a row, and follow the names that instruments, programs and laboratories
+write. Each matches the whole name in lower case, its words separated by single spaces (``opt-SNE_1`` is ``opt sne 1``).
+A firm pattern suffices as the name of a detector, even where ``$PnS`` names something else.
 """
 
+import csv
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import resources
 
 from cytovae.events.detector_names import plain_text, without_pulse
 
@@ -16,117 +19,13 @@ _NUMBERED = re.compile(
     r"(?P<stem>pc|ic|dc|dm|lv|ld|lda|mds|p|factor|dim|component|latent|z|harmony) ?(?P<number>\d{1,3})"
 )
 
-_SCATTER_WORD = r"(?:\d{3}(?:nm)?)?(?:uv|yg|[vbyrgi])?[fsb]sc\d*(?:[ahw]|area|height|width|peak|pmt\w*|int\w*"
-r"|h?lin\w*|h?log\w*|alin|alog)?"
-_DYES = (
-    r"zombie|ghost|viakrome|via ?dye|viobility|viability|fixable|fvd|fvs|efvs|sytox|draq ?7|7 ?aad|propidium"
-    r"|helix ?np"
-    r"|live ?dead|dead ?live|near ?ir|vivid|amine|calcein|cisplatin|cis ?pt|to ?pro ?\d?|yo ?pro ?\d?"
-)
-_COLOURS = r"(?:near )?(?:ir|nir|uv|aqua|blue|green|red|violet|yellow|orange|scarlet|lime|crimson|olive|emerald)"
-
-# Of the first group, a name of the detector ($PnN) suffices, even where $PnS names something else.
-_FIRM = {
-    "scatter": rf"(?:.* )?{_SCATTER_WORD}(?: .*)?|(?:fs|ss)(?:0?\d)?(?: .*)?|(?:fs|ss)(?:int|peak|tof|lin|log)\w*"
-    r"|(?:.* )?(?:forward|side|back|light) ?scatter(?: .*)?|(?:axial )?light ?loss(?: .*)?|(?:small|medium"
-    r"|large) angle.*"
-    r"|[sml]als|fals|rals|electronic volume|coulter volume|extinction|ext",
-    "time": r"(?:.* )?time\d*(?: .*)?|timestamp.*|hdr tm?|clock(?: .*)?|time(?:lsw|msw)|elapsed(?: .*)?",
-    "event header": r"hdr .*",
-    "event length": r"(?:event|cell) ?length",
-    "written by cytovae": r"cytovae(?: .*)?",
-    "map of cells": r"(?:.* )?(?:\w*sne)(?:[xyz\d])?(?: .*)?|(?:.* )?(?:\w*umap|phate|trimap|pacmap|largevis|isomap"
-    r"|densmap"
-    r"|embed ?som|viz ?som|phenotsne|forceatlas\d?|force ?atlas\d?|fdl|ivis|scvis|hsne|diffmap|diffusion ?map"
-    r"|palantir)"
-    r"\d*(?: .*)?|sne[xy]|(?:dim|dimension|coord|coordinate|embedding|emb|pca|mds|nmds|ica|nmf|svd|lle|fr"
-    r"|dr) ?[xyz\d]+"
-    r"|principal component.*|pca|wanderlust|wishbone|pseudo ?time|dpt|trajectory|branch|csplr .*",
-    "cluster": r"(?!clusterin\b).*cluster(?:s|ed|ing|id|s? ?ids?)?\d*(?: .*)?|(?:.* )?(?:flow ?som|pheno ?graph"
-    r"|rpheno ?graph"
-    r"|x ?shift|spade|citrus|flow ?means|flow ?peaks|flow ?merge|dens ?vm|cluster ?x|density ?cut|sam ?spectral"
-    r"|accense|flock"
-    r"|leiden|louvain|k ?means|immunoclust|immu clust|fast ?pg|depeche|chrono ?clust|cell ?cnn|flow ?grid|cytotree"
-    r"|som ?node|node ?id|meta ?cl\w*|som ?cl\w*|cytometree|backgating)\d*(?: .*)?"
-    r"|meta ?\d+|som|node|mc|density|community|subset|cell ?type|phenotype|annotation|landmark|leaf",
-    "index or identifier": r"omiq.*|(?:.* )?(?:file|sample|event|cell|row|donor|patient|subject|batch|barcode|object"
-    r"|orig(?:inal)?"
-    r"|well|plate|image|population|gate|cluster)s? ?(?:id|ids|index|idx|number|num|no|nr|count|name|names|#)"
-    r"|(?:id|index|uid|idx|number|nr|no|count|counter|unnamed ?\d*|rownames?|row names?|event ?label|filename"
-    r"|original ?file.*"
-    r"|file ?scattered|\d+|x 1|#|event ?number ?dp|id ?\d|events?|cells?)",
-    "quality control": r"(?:.* )?(?:flow ?ai|flow ?clean|flow ?cut|peaco ?qc|qc|qc ?vector|high ?qc|good ?vs ?bad"
-    r"|goodvsbad"
-    r"|removed?|remove from \w+|outliers?|is outlier|doublets?(?: score)?|singlets?|debris)",
-    "sorting": r"(?:.* )?(?:sort|sorted|sorting)(?: .*)?|(?:.* )?(?:roi|class|classifier|gate) ?bits?(?: .*)?"
-    r"|(?:drop|droplet)"
-    r"(?: .*)?|sort ?(?:result|decision|class|latency|bits).*|drop ?phase|classifier ?bits|sort ?result ?bits"
-    r"|tray ?[xy]"
-    r"|index ?[xy]|saturated|packet.*|reserved.*|protocol.*|merged.*|waveform.*|spectral event.*",
-    "pulse parameter": r"(?:trigger )?pulse(?: .*)?|doublet|tof|time of flight|width|height|area|length"
-    r"|trigger(?: .*)?",
-    "autofluorescence": r"(?:.* )?auto ?fluo\w*(?: .*)?|(?:.* )?af\d{0,2}(?: (?:[ahw]|\d+|pop\w*|sig\w*|lymph\w*"
-    r"|mono\w*|tag\w*))*",
-    "viability": rf"(?:.* )?(?:{_DYES})(?: ?\d+\w*)?(?: .*)?|(?:.* )?viab\w*(?: .*)?|(?:{_DYES}).*"
-    rf"|(?:.* )?l ?d(?: .*)?"
-    rf"|{_COLOURS} ?(?:ld|dead|vid|l d)|(?:ld|dead|live) ?{_COLOURS}|aqua|aqua (?:amine|dye|live.*|dead.*|zombie)"
-    r"|(?:.* )?dead(?: ?(?:cells?|dye|stain|marker|exclusion))?|dead (?:cells?|dye|stain).*|live(?: cells?| dye"
-    r"| stain)?|alive"
-    r"|via ?\d*|pi|pi \d+|pi (?:pe|cy|texas|ecd|a|h|w|pc).*|dapi(?: .*)?|dcm|ethidium.*|vida?k|fvdye.*"
-    r"|hoechst ?33258|livedead.*|rh103 .*|rhodium.*",
-    "DNA": r"(?:.* )?(?:dna|iridium|intercalator|hoechst|draq ?5|cell ?id|nuclear ?id|syto ?\d+|sybr ?\w*|picogreen"
-    r"|dye ?cycle"
-    r"|fx ?cycle|vybrant|acridine)(?: ?(?:\d+|ir))?(?: .*)?|ir ?19[13]|19[13] ?ir|(?:dna|iridium|hoechst)\d*(?:ir)?",
-    "beads": r"(?:.* )?(?:\w*beads?\d*|eq\d?)(?: .*)?|(?:.* )?bead ?dist\w*|norm ?beads?|calibration.*"
-    r"|eq\d? ?(?:beads?.*|\d+)",
-    "barcode": r"(?:.* )?(?:bc|mcb|cbc|bcs)(?: ?\d+)?|(?:.* )?(?:bc|mcb) ?\d+(?: .*)?"
-    r"|(?:.* )?(?:de)?barcod\w*(?: .*)?"
-    r"|mahalanobis.*|mhl ?dist|bc ?(?:id|separation.*)|separation|delta|pd ?1(?:0[24568]|10)(?: bc.*)?|cell ?plex.*"
-    r"|hashtag.*",
-    "ion cloud shape": r"center|offset|residual|amplitude|gaussian.*",
-}  # fmt: skip
-
-# Of the second group, only a name that no $PnS contradicts.
-_WEAK = {
-    "label": r"(?:manual |true |gate )?(?:labels?|populations?|gates?|gated|classes|class|class ?\d+"
-    r"|classification)(?: ?id)?|gate ?\d+",
-    "sample annotation": r"(?:samples?|files?|individual|donor|patient|subject|condition|batch|group|treatment"
-    r"|stim|stimulation|time ?points?|visit|day|week|tissue|organ|sex|gender|age|mouse|animal|species|cohort|arm"
-    r"|site|run|study"
-    r"|replicate|rep|genotype|strain|dose|center ?id|experiment|response|diagnosis|disease|disease ?state)(?: ?(?:id"
-    r"|no|name))?",
-    "plate or position": r"plate(?: .*)?|well(?: .*)?|row|column|col|tray(?: .*)?|slot|carousel|[xyz]"
-    r"|[xyz] ?(?:pos\w*|position"
-    r"|coord\w*|loc\w*|center\w*|centroid|min|max|um|µm|px|pixel)|(?:pos\w*|position|location|centroid|cell"
-    r"|center)(?: .*)? [xyz]"
-    r"(?: .*)?|(?:x ?y|[xyz])(?: .*)? position|(?:tile|region|fov|roi|slide|image|scan|core)(?: .*)?"
-    r"|neighbou?rs?(?: .*)?"
-    r"|number neighbou?rs|percent touching|distance(?: .*)?|object(?: .*)?",
-    "image feature": r"(?:size|eccentricity|ecc|diffusivity|circularity|perimeter|solidity|compactness|roundness"
-    r"|elongation"
-    r"|orientation|granularity|texture|entropy|aspect ratio|convexity|extent|diameter|lobe\w*|spot ?\w*|gradient"
-    r"|contrast|symmetry"
-    r"|focus|flow ?speed|camera|mask\w*|bright ?field|darkfield|phase|flow|region|sharpness|thickness|kurtosis"
-    r"|skewness)(?: .*)?"
-    r"|(?:.* )?(?:radial|axis|axial|long|short) ?moment(?: .*)?|(?:.* )?moment(?: .*)?|(?:max|min|total|raw|peak"
-    r"|modulation|bkgd|std)"
-    r" (?:max |min )?(?:intensity|pixel|mean|std ?dev)(?: .*)?|(?:mean|median) pixel(?: .*)?"
-    r"|(?:.* )?correlation(?: .*)?"
-    r"|(?:.* )?similarity(?: .*)?|delta (?:com|cent\w*|x|y)(?: .*)?|(?:.* )?center of mass(?: .*)?"
-    r"|(?:.* )?centroid(?: .*)?|(?:.* )?axis ?length"
-    r"|(?:major|minor) axis(?: .*)?|bright detail.*|area(?: .*)?|saturation(?: .*)?|(?:nucleus|nuclear|cell"
-    r"|cytoplasm|membrane)"
-    r" (?:area|size|diameter|perimeter|circularity|eccentricity|solidity|major.*|minor.*)(?: .*)?|img\w*(?: .*)?",
-    "empty": r"(?:empty|blank|unused|unstained|none|null|n ?a|bckg?|bkgd?|background|dummy|spare|open|free"
-    r"|bg)(?: .*)?|\d+ ?bckg.*",
-    "background": r"env\w*|conta\w*|.* (?:env\w*|conta\w*)|arar\w*|(?:xenon|barium|lead|iodine|tin|argon|cesium"
-    r"|caesium)(?: .*)?",
-    "probability": r"probability|probabilities|posterior.*|novelty|score|likelihood|confidence|max ?prob\w*|weights?"
-    r"|(?:.* )?q ?value"
-    r"|silhouette.*",
-}  # fmt: skip
-_FIRM_PATTERNS = {use: re.compile(pattern) for use, pattern in _FIRM.items()}
-_WEAK_PATTERNS = {use: re.compile(pattern) for use, pattern in _WEAK.items()}
+_SHARED = {
+    "{scatter}": r"(?:\d{3}(?:nm)?)?(?:uv|yg|[vbyrgi])?[fsb]sc\d*"
+    r"(?:[ahw]|area|height|width|peak|pmt\w*|int\w*|h?lin\w*|h?log\w*|alin|alog)?",
+    "{dye}": r"(?:zombie|ghost|viakrome|via ?dye|viobility|viability|fixable|fvd|fvs|efvs|sytox|draq ?7|7 ?aad|propidium"
+    r"|helix ?np|live ?dead|dead ?live|near ?ir|vivid|amine|calcein|cisplatin|cis ?pt|to ?pro ?\d?|yo ?pro ?\d?)",
+    "{colour}": r"(?:near )?(?:ir|nir|uv|aqua|blue|green|red|violet|yellow|orange|scarlet|lime|crimson|olive|emerald)",
+}
 
 # The customary use of a metal whose channel names no antibody.
 _METAL_USES = {
@@ -192,12 +91,25 @@ def technical_use(text: str, *, firm_only: bool = False) -> str:
     forms = dict.fromkeys(
         form for name in (plain_text(text), without_pulse(text)) for form in (_normal(name), _normal(name.casefold()))
     )
-    groups = (_FIRM_PATTERNS,) if firm_only else (_FIRM_PATTERNS, _WEAK_PATTERNS)
-    for patterns in groups:
-        for use, pattern in patterns.items():
+    for firm in (True,) if firm_only else (True, False):
+        for use, pattern in _patterns(firm=firm):
             if any(form and pattern.fullmatch(form) for form in forms):
                 return use
     return ""
+
+
+@cache
+def _patterns(*, firm: bool) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """The firm or the other patterns of the table, joined for each use, in its order."""
+    text = resources.files("cytovae.events").joinpath("technical_names.csv").read_text(encoding="utf-8")
+    of_uses: dict[str, list[str]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        if (row["firm"] == "yes") == firm:
+            of_uses.setdefault(row["use"], []).append(row["pattern"])
+    joined = {use: "|".join(patterns) for use, patterns in of_uses.items()}
+    for part, pattern in _SHARED.items():
+        joined = {use: text.replace(part, pattern) for use, text in joined.items()}
+    return tuple((use, re.compile(pattern)) for use, pattern in joined.items())
 
 
 def metal_use(isotope: str) -> str:

@@ -98,7 +98,12 @@ def inspect(data: Any, *, layer: str | None = None, file_key: str | None = None)
 
 
 def choose_panel(
-    data: Any, *, markers: Sequence[str] = (), exclude: Sequence[str] = (), cofactor: float = 5.0
+    data: Any,
+    *,
+    markers: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    cofactor: float = 5.0,
+    state_markers: bool = False,
 ) -> Panel:
     """Choose the markers in a file, array, data frame or AnnData.
 
@@ -107,11 +112,13 @@ def choose_panel(
     data : path, EventFile, DataFrame, AnnData or StudyCells
         The data; of several files, the first.
     markers : sequence of str
-        The markers to use. Default: all channels that look like markers.
+        The markers to use. Default: all channels that look like type markers.
     exclude : sequence of str
         Markers to leave out.
     cofactor : float
         Cofactor of arcsinh(x / cofactor): 5 is usual for mass and 150 for flow cytometry.
+    state_markers : bool
+        Whether the default includes state markers: signalling, cytokines, cell cycle.
 
     Returns
     -------
@@ -129,7 +136,9 @@ def choose_panel(
     >>> cv.choose_panel("sample_data/donor1_baseline.fcs", exclude=["CD45"]).names[:3]
     ('CD3', 'CD4', 'CD8a')
     """
-    return resolve_panel(as_event_files(data)[0], markers=markers, exclude=exclude, cofactor=cofactor)
+    return resolve_panel(
+        as_event_files(data)[0], markers=markers, exclude=exclude, cofactor=cofactor, state_markers=state_markers
+    )
 
 
 def read_cells(

@@ -4,18 +4,21 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.cells import CellTable, GateLabels
 from cytovae.errors import UsageError
+from cytovae.events.channel_use import state_markers_left_out
 from cytovae.events.compensation import NO_COMPENSATION, Compensation
 from cytovae.events.event_file import EventFile
 from cytovae.events.marker_file import MarkerFile, files_of_study
-from cytovae.events.panel import Panel, resolve_panel
+from cytovae.events.panel import Panel, columns_in_study, resolve_panel
+from cytovae.events.panel_table import read_panel
 from cytovae.events.transform import Logicle, Transform, TransformKind
+from cytovae.events.value_scale import DEFAULT_COFACTOR, TransformChoice, choose_transform, file_scale
 from cytovae.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ class TrainStudy:
         What turns raw values into marker values.
     compensation : Compensation
         What happens to the files before the transform.
+    unused_state_markers : tuple of str
+        The state markers that were left out because no markers were named.
     """
 
     raw: tuple[EventFile, ...]
@@ -47,6 +52,7 @@ class TrainStudy:
     panel: Panel
     transform: Transform
     compensation: Compensation
+    unused_state_markers: tuple[str, ...] = ()
 
     @property
     def n_events(self) -> int:
@@ -71,6 +77,7 @@ def open_train_study(
     markers: Sequence[str] = (),
     exclude: Sequence[str] = (),
     panel_csv: Path | None = None,
+    state_markers: bool = False,
     transform: TransformKind = "arcsinh",
     cofactor: float = 5.0,
     logicle: Logicle | None = None,
@@ -82,7 +89,7 @@ def open_train_study(
     ----------
     raw : sequence of EventFile
         The files, at least one.
-    markers, exclude, panel_csv, cofactor
+    markers, exclude, panel_csv, state_markers, cofactor
         See :func:`cytovae.events.panel.resolve_panel`.
     transform : {"arcsinh", "logicle", "none"}
         Kind of transform.
@@ -99,9 +106,19 @@ def open_train_study(
         If a file cannot be compensated.
     """
     compensated = tuple(compensation.of(file) for file in raw)
-    panel = resolve_panel(compensated[0], markers=markers, exclude=exclude, panel_csv=panel_csv, cofactor=cofactor)
+    panel = resolve_panel(
+        compensated[0],
+        markers=markers,
+        exclude=exclude,
+        panel_csv=panel_csv,
+        cofactor=cofactor,
+        state_markers=state_markers,
+    )
+    by_default = not (markers or panel_csv or state_markers)
+    unused = state_markers_left_out(compensated[0].channels) if by_default else ()
     scale = Transform(transform, panel.cofactors, logicle or Logicle())
-    return TrainStudy(tuple(raw), files_of_study(compensated, panel, scale), panel, scale, compensation)
+    files = files_of_study(compensated, panel, scale)
+    return TrainStudy(tuple(raw), files, panel, scale, compensation, unused)
 
 
 def labels_of_cells(labels: GateLabels, cells: CellTable, files: Sequence[MarkerFile]) -> NDArray[np.int64]:

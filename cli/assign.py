@@ -75,7 +75,8 @@ def assign_cli(
     """Assign every cell of FCS files to a cluster, with probabilities.
 
     Markers are found by name, whatever their order. The table has a row for each event, in the order of the file, with
-    the columns file, event (from 0), cluster (from 1), probability (of that cluster), p_1 … p_K.
+    the columns file, event (from 0), cluster (from 1), probability (of that cluster), p_1 … p_K. With --names it also
+    has population and population_probability; numbers of clusters stay.
 
     Example: cytovae assign model/ sample_data/*.fcs -o with_clusters/ --format fcs --tables tables/
     """
@@ -130,12 +131,11 @@ def assign_cli(
     except OSError as error:
         raise OutputError(f"{error.filename or output} cannot be written: {error.strerror or error}") from error
     if labels is not None:
-        from cytovae.cli.score import report_table
-        from cytovae.metrics import score
+        from cytovae.cli.score import show_scores
 
         cluster = np.concatenate([file.cluster for file in assigned])
         shown = console.talk if output == "-" else console.results
-        shown.print(report_table(score(cluster, labels), study.populations))
+        show_scores(shown, cluster, labels, study.n_clusters, study.names)
 
 
 def assign_with_progress(
@@ -185,7 +185,7 @@ def open_study(
         saved = replace(saved, model=saved.model.with_clusters(clusters))
     named = None
     if names is not None:
-        named = name_clusters(read_names(names, saved.model.n_clusters), saved.model.cluster_cells)
+        named = name_clusters(read_names(names, saved.model.n_clusters), saved.model.n_clusters)
     raw = options.open_files(paths, layer=layer, file_key=file_key)
     use_threads(1)  # chunks are processed in parallel, one thread each
     return open_assign_study(

@@ -65,7 +65,7 @@ Names = Annotated[
     Path | None,
     typer.Option(
         metavar="CSV",
-        help="Table of cluster and name. Clusters of one name become one; numbers follow the size in training.",
+        help="Table of cluster and name. Clusters of one name are one population; clusters keep their numbers.",
         show_default=False,
     ),
 ]
@@ -127,7 +127,8 @@ def open_files(
 
 def compensation_of(spec: str | None) -> "Compensation":
     """The compensation that ``--compensate`` names: none, ``file``, or the matrix in a table."""
-    from cytovae.events.compensation import FROM_FILE, Compensation, read_matrix
+    from cytovae.events.compensation import FROM_FILE, Compensation
+    from cytovae.events.spillover import read_matrix
 
     if spec is None:
         return Compensation()

@@ -34,13 +34,14 @@ def train_cli(
         Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder to write the model to.", show_default=False)
     ],
     markers: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Markers to use.", show_default="all that look like one")
+        str | None, typer.Option(metavar="A,B", help="Markers to use.", show_default="all that look like a type marker")
     ] = None,
     panel: Annotated[
         Path | None,
-        typer.Option(metavar="CSV", help="Panel table instead of --markers: channel, marker, use, cofactor."),
+        typer.Option(metavar="CSV", help="Panel table instead of --markers, as written by `inspect --panel-out`."),
     ] = None,
     exclude: Annotated[str | None, typer.Option(metavar="A,B", help="Markers to leave out.")] = None,
+    state_markers: Annotated[bool, typer.Option("--state-markers", help="Cluster on state markers, too.")] = False,
     cofactor: Annotated[float, typer.Option(help="Of arcsinh(x / cofactor): 5 for mass, 150 for flow cytometry.")] = 5,
     transform: Annotated[
         Literal["arcsinh", "logicle", "none"],
@@ -160,6 +161,7 @@ def train_cli(
             markers=options.words(markers),
             exclude=options.words(exclude),
             panel_csv=panel,
+            state_markers=state_markers,
             transform=transform,
             cofactor=cofactor,
             logicle=scale,
@@ -227,6 +229,9 @@ def _read_cells(
 
 def _say_panel(study: "TrainStudy") -> None:
     console.say(describe_panel(study.panel, study.transform))
+    if study.unused_state_markers:
+        names = ", ".join(study.unused_state_markers)
+        console.say(f"state markers, not used for clustering: {names} (--state-markers uses them)")
     if study.compensation.source != "none":
         console.say(f"compensated by {describe_compensation(study.compensation)}")
 
@@ -329,9 +334,8 @@ def _say_resumed(checkpoint: "Checkpoint", *, found: bool) -> None:
 def _show_scores(study: "TrainStudy", saved: "SavedModel", truth: GateLabels, device: str, *, quiet: bool) -> None:
     """Assign all cells of the files and print the F-measures against their gates."""
     from cytovae.cli.assign import assign_with_progress
-    from cytovae.cli.score import report_table
+    from cytovae.cli.score import show_scores
     from cytovae.inference.assigner import Assigner
-    from cytovae.metrics import score
     from cytovae.network.device import use_threads
     from cytovae.study.assign_study import AssignStudy
 
@@ -340,4 +344,4 @@ def _show_scores(study: "TrainStudy", saved: "SavedModel", truth: GateLabels, de
         study.raw, study.files, saved, Assigner(saved.model, device), workers=options.n_threads(None)
     )
     cluster = [assign_with_progress(assigned, index, quiet=quiet).cluster for index in range(len(study.files))]
-    console.results.print(report_table(score(np.concatenate(cluster), truth)))
+    show_scores(console.results, np.concatenate(cluster), truth, saved.model.n_clusters)

@@ -1,4 +1,4 @@
-"""Cluster labels of any method, aligned with the events of files; and the gates to score them against."""
+"""Cluster labels of any method, from tables, FCS channels and AnnData, aligned with the events of files."""
 
 import re
 from collections.abc import Sequence
@@ -10,21 +10,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cytovae.annotations.gates import read_gates, read_gates_of_files
-from cytovae.annotations.label_tables import (
-    CLUSTER,
-    EVENT,
-    FILE,
-    POPULATION_COLUMNS,
-    is_no_label,
-    read_cluster_table,
-)
-from cytovae.cells import UNASSIGNED, UNGATED, GateLabels
-from cytovae.errors import GateError, InputError
+from cytovae.annotations.label_tables import CLUSTER, EVENT, FILE, is_no_label, read_cluster_table
+from cytovae.cells import UNASSIGNED
+from cytovae.errors import InputError
+from cytovae.events.anndata_file import SUFFIX as ANNDATA_SUFFIX
+from cytovae.events.anndata_file import open_h5ad
+from cytovae.events.channel_names import find_channels
 from cytovae.events.panel import find_channel
 from cytovae.fcs.file import open_fcs
 
 FCS_SUFFIXES = (".fcs", ".lmd")
+USUAL_COLUMNS = (CLUSTER, "cytovae_cluster")
+"""Names of the column or channel of labels, unless another one is named; the second is what cytovae adds."""
+
+_SPEC = re.compile(r"(.+?\.(?:fcs|lmd|h5ad|parquet|pq|csv|tsv|txt|csv\.gz|tsv\.gz|txt\.gz)):(.+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,24 +61,16 @@ class ClusterLabels:
         return len(self.cluster)
 
 
-@dataclass(frozen=True, eq=False)
-class GatedFiles:
-    """Gates of several files, one after another, and the number of events of each file."""
-
-    gates: GateLabels
-    files: tuple[str, ...]
-    sizes: tuple[int, ...]
-
-
 def read_labels(spec: str | Path, column: str | None = None) -> ClusterLabels:
     """Read cluster labels.
 
     Parameters
     ----------
     spec
-        A Parquet, CSV, TSV or TXT table (text also as ``.gz``), an FCS file, or ``FILE.fcs:CHANNEL``.
+        A Parquet, CSV, TSV or TXT table (text also as ``.gz``), an FCS file, an .h5ad file, or ``FILE:COLUMN``.
     column
-        The column or channel of labels. Default: ``cluster``, or the only column.
+        The column or channel of labels, where ``spec`` names none. Default: ``cluster``, ``cytovae_cluster``, or the
+        only column.
 
     Returns
     -------
@@ -91,50 +82,52 @@ def read_labels(spec: str | Path, column: str | None = None) -> ClusterLabels:
     InputError
         If the file cannot be read, has no such column, or holds numbers that are not whole.
     """
-    path, channel = _split(spec)
-    if channel is not None or path.suffix.lower() in FCS_SUFFIXES:
-        table = _read_channel(path, column or channel or CLUSTER)
-    else:
-        table = read_cluster_table(path, column, (CLUSTER,))
+    path, own = split_spec(spec)
+    table = _read_table(path, own or column)
     cluster, names, holds_zero = _as_clusters(str(path), table[CLUSTER])
     file, files = _file_column(str(path), table)
     return ClusterLabels(str(path), cluster, names, files, file, _event_column(str(path), table), holds_zero)
 
 
-def read_gated_files(specs: Sequence[str | Path], *, zero_is_ungated: bool = False) -> GatedFiles:
-    """Read and join gates, with populations of the same name taken together.
+def read_label_sets(specs: Sequence[str | Path], column: str | None = None) -> tuple[tuple[str, ClusterLabels], ...]:
+    """Read the labels of several methods, each with a title.
+
+    FCS files hold the labels of one file each, so FCS files with the same channel are one set of labels. Every other
+    spec is a set of its own.
 
     Parameters
     ----------
-    specs
-        FCS files with their gates beside them, ``FILE.fcs:CHANNEL``, or tables. A table ``NAME.gates.csv`` must fit
-        ``NAME.fcs`` if that is beside it; any other table must have one row for each event of one file, in order.
-    zero_is_ungated
-        The label 0 means in no gate.
+    specs, column
+        See :func:`read_labels`.
 
     Returns
     -------
-    GatedFiles
-        In the order of ``specs``.
+    tuple of (str, ClusterLabels)
+        In the order of the first file of each set. The title is the channel of several FCS files, else the shortest
+        end of the path that no other set has.
 
     Raises
     ------
     InputError
-        If gates are missing or cannot be read.
+        See :func:`read_labels`; also if a file is named twice with the same column.
     """
-    parts = [_read_gates(spec, zero_is_ungated) for spec in specs]
-    return GatedFiles(join_gates(parts), tuple(str(_split(spec)[0]) for spec in specs), tuple(map(len, parts)))
-
-
-def join_gates(parts: Sequence[GateLabels]) -> GateLabels:
-    """Join gates one after another, with one index for populations of the same name."""
-    index_of: dict[str, int] = {}
-    joined = []
-    for part in parts:
-        # Ungated cells are -1 and so select the last entry.
-        indices = [*(index_of.setdefault(name, len(index_of)) for name in part.names), UNGATED]
-        joined.append(np.array(indices, dtype=np.int32)[part.population])
-    return GateLabels(np.concatenate(joined), tuple(index_of))
+    groups: dict[tuple[str, str | None], list[tuple[Path, str | None]]] = {}
+    for spec in specs:
+        path, own = split_spec(spec)
+        is_fcs = path.suffix.lower() in FCS_SUFFIXES
+        group = groups.setdefault(("" if is_fcs else str(path), own or column), [])
+        if path in [other for other, _ in group]:
+            raise InputError(path, "labels", "the file is named twice", "other labels", "Name a column: FILE:COLUMN.")
+        group.append((path, own))
+    sets = []
+    for (name, wanted), group in groups.items():
+        path, own = group[0]
+        if len(group) > 1:
+            sets.append((wanted or USUAL_COLUMNS[1], _joined_channels([path for path, _ in group], wanted)))
+        else:
+            short = _short_name(path, [Path(other) for other, _ in groups if other not in ("", name)])
+            sets.append((f"{short}:{own}" if own else short, read_labels(path, wanted)))
+    return tuple(sets)
 
 
 def align_labels(labels: ClusterLabels, files: Sequence[str | Path], sizes: Sequence[int]) -> NDArray[np.int32]:
@@ -171,41 +164,75 @@ def align_labels(labels: ClusterLabels, files: Sequence[str | Path], sizes: Sequ
             _check_n_rows(labels.path, len(rows), size, Path(file).name)
             rows_of_files.append(rows)
     if labels.event is not None:
-        rows_of_files = [_sorted_by_event(labels.path, labels.event, rows) for rows in rows_of_files]
+        rows_of_files = [sorted_by_event(labels.path, labels.event, rows) for rows in rows_of_files]
     return labels.cluster[np.concatenate(rows_of_files)]
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _split(spec: str | Path) -> tuple[Path, str | None]:
-    """Path and channel of ``FILE.fcs:CHANNEL``; any other path has no channel."""
-    match = re.fullmatch(r"(.+?\.(?:fcs|lmd)):(.+)", str(spec), flags=re.IGNORECASE)
+def split_spec(spec: str | Path) -> tuple[Path, str | None]:
+    """Path and column of ``FILE:COLUMN``; the column is None for any other path."""
+    match = _SPEC.fullmatch(str(spec))
     return (Path(match[1]), match[2]) if match and not Path(spec).exists() else (Path(spec), None)
 
 
-def _read_channel(path: Path, channel: str) -> pd.DataFrame:
-    file = open_fcs(path)
-    column = find_channel(file, channel, field="cluster labels").index
-    return pd.DataFrame({CLUSTER: file.read([column])[:, 0]})
-
-
-def _read_gates(spec: str | Path, zero_is_ungated: bool) -> GateLabels:
-    path, channel = _split(spec)
-    if channel is not None:
-        return read_gates(channel, open_fcs(path), zero_is_ungated=zero_is_ungated)
+def _read_table(path: Path, column: str | None) -> pd.DataFrame:
+    """The labels as column ``cluster``, with the columns ``file`` and ``event`` if they exist."""
     if path.suffix.lower() in FCS_SUFFIXES:
-        return read_gates_of_files([open_fcs(path)], zero_is_ungated=zero_is_ungated)
-    fcs = path.with_name(_without_suffix(path.name) + ".fcs")
-    if path.is_file() and fcs.is_file():
-        return read_gates(path, open_fcs(fcs), zero_is_ungated=zero_is_ungated)
-    table = read_cluster_table(path, None, POPULATION_COLUMNS)
-    if FILE in table or EVENT in table:
-        hint = "Name the FCS file instead, with its gates beside it."
-        raise GateError(path, "header", "a column file or event", "a label for each event of one file, in order", hint)
-    texts = _as_texts(table[CLUSTER])
-    codes, names = pd.factorize(texts.where(texts != "0") if zero_is_ungated else texts, sort=True)
-    return GateLabels(codes.astype(np.int32), tuple(map(str, names)))
+        return pd.DataFrame({CLUSTER: _read_channel(path, column)})
+    if path.suffix.lower() == ANNDATA_SUFFIX:
+        return read_observations(path, column, USUAL_COLUMNS)
+    return read_cluster_table(path, column, USUAL_COLUMNS)
+
+
+def read_observations(path: Path, column: str | None, usual: Sequence[str] = ()) -> pd.DataFrame:
+    """A column of ``obs`` in an .h5ad file as column ``cluster``, with ``file`` and ``event`` if they exist.
+
+    Without ``column``, it is the first of ``usual`` that exists. Raises :class:`InputError` if there is no such column.
+    """
+    observations = open_h5ad(path)[0].observations
+    present = [str(name) for name in observations.columns]
+    chosen = column or next((name for name in usual if name in present), None)
+    if chosen is None or chosen not in present:
+        expected = f"a column {column!r}" if column else f"a column {' or '.join(usual)}" if usual else "one named"
+        hint = f"Name the column: {path.name}:COLUMN."
+        raise InputError(path, "obs", f"columns {', '.join(present) or 'none'}", expected, hint)
+    others = [name for name in (FILE, EVENT) if name in present and name != chosen]
+    table = {CLUSTER: observations[chosen], **{name: observations[name] for name in others}}
+    return pd.DataFrame(table).reset_index(drop=True)
+
+
+def _read_channel(path: Path, channel: str | None) -> Any:
+    """The values of a channel; where none is named, of ``cluster`` or else of the one that cytovae adds."""
+    file = open_fcs(path)
+    if channel is None:
+        channel = next((name for name in USUAL_COLUMNS if find_channels(file.channels, name)), USUAL_COLUMNS[0])
+    column = find_channel(file, channel, field="cluster labels").index
+    return file.read([column])[:, 0]
+
+
+def _joined_channels(paths: Sequence[Path], channel: str | None) -> ClusterLabels:
+    """The labels of several FCS files as one set, with the files that they belong to."""
+    parts = [read_labels(path, channel) for path in paths]
+    return ClusterLabels(
+        path=", ".join(map(str, paths)),
+        cluster=np.concatenate([part.cluster for part in parts]),
+        names=(),
+        files=tuple(map(str, paths)),
+        file=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts]),
+        event=None,
+        holds_zero=any(part.holds_zero for part in parts),
+    )
+
+
+def _short_name(path: Path, others: Sequence[Path]) -> str:
+    """The shortest end of ``path`` that differs from the ends of ``others``."""
+    for length in range(1, len(path.parts)):
+        end = path.parts[-length:]
+        if all(other.parts[-length:] != end for other in others):
+            return str(Path(*end))
+    return str(path)
 
 
 # --- columns as arrays ------------------------------------------------------------------------------------------------
@@ -214,7 +241,7 @@ def _read_gates(spec: str | Path, zero_is_ungated: bool) -> GateLabels:
 def _as_clusters(path: str, values: "pd.Series[Any]") -> tuple[NDArray[np.int32], tuple[str, ...], bool]:
     """Numbers of clusters, their names (empty if labels are numbers), and whether the number 0 occurs."""
     if not pd.api.types.is_numeric_dtype(values):
-        texts = _as_texts(values)
+        texts = as_texts(values)
         values = pd.to_numeric(texts, errors="coerce")
         if values.isna().sum() > texts.isna().sum():  # some texts are not numbers
             codes, names = pd.factorize(texts, sort=True)
@@ -229,7 +256,7 @@ def _as_clusters(path: str, values: "pd.Series[Any]") -> tuple[NDArray[np.int32]
     return cluster, (), bool((numbers == 0).any())
 
 
-def _as_texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
+def as_texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
     """Labels as trimmed text, missing for cells without a label."""
     texts = values.convert_dtypes().astype("string").str.strip()
     return texts.mask(texts.isin([text for text in texts.dropna().unique() if is_no_label(text)]))
@@ -263,7 +290,7 @@ def _check_n_rows(path: str, n_rows: int, n_events: int, files: str) -> None:
 
 def _find_file(labels: ClusterLabels, file: str) -> int:
     """The index in ``labels.files`` of the file that the user calls ``file``."""
-    for form in (str, _file_name, _without_suffix):
+    for form in (str, _file_name, without_suffix):
         matches = [index for index, name in enumerate(labels.files) if form(name) == form(file)]
         if len(matches) == 1:
             return matches[0]
@@ -280,11 +307,12 @@ def _file_name(name: str) -> str:
     return re.split(r"[/\\]", name)[-1]
 
 
-def _without_suffix(name: str) -> str:
-    return re.sub(r"(\.gates)?\.(fcs|lmd|csv|tsv|txt|parquet)$", "", _file_name(name), flags=re.IGNORECASE)
+def without_suffix(name: str) -> str:
+    """The last part of a path without the suffix of a file of events, labels or gates."""
+    return re.sub(r"(\.gates)?\.(fcs|lmd|csv|tsv|txt|parquet|h5ad)$", "", _file_name(name), flags=re.IGNORECASE)
 
 
-def _sorted_by_event(path: str, event: NDArray[np.int64], rows: NDArray[np.intp]) -> NDArray[np.intp]:
+def sorted_by_event(path: str, event: NDArray[np.int64], rows: NDArray[np.intp]) -> NDArray[np.intp]:
     """The ``rows`` of one file in the order of its events. Each event must occur once."""
     order = rows[np.argsort(event[rows], kind="stable")]
     if not np.array_equal(event[order], np.arange(len(rows))):

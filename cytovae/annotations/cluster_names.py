@@ -1,74 +1,102 @@
-"""Names that a user gives to clusters. Clusters with the same name are merged."""
+"""Names that a user gives to clusters. Clusters of one name are one population; the clusters keep their numbers."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.cells import Assignment
+from cytovae.annotations.label_tables import is_no_label
 from cytovae.delimited import parse_table, read_text
 from cytovae.errors import InputError, UsageError
 
+UNKNOWN = "unknown"
+"""The population of a cluster without a name: a reserved word."""
+
 _HEADERS = (("cluster", "name"), ("cluster", "population"))
+_DEFAULT_NAME = re.compile(r"(?:cluster[\s_-]*)?0*(\d+)", flags=re.IGNORECASE)
+_RESERVED = ("ungated", "unassigned", "not gated", "notgated")  # a cell with such a label has no population
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class ClusterNames:
-    """How the clusters of a model become named populations.
+    """The population of each cluster of a model.
 
     Attributes
     ----------
-    populations : tuple of str
-        Names of the populations, in the order of their numbers.
-    merged : ndarray of int32, shape (n_clusters,)
-        The population of each cluster, numbered from 1.
+    of_cluster : tuple of str
+        The population of clusters 1, 2, …; "unknown" for a cluster without a name. Several clusters may share one.
     """
 
-    populations: tuple[str, ...]
-    merged: NDArray[np.int32]
+    of_cluster: tuple[str, ...]
 
-    def apply(self, assignment: Assignment) -> Assignment:
-        """Merge the clusters of each population: their probabilities are summed, and the largest sum decides.
+    @cached_property
+    def populations(self) -> tuple[str, ...]:
+        """The names, each once, in the order of their first clusters, without "unknown"."""
+        return tuple(name for name in dict.fromkeys(self.of_cluster) if name != UNKNOWN)
 
-        So a cell that is divided between two clusters of one population may leave a third cluster for it.
+    @cached_property
+    def numbers(self) -> NDArray[np.int32]:
+        """The population of each cluster as a number from 1 in the order of ``populations``; 0 is unknown."""
+        number = {name: index for index, name in enumerate(self.populations, start=1)} | {UNKNOWN: 0}
+        return np.array([number[name] for name in self.of_cluster], dtype=np.int32)
+
+    def probability(self, cluster: NDArray[np.int32], p: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probability of each cell's population: the sum of ``p`` over the clusters of that population.
+
+        The population of a cell is always that of its cluster, even if another population has a larger sum, so that
+        cluster and population never contradict each other.
+
+        Parameters
+        ----------
+        cluster : ndarray of int32, shape (n_cells,)
+            The cluster of each cell, from 1.
+        p : ndarray of float32, shape (n_cells, n_clusters)
+            Probability of each cluster.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_cells,)
+            At least the probability of the cluster itself, and at most 1.
         """
-        if assignment.probabilities.shape[1] != len(self.merged):
-            raise UsageError(f"{assignment.probabilities.shape[1]} clusters do not fit names for {len(self.merged)}")
-        p = np.zeros((len(assignment), len(self.populations)), dtype=np.float32)
-        for cluster, population in enumerate(self.merged):
-            p[:, population - 1] += assignment.probabilities[:, cluster]
-        return replace(assignment, cluster=p.argmax(axis=1).astype(np.int32) + 1, probabilities=p)
+        sums = np.zeros((len(p), len(self.populations) + 1), dtype=np.float32)
+        for column, number in enumerate(self.numbers):
+            sums[:, number] += p[:, column]
+        own = np.take_along_axis(sums, self.numbers[cluster - 1][:, None], axis=1)[:, 0]
+        return np.minimum(own, np.float32(1))
 
 
-def name_clusters(names: Mapping[int, str], sizes: NDArray[np.int64]) -> ClusterNames:
-    """Number the populations that ``names`` define.
-
-    The largest population has number 1; on a tie, the one with the lowest cluster comes first. Sizes are those of the
-    training cells, so that numbers do not depend on the files that are assigned.
-
-    Parameters
-    ----------
-    names
-        Names of clusters, numbered from 1. A cluster without a name becomes a population of its own, "cluster 7".
-    sizes : ndarray of int64, shape (n_clusters,)
-        Training cells in each cluster.
+def name_clusters(names: Mapping[int, str], n_clusters: int) -> ClusterNames:
+    """The population of each of ``n_clusters`` clusters, from the ``names`` of some of them, numbered from 1.
 
     Raises
     ------
     UsageError
-        If a named cluster does not exist.
+        If a named cluster does not exist, or a name is refused by :func:`refusal`.
     """
-    unknown = sorted(cluster for cluster in names if not 1 <= cluster <= len(sizes))
-    if unknown:
-        raise UsageError(f"there is no cluster {unknown[0]} to name, only 1 … {len(sizes)}")
-    name_of_each = [names.get(cluster) or f"cluster {cluster}" for cluster in range(1, len(sizes) + 1)]
-    total: dict[str, int] = {}
-    for name, size in zip(name_of_each, sizes.tolist(), strict=True):
-        total[name] = total.get(name, 0) + size
-    populations = tuple(sorted(total, key=lambda name: -total[name]))  # stable: ties keep the order of clusters
-    return ClusterNames(populations, np.array([populations.index(name) + 1 for name in name_of_each], dtype=np.int32))
+    absent = sorted(cluster for cluster in names if not 1 <= cluster <= n_clusters)
+    if absent:
+        raise UsageError(f"there is no cluster {absent[0]} to name, only 1 … {n_clusters}")
+    for cluster, name in names.items():
+        reason = refusal(cluster, name)
+        if reason:
+            raise UsageError(f"cluster {cluster} cannot be called {name!r}: {reason}")
+    return ClusterNames(tuple(names.get(cluster) or UNKNOWN for cluster in range(1, n_clusters + 1)))
+
+
+def refusal(cluster: int, name: str) -> str:
+    """Why ``cluster`` cannot have this name; empty if it can.
+
+    The number or default name of another cluster ("2", "cluster 2", "cluster_2") would be taken for that cluster, and
+    "ungated" or "unassigned" for a cell without a label.
+    """
+    default = _DEFAULT_NAME.fullmatch(name)
+    if default and int(default[1]) != cluster:
+        return f"that is what cluster {int(default[1])} is called without a name"
+    return "the word means that a cell has no population" if name.casefold() in _RESERVED else ""
 
 
 def read_names(path: Path, n_clusters: int) -> dict[int, str]:
@@ -82,8 +110,8 @@ def parse_names(text: str, path: Path, n_clusters: int) -> dict[int, str]:
     Parameters
     ----------
     text
-        A text table with the columns ``cluster`` and ``name`` (or ``population``). Other columns are ignored; an
-        empty name leaves its cluster unnamed.
+        A text table with the columns ``cluster`` and ``name`` (or ``population``). Other columns are ignored. An empty
+        name, NA or "unknown" leaves its cluster without a name.
     path
         Where the table is, for messages.
     n_clusters
@@ -97,7 +125,8 @@ def parse_names(text: str, path: Path, n_clusters: int) -> dict[int, str]:
     Raises
     ------
     InputError
-        If a line cannot be parsed, or its cluster is a duplicate or not in 1 … ``n_clusters``.
+        If a line cannot be parsed, if its cluster is a duplicate or not in 1 … ``n_clusters``, or if its name is
+        refused by :func:`refusal`.
     """
     table = parse_table(text, path)
     header = [column.casefold() for column in table.header]
@@ -115,6 +144,9 @@ def parse_names(text: str, path: Path, n_clusters: int) -> dict[int, str]:
             raise InputError(path, f"line {number}, cluster", f"{cluster} again", "one row for each cluster")
         seen.add(int(cluster))
         name = " ".join(cells[name_column].split())
-        if name:
+        reason = refusal(int(cluster), name)
+        if reason:
+            raise InputError(path, f"line {number}, name", repr(name), f"another name for cluster {cluster}: {reason}")
+        if name.casefold() != UNKNOWN and not is_no_label(name):
             names[int(cluster)] = name
     return names

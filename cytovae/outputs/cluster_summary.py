@@ -36,7 +36,7 @@ class ClusterSummary:
     n_clusters : int
         Number of clusters.
     populations : sequence of str, optional
-        Names of the clusters, one each.
+        The population of each cluster, if clusters have names.
     samples : SampleSheet, optional
         What is known of each file; its columns go into the table of abundances.
     at_most : int

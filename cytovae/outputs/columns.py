@@ -8,16 +8,18 @@ column              type    content
 file                string  name of the file
 (sample sheet)      string  the columns of the sample sheet, if there is one
 event               int64   row in the file, from 0
-cluster             int32   cluster, from 1
-population          string  name of the cluster, if clusters have names
+cluster             int32   number of the cluster in the model, from 1, whatever its name
 probability         float32 probability of that cluster
+population          string  population of that cluster, if clusters have names; "unknown" for clusters without one
+population_...      float32 ``population_probability``: the sum of p_ over the clusters of that population
 novelty             float32 novelty, if the model measures it
 umap_1, umap_2      float32 UMAP coordinates, if requested
 p_1, …, p_K         float32 probability of each cluster; rows sum to 1
 =================== ======= ============================================================
 
 The two tables that FlowJo imports beside a sample have one row per event and no other columns: ``clr``
-(classification results) one column of probabilities per class, ``flowjo-csv`` one column with the number of the class.
+(classification results) one column of probabilities per cluster, ``flowjo-csv`` one column with the number of the
+cluster and, if clusters have names, one with the number of the population.
 """
 
 from collections.abc import Sequence
@@ -28,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cytovae.annotations.cluster_names import UNKNOWN, ClusterNames
 from cytovae.annotations.sample_sheet import NO_SAMPLES, SampleSheet
 from cytovae.cells import Assignment, probability_of
 from cytovae.errors import UsageError
@@ -35,12 +38,15 @@ from cytovae.errors import UsageError
 TableFormat = Literal["parquet", "csv", "clr", "flowjo-csv"]
 
 # Tables of cells, and the observations of AnnData.
-FILE, EVENT, CLUSTER, POPULATION = "file", "event", "cluster", "population"
-PROBABILITY, NOVELTY, UMAP = "probability", "novelty", ("umap_1", "umap_2")
+FILE, EVENT, CLUSTER, PROBABILITY = "file", "event", "cluster", "probability"
+POPULATION, POPULATION_PROBABILITY = "population", "population_probability"
+NOVELTY, UMAP = "novelty", ("umap_1", "umap_2")
 
 # Channels and keywords of FCS files.
 CLUSTER_CHANNEL, PROBABILITY_CHANNEL, NOVELTY_CHANNEL = "cytovae_cluster", "cytovae_probability", "cytovae_novelty"
+POPULATION_CHANNELS = ("cytovae_population", "cytovae_population_probability")
 UMAP_CHANNELS = ("cytovae_umap_1", "cytovae_umap_2")
+UMAP_SHIFT = "CYTOVAE_UMAP_SHIFT"  # what was added to the coordinates
 
 # The rest of an AnnData file.
 OBSM_PROBABILITIES, OBSM_CODES, OBSM_UMAP = "p", "z", "X_umap"
@@ -57,43 +63,83 @@ class Extras:
     Attributes
     ----------
     populations : tuple of str
-        Names of the clusters, one each; empty if they have none.
+        The population of each cluster, see :class:`ClusterNames`; empty if clusters have no names.
     samples : SampleSheet
         What is known of each file.
     novelty : bool
         Whether there is novelty.
     umap : bool
         Whether there are UMAP coordinates.
+    umap_shift : pair of float
+        What FCS files add to UMAP coordinates, so that none is negative in any file of the study.
     """
 
     populations: tuple[str, ...] = ()
     samples: SampleSheet = NO_SAMPLES
     novelty: bool = False
     umap: bool = False
+    umap_shift: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def names(self) -> ClusterNames:
+        """``populations`` as names of clusters."""
+        return ClusterNames(self.populations)
 
 
 NO_EXTRAS = Extras()
 
 
 def class_names(n_clusters: int, populations: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names of the classes for FlowJo: ``populations``, or cluster_1, cluster_2, … if there are none."""
-    return tuple(populations) or tuple(f"cluster_{cluster}" for cluster in range(1, n_clusters + 1))
+    """Names of the classes for FlowJo: cluster_1, cluster_2, …, followed by the population of a named cluster."""
+    names = populations or [UNKNOWN] * n_clusters
+    return tuple(
+        f"cluster_{cluster}" if name == UNKNOWN else f"cluster_{cluster} {name}"
+        for cluster, name in enumerate(names, start=1)
+    )
 
 
 def channel_names(extras: Extras) -> tuple[str, ...]:
     """Names of the channels that a copy of an FCS file gets, in order."""
     return (
         *(CLUSTER_CHANNEL, PROBABILITY_CHANNEL),
+        *(POPULATION_CHANNELS if extras.populations else ()),
         *([NOVELTY_CHANNEL] if extras.novelty else []),
         *(UMAP_CHANNELS if extras.umap else []),
     )
 
 
+def channel_label(name: str) -> str:
+    """The $PnS of one of :func:`channel_names`, such as "cytovae UMAP 1"."""
+    return name.replace("_", " ").replace("umap", "UMAP")
+
+
 def fcs_keywords(extras: Extras, sample: Sequence[str]) -> dict[str, str]:
-    """Keywords that a copy of an FCS file gets: names of clusters, and ``sample``, its row of the sample sheet."""
+    """Keywords that a copy of an FCS file gets: names of clusters, and ``sample``, its row of the sample sheet.
+
+    CYTOVAE_CLUSTER_n is the population of cluster n, CYTOVAE_POPULATION_n the name of number n in the channel of
+    populations, where 0 is unknown.
+    """
     clusters = {f"CYTOVAE_CLUSTER_{number}": name for number, name in enumerate(extras.populations, start=1)}
+    named = (UNKNOWN, *extras.names.populations) if extras.populations else ()
+    populations = {f"CYTOVAE_POPULATION_{number}": name for number, name in enumerate(named)}
     columns = [f"CYTOVAE_{column.upper()}" for column in extras.samples.columns]
-    return clusters | dict(zip(columns, sample, strict=False))
+    return clusters | populations | dict(zip(columns, sample, strict=False))
+
+
+def channel_values(assignment: Assignment, extras: Extras) -> NDArray[np.float32]:
+    """The values of :func:`channel_names`, float32 (n_cells, n_channels).
+
+    Raises :class:`UsageError` if ``extras`` ask for novelty or UMAP coordinates that the assignment lacks.
+    """
+    columns = [assignment.cluster, probability_of(assignment)]
+    if extras.populations:
+        columns += [extras.names.numbers[assignment.cluster - 1], population_probability(assignment, extras)]
+    return np.column_stack([*columns, *optional_values(assignment, extras)]).astype(np.float32, copy=False)
+
+
+def population_probability(assignment: Assignment, extras: Extras) -> NDArray[np.float32]:
+    """The probability of each cell's population, float32 (n_cells,); see :meth:`ClusterNames.probability`."""
+    return extras.names.probability(assignment.cluster, assignment.probabilities)
 
 
 def free_name(name: str, taken: Sequence[str]) -> str:
@@ -119,15 +165,16 @@ def table_schema(kind: TableFormat, n_clusters: int, extras: Extras = NO_EXTRAS)
     if kind == "clr":
         return pa.schema([(name, pa.float32()) for name in class_names(n_clusters, extras.populations)])
     if kind == "flowjo-csv":
-        return pa.schema([(CLUSTER_CHANNEL, pa.int32())])
+        named = [(POPULATION_CHANNELS[0], pa.int32())] if extras.populations else []
+        return pa.schema([(CLUSTER_CHANNEL, pa.int32()), *named])
     return pa.schema(
         [
             (FILE, pa.string()),
             *((column, pa.string()) for column in extras.samples.columns),
             (EVENT, pa.int64()),
             (CLUSTER, pa.int32()),
-            *([(POPULATION, pa.string())] if extras.populations else []),
             (PROBABILITY, pa.float32()),
+            *([(POPULATION, pa.string()), (POPULATION_PROBABILITY, pa.float32())] if extras.populations else []),
             *([(NOVELTY, pa.float32())] if extras.novelty else []),
             *((column, pa.float32()) for column in UMAP if extras.umap),
             *((f"p_{cluster}", pa.float32()) for cluster in range(1, n_clusters + 1)),
@@ -151,21 +198,26 @@ def table_rows(
         If ``extras`` ask for novelty or UMAP coordinates that the assignment lacks.
     """
     cluster = pa.array(assignment.cluster.astype(np.int32, copy=False))
+    populations = extras.populations
     if kind == "flowjo-csv":
-        return pa.record_batch([cluster], schema=schema)
+        numbers = [pa.array(extras.names.numbers[assignment.cluster - 1])] if populations else []
+        return pa.record_batch([cluster, *numbers], schema=schema)
     probabilities = [pa.array(column) for column in _contiguous_columns(assignment.probabilities)]
     if kind == "clr":
         return pa.record_batch(probabilities, schema=schema)
     n_cells = len(assignment)
-    populations = extras.populations
+    named = []
+    if populations:
+        named.append(pa.array(populations, pa.string()).take(pa.array(assignment.cluster - 1)))
+        named.append(pa.array(population_probability(assignment, extras)))
     novelty, umap = optional_values(assignment, extras)
     columns = [
         pa.repeat(file, n_cells),
         *(pa.repeat(text, n_cells) for text in extras.samples.of(file)),
         pa.array(np.arange(first_event, first_event + n_cells, dtype=np.int64)),
         cluster,
-        *([pa.array(populations, pa.string()).take(pa.array(assignment.cluster - 1))] if populations else []),
         pa.array(probability_of(assignment)),
+        *named,
         *(pa.array(np.ascontiguousarray(column)) for column in (*novelty.T, *umap.T)),
         *probabilities,
     ]

@@ -159,9 +159,16 @@ class H5adWriter:
             },
             columns.EVENT: self._event,
             columns.CLUSTER: _categorical(self._cluster - 1, [str(number) for number in range(1, n_clusters + 1)]),
-            **({columns.POPULATION: _categorical(self._cluster - 1, populations)} if populations else {}),
             columns.PROBABILITY: self._probability,
+            **(self._populations() if populations else {}),
             **({columns.NOVELTY: self._novelty[:, 0]} if self._extras.novelty else {}),
+        }
+
+    def _populations(self) -> dict[str, Any]:
+        names = self._extras.names
+        return {
+            columns.POPULATION: _text_categorical(self._cluster - 1, names.of_cluster),
+            columns.POPULATION_PROBABILITY: names.probability(self._cluster, self._p),
         }
 
 

@@ -115,10 +115,9 @@ def _assign(study: AssignStudy, gates: GateLabels | None, progress: Callable[[in
         for chunk in assigned_chunks(file, study.assigner, workers=study.workers):
             if chunk.novelty is not None:
                 novelty.append(chunk.novelty)
-            named = study.names.apply(chunk) if study.names is not None else chunk
-            rows = slice(done, done + len(named))
-            cluster[rows], probability[rows] = named.cluster, named.probabilities.max(axis=1)
-            done += len(named)
+            rows = slice(done, done + len(chunk))
+            cluster[rows], probability[rows] = chunk.cluster, chunk.probabilities.max(axis=1)
+            done += len(chunk)
             progress(done)
     population = np.full(n_events, UNGATED, dtype=np.int32) if gates is None else gates.population
     return _AllCells(cluster, probability, population, np.concatenate(novelty) if novelty else None, first)

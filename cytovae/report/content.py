@@ -129,7 +129,7 @@ class ReportContent:
     agreement : Agreement or None
         None if there are no gates.
     names : ClusterNames or None
-        Names of the clusters; with names, clusters of one name are one cluster everywhere.
+        Names of the clusters; several clusters may share a name.
     sheet : SampleSheet
         What is known of each file.
     """
@@ -155,7 +155,7 @@ class ReportContent:
     @property
     def n_clusters(self) -> int:
         """Number of clusters, with or without cells in the files."""
-        return self.saved.model.n_clusters if self.names is None else len(self.names.populations)
+        return self.saved.model.n_clusters
 
     @property
     def titles(self) -> tuple[str, ...]:
@@ -163,7 +163,7 @@ class ReportContent:
         numbers = [str(number) for number in range(1, self.n_clusters + 1)]
         if self.names is None:
             return tuple(numbers)
-        return tuple(f"{number} {name}" for number, name in zip(numbers, self.names.populations, strict=True))
+        return tuple(f"{number} {name}" for number, name in zip(numbers, self.names.of_cluster, strict=True))
 
     @property
     def counts(self) -> NDArray[np.int64]:

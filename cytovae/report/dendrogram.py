@@ -82,7 +82,7 @@ def clusters_at_levels(tree: MergeTree) -> NDArray[np.int64]:
     return np.minimum(tree.n_experts - n_merges, tree.n_most)
 
 
-def draw_tree(tree: MergeTree, n_clusters: int, merged: NDArray[np.int32] | None = None) -> Figure:
+def draw_tree(tree: MergeTree, n_clusters: int) -> Figure:
     """The tree, coloured by cluster; beside it, at the same heights, agreement and number of clusters at each level.
 
     Parameters
@@ -91,13 +91,9 @@ def draw_tree(tree: MergeTree, n_clusters: int, merged: NDArray[np.int32] | None
         The tree.
     n_clusters : int
         Number of clusters that it is cut into.
-    merged : ndarray of int32, shape (n_clusters,), optional
-        The number, from 1, of each cluster after clusters of one name were merged.
     """
     roots = branches(tree)
     cluster_of = tree.cut(n_clusters)
-    if merged is not None:
-        cluster_of = merged[cluster_of - 1]
     order = [leaf for root in roots for leaf in root.leaves]
     has_agreement = bool(np.isfinite(tree.agreement).any())
     figure = new_figure(12.3 if has_agreement else 9.5, 4.4)

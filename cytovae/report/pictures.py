@@ -64,7 +64,7 @@ def draw_all(
     landmarks, agreement, model = content.landmarks, content.agreement, content.saved.model
 
     def tree() -> Figure:
-        return draw_tree(model.tree, model.n_clusters, None if content.names is None else content.names.merged)
+        return draw_tree(model.tree, model.n_clusters)
 
     def draw(name: str, alt: str, figure: Figure) -> Picture:
         return render(figure, name, alt, svg=svg)

@@ -69,18 +69,19 @@ class AssignStudy:
 
     @property
     def populations(self) -> tuple[str, ...]:
-        """Names of the clusters, empty if there are none."""
-        return self.names.populations if self.names is not None else ()
+        """The population of each cluster; empty if clusters have no names."""
+        return self.names.of_cluster if self.names is not None else ()
 
     @property
     def n_clusters(self) -> int:
-        """Number of clusters in the outputs."""
-        return len(self.populations) or self.saved.model.n_clusters
+        """Number of clusters of the model."""
+        return self.saved.model.n_clusters
 
     @property
     def extras(self) -> Extras:
         """The optional columns of the outputs."""
-        return Extras(self.populations, self.samples, self.assigner.has_novelty, self.interpolator is not None)
+        shift = self.interpolator.shift if self.interpolator is not None else (0.0, 0.0)
+        return Extras(self.populations, self.samples, self.assigner.has_novelty, self.interpolator is not None, shift)
 
 
 @dataclass(frozen=True)
@@ -165,12 +166,11 @@ def assign_file(
     cluster = np.empty(file.n_events, dtype=np.int32)
     probability, done = 0.0, 0
     for chunk in assigned_chunks(file, study.assigner, workers=study.workers, interpolator=study.interpolator):
-        named = study.names.apply(chunk) if study.names is not None else chunk
         for sink in sinks:
-            sink.write(file.name, done, named)
-        cluster[done : done + len(named)] = named.cluster
-        probability += float(named.probabilities.max(axis=1).sum(dtype=np.float64))
-        done += len(named)
+            sink.write(file.name, done, chunk)
+        cluster[done : done + len(chunk)] = chunk.cluster
+        probability += float(chunk.probabilities.max(axis=1).sum(dtype=np.float64))
+        done += len(chunk)
         progress(done)
     mean = probability / done if done else float("nan")
     return AssignedFile(file.name, cluster, mean, study.n_clusters, perf_counter() - began)

@@ -10,9 +10,8 @@ import pytest
 from flowio import create_fcs
 from pyarrow import parquet
 
-from cytovae.annotations.cluster_labels import align_labels, join_gates, read_gated_files, read_labels
-from cytovae.cells import UNGATED, GateLabels
-from cytovae.errors import GateError, InputError
+from cytovae.annotations.cluster_labels import align_labels, read_label_sets, read_labels
+from cytovae.errors import InputError
 
 Writer = Callable[[Path, pd.DataFrame], Path]
 
@@ -193,6 +192,54 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         read_labels(tmp_path / "nothing.csv")
 
 
+def test_the_channel_that_cytovae_adds_is_found(tmp_path: Path) -> None:
+    both = write_fcs(tmp_path / "both.fcs", cytovae_cluster=[1.0, 2.0], cluster=[3.0, 4.0])
+    own = write_fcs(tmp_path / "own.fcs", CD4=[0.5, 0.25], cytovae_cluster=[2.0, 1.0])
+    assert read_labels(both).cluster.tolist() == [3, 4]
+    assert read_labels(own).cluster.tolist() == [2, 1]
+    assert read_labels(f"{both}:cytovae_cluster", "CD4").cluster.tolist() == [1, 2]
+
+
+def test_a_column_may_follow_the_name_of_any_file(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path, pd.DataFrame({"cluster": [1, 1], "leiden": [2, 3]}))
+    assert read_labels(f"{path}:leiden").cluster.tolist() == [2, 3]
+
+
+def test_columns_of_obs_are_labels(tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata", reason="the extra h5ad is not installed")
+    obs = pd.DataFrame(
+        {"file": pd.Categorical(["b", "a", "b"]), "event": [1, 0, 0], "cluster": pd.Categorical(["10", "2", "10"])},
+        index=list("xyz"),
+    ).assign(leiden=["x", "y", "x"])
+    anndata.AnnData(X=np.zeros((3, 1), np.float32), obs=obs).write_h5ad(tmp_path / "x.h5ad")
+    labels = read_labels(tmp_path / "x.h5ad")
+    assert (labels.cluster.tolist(), labels.names) == ([10, 2, 10], ())
+    assert align_labels(labels, ["a.fcs", "b.fcs"], [1, 2]).tolist() == [2, 10, 10]
+    assert read_labels(f"{tmp_path}/x.h5ad:leiden").names == ("x", "y")
+    with pytest.raises(InputError, match="columns file, event, cluster, leiden"):
+        read_labels(f"{tmp_path}/x.h5ad:louvain")
+
+
+def test_fcs_files_with_the_same_channel_are_one_set_of_labels(tmp_path: Path) -> None:
+    a = write_fcs(tmp_path / "a.fcs", cytovae_cluster=[1.0, 2.0], flowsom=[1.0, 1.0])
+    b = write_fcs(tmp_path / "b.fcs", cytovae_cluster=[3.0], flowsom=[2.0])
+    table = write_parquet(tmp_path, pd.DataFrame({"cluster": [1, 2, 3]}))
+    sets = dict(read_label_sets([a, table, b, f"{a}:flowsom", f"{b}:flowsom"]))
+    assert list(sets) == ["cytovae_cluster", "labels.parquet", "flowsom"]
+    assert align_labels(sets["cytovae_cluster"], ["b.fcs", "a.fcs"], [1, 2]).tolist() == [3, 1, 2]
+    assert align_labels(sets["flowsom"], ["a.fcs", "b.fcs"], [2, 1]).tolist() == [1, 1, 2]
+    with pytest.raises(InputError, match="named twice"):
+        read_label_sets([a, a])
+
+
+def test_titles_of_label_files_of_the_same_name_are_different(tmp_path: Path) -> None:
+    paths = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        paths.append(write_parquet(tmp_path / folder, pd.DataFrame({"cluster": [1]})))
+    assert [title for title, _ in read_label_sets(paths)] == ["one/labels.parquet", "two/labels.parquet"]
+
+
 # --- aligning ---
 
 
@@ -248,45 +295,3 @@ def test_rows_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         align_labels(read_labels(labels_of(tmp_path, **columns)), files, sizes)
-
-
-# --- gates ---
-
-
-def test_gates_are_joined_by_name() -> None:
-    first = GateLabels(np.array([0, 1, UNGATED], dtype=np.int32), ("B", "T"))
-    second = GateLabels(np.array([0, 1, 0], dtype=np.int32), ("T", "NK"))
-    empty = GateLabels(np.array([UNGATED], dtype=np.int32), ())
-    joined = join_gates([first, empty, second])
-    assert joined.names == ("B", "T", "NK")
-    assert joined.population.tolist() == [0, 1, UNGATED, UNGATED, 1, 2, 1]
-
-
-def test_gates_of_a_table_alone(tmp_path: Path) -> None:
-    path = write_text(tmp_path / "sample.gates.csv", "population\nT\n\nB\nungated\nT\n")
-    truth = read_gated_files([path])
-    assert [truth.gates.names[i] if i >= 0 else "" for i in truth.gates.population] == ["T", "", "B", "", "T"]
-    assert (truth.files, truth.sizes) == ((str(path),), (5,))
-
-
-def test_gates_beside_a_file_and_in_a_channel(tmp_path: Path) -> None:
-    first = write_fcs(tmp_path / "a.fcs", CD4=[1.0, 2.0, 3.0], CD8=[1.0, 2.0, 3.0])
-    beside = write_text(tmp_path / "a.gates.csv", "population\n1\n\n2\n")
-    second = write_fcs(tmp_path / "b.fcs", CD4=[1.0, 2.0], label=[2.0, float("nan")])
-    for spec in (first, beside):
-        truth = read_gated_files([spec, f"{second}:label"])
-        assert truth.sizes == (3, 2)
-        assert [truth.gates.names[i] if i >= 0 else "" for i in truth.gates.population] == ["1", "", "2", "2", ""]
-
-
-def test_gates_that_do_not_fit_the_file_beside_them_are_refused(tmp_path: Path) -> None:
-    write_fcs(tmp_path / "a.fcs", CD4=[1.0, 2.0, 3.0], CD8=[1.0, 2.0, 3.0])
-    beside = write_text(tmp_path / "a.gates.csv", "population\nB\nT\n")
-    with pytest.raises(GateError, match="2 rows"):
-        read_gated_files([beside])
-
-
-def test_a_lone_table_of_several_files_is_refused(tmp_path: Path) -> None:
-    path = write_text(tmp_path / "all.csv", "file,population\na,B\nb,T\n")
-    with pytest.raises(GateError, match="Name the FCS file instead"):
-        read_gated_files([path])

@@ -1,4 +1,4 @@
-"""Names of clusters: which clusters are merged, how populations are numbered, and which tables are refused."""
+"""Names of clusters: which clusters share a population, its probability, and which tables are refused."""
 
 from pathlib import Path
 
@@ -8,41 +8,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cytovae.annotations.cluster_names import name_clusters, parse_names, read_names
-from cytovae.cells import Assignment
 from cytovae.errors import InputError, UsageError
 
-SIZES = np.array([40, 30, 20, 15])
+CELLS = np.array([[0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.1, 0.7]], np.float32)
 
 
-def test_clusters_with_the_same_name_are_merged() -> None:
-    named = name_clusters({2: "T", 3: "T", 1: "B"}, SIZES)
-    # Training cells: T has 50, B has 40, and cluster 4, without a name, has 15.
-    assert named.populations == ("T", "B", "cluster 4")
-    assert named.merged.tolist() == [2, 1, 1, 3]
-    p = np.array([[0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.1, 0.7]], np.float32)
-    found = named.apply(Assignment(np.array([1, 4], np.int32), p))
-    # Cluster 1 is the most probable cluster of the first cell, but T is its most probable population.
-    assert found.cluster.tolist() == [1, 3]
-    assert np.allclose(found.probabilities, [[0.5, 0.4, 0.1], [0.2, 0.1, 0.7]], atol=1e-7)
-
-
-def test_ties_are_numbered_by_their_lowest_cluster() -> None:
-    named = name_clusters({1: "b", 2: "a"}, np.array([10, 20, 20, 10]))
-    assert named.populations == ("a", "cluster 3", "b", "cluster 4")
+def test_clusters_share_a_name_and_keep_their_numbers() -> None:
+    named = name_clusters({2: "T", 3: "T", 1: "B"}, 4)
+    assert named.of_cluster == ("B", "T", "T", "unknown")
+    assert named.populations == ("B", "T")
+    assert named.numbers.tolist() == [1, 2, 2, 0]
+    # T has a larger sum than B in the first cell, but the population is that of the cluster.
+    assert np.allclose(named.probability(np.array([1, 4], np.int32), CELLS), [0.4, 0.7], atol=1e-7)
+    assert np.allclose(named.probability(np.array([3, 2], np.int32), CELLS), [0.5, 0.2], atol=1e-7)
 
 
 @given(st.lists(st.sampled_from(["", "x", "y", "z"]), min_size=1, max_size=6), st.integers(0, 99))
-def test_merging_sums_probabilities(each: list[str], seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    p = rng.dirichlet(np.ones(len(each)), 20).astype(np.float32)
-    names = {number: name for number, name in enumerate(each, start=1) if name}
-    named = name_clusters(names, rng.integers(0, 5, len(each)))
-    found = named.apply(Assignment(p.argmax(1).astype(np.int32) + 1, p))
-    for number, population in enumerate(named.populations, start=1):
-        old = [i for i, name in enumerate(each) if (name or f"cluster {i + 1}") == population]
-        assert np.allclose(found.probabilities[:, number - 1], p[:, old].sum(axis=1), atol=1e-6)
-    assert np.array_equal(found.cluster, found.probabilities.argmax(axis=1) + 1)
-    assert len(set(named.populations)) == len(named.populations)
+def test_the_probability_of_a_population_is_the_sum_over_its_clusters(each: list[str], seed: int) -> None:
+    p = np.random.default_rng(seed).dirichlet(np.ones(len(each)), 20).astype(np.float32)
+    named = name_clusters({number: name for number, name in enumerate(each, start=1) if name}, len(each))
+    cluster = p.argmax(axis=1).astype(np.int32) + 1
+    found = named.probability(cluster, p)
+    assert found.dtype == np.float32
+    for cell, number in enumerate(cluster):
+        same = [column for column, name in enumerate(each) if name == each[number - 1]]
+        assert found[cell] == pytest.approx(p[cell, same].sum(), abs=1e-6)
+    assert (found >= p.max(axis=1)).all()
+    assert (found <= 1).all()
 
 
 def test_accepted_tables() -> None:
@@ -83,6 +75,25 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     assert read_names(tmp_path / "bom.csv", 3) == {1: "γδ T"}
 
 
-def test_an_unknown_cluster_is_refused() -> None:
+def test_a_cluster_without_a_name_is_unknown() -> None:
+    text = "cluster,name\n1,Unknown\n2,NA\n3,\n4,T\n"
+    assert parse_names(text, Path("n.csv"), 5) == {4: "T"}
+    assert name_clusters({4: "T"}, 5).of_cluster == ("unknown", "unknown", "unknown", "T", "unknown")
+
+
+@pytest.mark.parametrize("name", ["cluster 2", "Cluster_2", "cluster-02", "2", "ungated", "Unassigned"])
+def test_names_that_mean_something_else_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="line 2, name"):
+        parse_names(f"cluster,name\n1,{name}\n", Path("n.csv"), 3)
+    with pytest.raises(UsageError, match="cannot be called"):
+        name_clusters({1: name}, 3)
+
+
+def test_a_cluster_may_have_its_own_default_name() -> None:
+    assert parse_names("cluster,name\n2,cluster 2\n", Path("n.csv"), 3) == {2: "cluster 2"}
+    assert parse_names("cluster,name\n2,cluster of 3\n", Path("n.csv"), 3) == {2: "cluster of 3"}
+
+
+def test_an_absent_cluster_is_refused() -> None:
     with pytest.raises(UsageError, match="cluster 5"):
-        name_clusters({5: "T"}, SIZES)
+        name_clusters({5: "T"}, 4)

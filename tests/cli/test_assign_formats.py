@@ -65,7 +65,6 @@ def test_formats_of_one_file_take_one_file(model: Path, tmp_path: Path) -> None:
 
 
 def test_names_reach_every_output(model: Path, tmp_path: Path) -> None:
-    # Training cells: 40, 30, 20, 10. "T" has 50 and comes first, then cluster 1 with 40, then "B" with 10.
     (tmp_path / "names.csv").write_text("cluster,name\n2,T\n3,T\n4,B\n")
     named = ("--names", tmp_path / "names.csv")
     done(model, *FILES, "-o", tmp_path / "plain.parquet")
@@ -73,20 +72,36 @@ def test_names_reach_every_output(model: Path, tmp_path: Path) -> None:
     done(model, *FILES, "-o", tmp_path / "x.csv", *named)
     done(model, FILES[0], "-o", tmp_path / "x.fcs", *named)
     done(model, FILES[0], "-o", tmp_path / "x.clr", *named)
+    done(model, FILES[0], "-o", f"{tmp_path}/flowjo/", "--format", "flowjo-csv", *named)
     plain, table = pd.read_parquet(tmp_path / "plain.parquet"), pd.read_parquet(tmp_path / "x.parquet")
-    assert list(table) == ["file", "event", "cluster", "population", "probability", "p_1", "p_2", "p_3"]
-    expected = np.stack([plain["p_2"] + plain["p_3"], plain["p_1"], plain["p_4"]], axis=1)
-    assert np.allclose(table[["p_1", "p_2", "p_3"]], expected, atol=1e-6)
-    assert table["population"].tolist() == [["T", "cluster 1", "B"][number - 1] for number in table["cluster"]]
+    columns = ["file", "event", "cluster", "probability", "population", "population_probability"]
+    assert list(table) == [*columns, "p_1", "p_2", "p_3", "p_4"]
+    # Numbers and probabilities of clusters are the same as without names.
+    pd.testing.assert_frame_equal(table.drop(columns=columns[-2:]), plain, check_exact=True)
+    assert table["population"].tolist() == [["unknown", "T", "T", "B"][number - 1] for number in table["cluster"]]
+    expected = np.stack([plain["p_1"], plain["p_2"] + plain["p_3"], plain["p_2"] + plain["p_3"], plain["p_4"]])
+    own = expected[plain["cluster"] - 1, np.arange(len(plain))]
+    assert np.allclose(table["population_probability"], own, atol=1e-6)
     assert pd.read_csv(tmp_path / "x.csv")["population"].tolist() == table["population"].tolist()
     fcs = FlowData(tmp_path / "x.fcs")
     n_events = fcs.event_count
-    assert np.array_equal(fcs.as_array(preprocess=False)[:, -2], table["cluster"][:n_events])
-    assert [fcs.text[f"cytovae_cluster_{number}"] for number in (1, 2, 3)] == ["T", "cluster 1", "B"]
-    assert list(pd.read_csv(tmp_path / "x.clr")) == ["T", "cluster 1", "B"]
+    assert fcs.pnn_labels[-4:] == [f"cytovae_{name}" for name in columns[2:]]
+    added = fcs.as_array(preprocess=False)[:, -4:].astype(np.float32)
+    assert np.array_equal(added[:, 0], table["cluster"][:n_events])
+    assert np.array_equal(added[:, 1], table["probability"][:n_events])
+    assert np.array_equal(added[:, 3], table["population_probability"][:n_events])
+    assert [fcs.text[f"cytovae_cluster_{number}"] for number in (1, 2, 3, 4)] == ["unknown", "T", "T", "B"]
+    named_in_file = [fcs.text[f"cytovae_population_{int(number)}"] for number in added[:, 2]]
+    assert named_in_file == table["population"][:n_events].tolist()
+    classes = pd.read_csv(tmp_path / "x.clr")
+    assert list(classes) == ["cluster_1", "cluster_2 T", "cluster_3 T", "cluster_4 B"]
+    assert np.array_equal(classes.to_numpy(np.float32), table[["p_1", "p_2", "p_3", "p_4"]][:n_events])
+    flowjo = pd.read_csv(tmp_path / "flowjo" / f"{FILES[0].stem}.csv")
+    assert list(flowjo) == ["cytovae_cluster", "cytovae_population"]
+    assert np.array_equal(flowjo, added[:, [0, 2]])
 
-    abundance = pd.read_csv(tmp_path / "tables" / "abundance.csv").set_index(["file", "population"])["cells"]
-    counted = table.groupby(["file", "population"]).size()
+    abundance = pd.read_csv(tmp_path / "tables" / "abundance.csv").set_index(["file", "cluster", "population"])["cells"]
+    counted = table.groupby(["file", "cluster", "population"]).size()
     assert abundance[abundance > 0].sort_index().to_dict() == counted.sort_index().to_dict()
 
 
@@ -155,10 +170,9 @@ def test_names_and_gates_are_never_written_over(model: Path, tmp_path: Path) -> 
     refused(UsageError, model, copies[0], "-o", copies[1], "--gates", "beside", "--force")
     refused(UsageError, model, copies[0], "-o", copies[1], "--gates", copies[1], "--force")
     shown = done(model, copies[0], "-o", tmp_path / "x.csv", "--gates", "beside", "--names", names).stdout
-    # Populations are shown with the names of the clusters that were found for them.
-    used = set(pd.read_csv(tmp_path / "x.csv")["population"])
-    assert used <= {"T", "cluster 2", "cluster 3", "cluster 4"}
-    assert any(name in shown.split("\n", 5)[-1] for name in used)
+    assert set(pd.read_csv(tmp_path / "x.csv")["population"]) <= {"T", "unknown"}
+    # Clusters and the populations that they are named after are scored side by side.
+    assert ["cluster", "population"] in [line.split() for line in shown.splitlines()]
 
 
 SHEET = "file,sample,batch,condition\ndonor1_baseline.fcs,D1 base,A,none\ndonor1_stim,D1 stim,B,stimulated\n"

@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from typer.testing import CliRunner
 
 from cytovae.cells import UNGATED, GateLabels
-from cytovae.cli.score import report_json, score_cli
+from cytovae.cli.score import Scored, report_json, score_cli
 from cytovae.errors import InputError, UsageError
 from cytovae.metrics import score
 
@@ -139,6 +139,36 @@ def test_several_files_are_scored_together(tmp_path: Path) -> None:
     assert "1 labels belong to other files" in stderr
 
 
+def test_several_methods_are_scored_side_by_side(tmp_path: Path, labels: Path, gates: Path) -> None:
+    other = tmp_path / "other.parquet"
+    pd.DataFrame({"cluster": ["b"] * 6 + [None] + ["t"] * 4, "leiden": [1] * 11}).to_parquet(other)
+    stdout, stderr = run(labels, other, f"{other}:leiden", "--gates", gates, "--json")
+    content = json.loads(stdout)
+    assert stderr == ""
+    assert content["schema_version"] == 1
+    found = {entry["labels"]: entry for entry in content["labels"]}
+    assert list(found) == ["labels.csv", "other.parquet", "other.parquet:leiden"]
+    alone = json.loads(run(labels, "--gates", gates, "--json")[0])
+    assert found["labels.csv"]["metrics"] == alone["metrics"]
+    assert [entry["metrics"]["ARI"] for entry in content["labels"][1:]] == [1.0, 0.0]
+    assert found["other.parquet"]["cluster_names"] == ["b", "t"]
+    rows = [line.split() for line in run(labels, other, "--gates", gates)[0].splitlines()]
+    assert ["labels.csv", "other.parquet"] in rows
+    assert ["F_weighted", "0.8000", "1.0000"] in rows
+    assert ["B", "6", "0.800", "1", "1.000", "b"] in rows
+
+
+def test_gates_of_a_folder_are_named_once(tmp_path: Path) -> None:
+    (tmp_path / "gates").mkdir()
+    for name, populations in (("a", "B\nT\n"), ("b", "T\n\nB\n")):
+        (tmp_path / "gates" / f"{name}.gates.csv").write_text(f"population\n{populations}")
+    table = pd.DataFrame({"file": ["b.fcs"] * 3 + ["a.fcs"] * 2, "cluster": [5, 6, 6, 6, 5]})
+    table.to_csv(tmp_path / "gates" / "labels.csv", index=False)
+    for spec in (tmp_path / "gates", "beside"):
+        content = json.loads(run(tmp_path / "gates" / "labels.csv", "--gates", spec, "--json")[0])
+        assert (content["cells"]["n_gated"], content["metrics"]["ARI"]) == (4, 1.0)
+
+
 def test_rows_that_do_not_fit_are_refused_with_both_numbers(tmp_path: Path, gates: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("cluster\n1\n2\n")
@@ -161,13 +191,13 @@ def test_gates_must_be_given(labels: Path) -> None:
 
 def test_json_is_the_same_text_for_the_same_report() -> None:
     report = score(np.array([1, 2, 2]), GateLabels(np.array([0, 0, UNGATED], dtype=np.int32), ("Ä",)))
-    assert report_json(report) == report_json(report)
-    assert "Ä" in report_json(report)
+    assert report_json([Scored("a", report)]) == report_json([Scored("a", report)])
+    assert "Ä" in report_json([Scored("a", report)])
 
 
 def test_scoring_loads_no_network_and_no_umap(labels: Path, gates: Path) -> None:
     program = (
-        "import sys; from cytovae.cli.score import score_cli; score_cli(sys.argv[1], [sys.argv[2]], None, True); "
+        "import sys; from cytovae.cli.score import score_cli; score_cli([sys.argv[1]], [sys.argv[2]], None, True); "
         "print([name for name in ('torch', 'umap', 'sklearn', 'numba', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run(

@@ -52,7 +52,7 @@ def two_files(folder: Path) -> tuple[list[MarkerFile], dict[str, pd.DataFrame], 
 
 def test_both_tables_equal_those_of_pandas(tmp_path: Path) -> None:
     files, tables, clusters = two_files(tmp_path)
-    summary = ClusterSummary(files, 4, populations=("T", "B", "empty", "NK, b"))
+    summary = ClusterSummary(files, 4, populations=("T", "T", "empty", "NK, b"))
     write_all(summary, clusters)
     for name, table in (("abundance", summary.abundance()), ("medians", summary.medians())):
         write_table(tmp_path / f"{name}.csv", table)
@@ -63,7 +63,7 @@ def test_both_tables_equal_those_of_pandas(tmp_path: Path) -> None:
     counts = pd.crosstab(cells["file"], cells["cluster"]).reindex(columns=[1, 2, 3, 4], fill_value=0)
     assert abundance["cells"].tolist() == counts.to_numpy().ravel().tolist()
     assert np.allclose(abundance["fraction"], (counts.T / counts.sum(axis=1)).T.to_numpy().ravel(), rtol=1e-12)
-    assert abundance["population"].tolist() == ["T", "B", "empty", "NK, b"] * 2
+    assert abundance["population"].tolist() == ["T", "T", "empty", "NK, b"] * 2
 
     medians = pd.read_csv(tmp_path / "medians.csv")
     assert list(medians)[:4] == ["cluster", "population", "channel", "marker"]

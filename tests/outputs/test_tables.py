@@ -162,7 +162,7 @@ def test_clr_has_a_column_of_probabilities_per_class(tmp_path: Path) -> None:
             writer.write("a.fcs", 5, random_assignment(4, seed=1))
     table, named = pd.read_csv(tmp_path / "x.clr"), pd.read_csv(tmp_path / "named.clr")
     assert list(table) == ["cluster_1", "cluster_2", "cluster_3"]
-    assert list(named) == list(names)
+    assert list(named) == [f"cluster_{number} {name}" for number, name in enumerate(names, start=1)]
     expected = np.concatenate([random_assignment(5).probabilities, random_assignment(4, seed=1).probabilities])
     for written in (table, named):
         assert np.array_equal(written.to_numpy().astype(np.float32), expected)

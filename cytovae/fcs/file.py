@@ -46,6 +46,11 @@ class FcsFile:
         return self._layout.dtype
 
     @property
+    def is_logarithmic(self) -> bool:
+        """Whether the file stores integers of a logarithmic amplifier ($PnE), which :meth:`read` makes linear."""
+        return any(column.decades for column in self._layout.columns)
+
+    @property
     def part(self) -> str:
         """Empty: the file holds one set of events."""
         return ""

@@ -42,6 +42,12 @@ class Interpolator:
         # Codes closer than the precision of float32 are equal: the cell gets the landmark's own coordinates.
         self._least = (1e-6 * max(1.0, float(np.abs(landmarks.codes).max()))) ** 2
 
+    @property
+    def shift(self) -> tuple[float, float]:
+        """Whole numbers that make all coordinates non-negative when they are added; 0 where none is negative."""
+        first, second = np.ceil(np.maximum(-self._coordinates.min(axis=0), 0)).tolist()
+        return first, second
+
     def place(self, codes: NDArray[np.float32]) -> NDArray[np.float32]:
         """UMAP coordinates (n, 2) of cells with latent ``codes`` (n, d)."""
         if not len(codes):

@@ -135,7 +135,7 @@ def identity_spillover(channels: Sequence[str]) -> dict[str, str]:
     """The keyword of a matrix without spillover, which marks the values of ``channels`` as compensated."""
     names = (name.replace(",", "_") for name in channels)  # a comma separates the parts
     numbers = (f"{value:g}" for value in np.eye(len(channels)).ravel())
-    return {KEYWORD.lstrip("$"): ",".join([str(len(channels)), *names, *numbers])}
+    return {KEYWORD: ",".join([str(len(channels)), *names, *numbers])}
 
 
 def _note(chosen: str, found: dict[str, Spillover], refused: Sequence[InputError]) -> str:

@@ -1,32 +1,57 @@
 """A copy of an FCS file with the cluster of each event as channels, for programs that read FCS only."""
 
+import os
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cytovae import __version__
 from cytovae.atomic import check_target
-from cytovae.cells import Assignment, check_assignment, probability_of
+from cytovae.cells import Assignment, check_assignment
 from cytovae.errors import OutputError
 from cytovae.events.event_file import EventFile
 from cytovae.fcs.channels import Channel
-from cytovae.fcs.write import write_fcs
-from cytovae.outputs.columns import NO_EXTRAS, Extras, channel_names, fcs_keywords, free_ending, optional_values
+from cytovae.fcs.file import FcsFile
+from cytovae.fcs.write import write_fcs_chunks
+from cytovae.fcs.write_text import kept_keywords
+from cytovae.outputs.columns import (
+    NO_EXTRAS,
+    UMAP_CHANNELS,
+    UMAP_SHIFT,
+    Extras,
+    channel_label,
+    channel_names,
+    channel_values,
+    fcs_keywords,
+    free_ending,
+)
+from cytovae.plain_file import resolved
 
 _EVENTS_PER_CHUNK = 65_536
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
 
 class FcsWriter:
     """A copy of an FCS file with the channels ``cytovae_cluster`` and ``cytovae_probability``; a context manager.
 
-    ``extras`` may add ``cytovae_novelty`` and ``cytovae_umap_1``, ``cytovae_umap_2``. If the file has channels of these
-    names already, all new ones end with ``_2`` and so on. The channels of ``file`` keep their order, names, labels and
-    raw values (integers with a logarithmic $PnE become the linear values that they stand for, because float32 has no
-    $PnE); $PnR is at least the largest value plus one. Keywords are kept. Names of clusters go into the keywords
-    CYTOVAE_CLUSTER_1, …, the columns of a sample sheet into CYTOVAE_SAMPLE and so on.
+    ``extras`` may add ``cytovae_population`` and its probability, ``cytovae_novelty``, and the UMAP coordinates. If the
+    file has channels of these names already, all new ones end with ``_2`` and so on.
 
-    FlowIO writes whole files only, so all events are held in memory as float32, twice while the file is written
-    (8 bytes per value).
+    The channels of ``file`` keep their order, names, labels and raw values. Integers with a logarithmic $PnE become the
+    linear values that they stand for, because floats have no $PnE. All values are float64 if float32 cannot hold one of
+    them exactly. $PnR is at least the largest value plus one.
+
+    Keywords are kept. The names of clusters go into CYTOVAE_CLUSTER_1, … and CYTOVAE_POPULATION_1, …, the columns of a
+    sample sheet into CYTOVAE_SAMPLE and so on. UMAP coordinates are shifted so that none is negative, because FCS
+    programs show values from zero; CYTOVAE_UMAP_SHIFT is what was added. $ORIGINALITY, $LAST_MODIFIED and
+    $LAST_MODIFIER describe the copy, see :func:`_history`.
+
+    The new channels are held in memory, 4 bytes per value. The others are read again from ``file``, chunk by chunk.
 
     Parameters
     ----------
@@ -65,9 +90,7 @@ class FcsWriter:
         """
         check_assignment(assignment, self._n_clusters, file)
         rows = slice(first_event, first_event + len(assignment))
-        self._added[rows, 0] = assignment.cluster
-        self._added[rows, 1] = probability_of(assignment)
-        self._added[rows, 2:] = np.hstack(optional_values(assignment, self._extras))
+        self._added[rows] = channel_values(assignment, self._extras)
         self._sample = self._extras.samples.of(file)
         self._n_written += len(assignment)
 
@@ -81,18 +104,59 @@ class FcsWriter:
             raise OutputError(
                 f"{self.target} was not written: {self._n_written} of {file.n_events} cells were assigned"
             )
-        n_channels, n_added = len(file.channels), self._added.shape[1]
-        events = np.empty((file.n_events, n_channels + n_added), dtype=np.float32)
-        for number, chunk in enumerate(file.chunks(None, _EVENTS_PER_CHUNK)):
-            start = number * _EVENTS_PER_CHUNK
-            events[start : start + len(chunk), :n_channels] = chunk
-        events[:, n_channels:] = self._added
-        ranges = (self._n_clusters + 1, *[2] * (n_added - 1))  # write_fcs extends them to the largest value
-        ending = free_ending(channel_names(self._extras), [channel.name for channel in file.channels])
-        added = [
-            Channel(n_channels + index, f"{name}{ending}", "", above)
-            for index, (name, above) in enumerate(zip(channel_names(self._extras), ranges, strict=True))
-        ]
-        keywords = {**file.keywords, **fcs_keywords(self._extras, self._sample)}
+        existing, names = file.channels, channel_names(self._extras)
+        ending = free_ending(names, [channel.name for channel in existing])
+        shift = self._shift_umap()
+        keywords = {
+            **kept_keywords(file.keywords, len(existing)),
+            **_history(file),
+            **fcs_keywords(self._extras, self._sample),
+            **({f"{UMAP_SHIFT}{ending}": ",".join(f"{value:.9g}" for value in shift)} if self._extras.umap else {}),
+        }
+        channels = (*existing, *self._new_channels([f"{name}{ending}" for name in names]))
         # A link is kept; the file that it points to is replaced.
-        write_fcs(self.target.resolve(), events, (*file.channels, *added), keywords, force=self.force)
+        write_fcs_chunks(resolved(self.target), self._chunks, channels, keywords, force=self.force)
+
+    def _new_channels(self, names: Sequence[str]) -> list[Channel]:
+        first = len(self._file.channels)
+        ranges = (self._n_clusters + 1, *[2] * (len(names) - 1))  # extended to the largest value
+        return [
+            Channel(first + index, name, channel_label(name), above)
+            for index, (name, above) in enumerate(zip(names, ranges, strict=True))
+        ]
+
+    def _shift_umap(self) -> tuple[float, ...]:
+        """Shift UMAP coordinates; the shift is that of the study, or more if a cell needs more."""
+        columns = [index for index, name in enumerate(channel_names(self._extras)) if name in UMAP_CHANNELS]
+        shifts = []
+        for column, of_study in zip(columns, self._extras.umap_shift, strict=False):
+            values = self._added[:, column]
+            shifts.append(max(of_study, float(np.ceil(-values.min(initial=0)))))
+            values += np.float32(shifts[-1])
+        return tuple(shifts)
+
+    def _chunks(self) -> Iterator[NDArray[Any]]:
+        start = 0
+        for chunk in self._file.chunks(None, _EVENTS_PER_CHUNK):
+            yield np.hstack([chunk, self._added[start : start + len(chunk)]])
+            start += len(chunk)
+
+
+def _history(file: EventFile) -> dict[str, str]:
+    """$ORIGINALITY, $LAST_MODIFIED and $LAST_MODIFIER of a copy of ``file`` (FCS 3.1).
+
+    The copy is "Appended", because channels were added and all others have their values; "DataModified" if the file
+    says so itself or if logarithmic integers became linear. So that the same input gives the same bytes, the time is
+    not that of the run: it is SOURCE_DATE_EPOCH if that is set, otherwise when ``file`` was last modified, in UTC.
+    """
+    modified = file.keywords.get("$ORIGINALITY", "").strip().casefold() == "datamodified"
+    modified |= isinstance(file, FcsFile) and file.is_logarithmic
+    history = {
+        "$ORIGINALITY": "DataModified" if modified else "Appended",
+        "$LAST_MODIFIER": f"cytovae {__version__}",
+    }
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    seconds = int(epoch) if epoch.isdecimal() else int(file.path.stat().st_mtime)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    month = _MONTHS[moment.month - 1]  # strftime depends on the locale
+    return history | {"$LAST_MODIFIED": f"{moment.day:02}-{month}-{moment.year} {moment:%H:%M:%S}"}

@@ -13,9 +13,10 @@ from cytovae.events.channel_names import find_channels
 from cytovae.events.spillover import identity_spillover
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.write import write_fcs
-from cytovae.outputs.columns import CLUSTER_CHANNEL, free_name, generated_schema
+from cytovae.outputs.columns import CLUSTER_CHANNEL, channel_label, free_name, generated_schema
 from cytovae.outputs.formats import CellFormat
 from cytovae.outputs.tables import write_cells
+from cytovae.plain_file import resolved
 
 if TYPE_CHECKING:
     from cytovae.inference.generation import GeneratedCells
@@ -82,8 +83,9 @@ def _write_fcs(
     names = [channel.name for channel in channels]
     keywords = identity_spillover(names) if stays_compensated(saved) else {}
     events = np.column_stack([raw, cluster.astype(np.float32)])
-    channels = (*channels, Channel(len(channels), free_name(CLUSTER_CHANNEL, names), "", saved.model.n_clusters + 1))
-    write_fcs(target.resolve(), events, channels, keywords, force=force)
+    name = free_name(CLUSTER_CHANNEL, names)
+    channels = (*channels, Channel(len(channels), name, channel_label(name), saved.model.n_clusters + 1))
+    write_fcs(resolved(target), events, channels, keywords, force=force)
 
 
 def _spillover_markers(saved: "SavedModel") -> list[int] | None:

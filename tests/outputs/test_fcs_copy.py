@@ -1,14 +1,19 @@
 """Copies of FCS files with clusters, read back with FlowIO."""
 
+import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from flowio import FlowData
 
+from cytovae import __version__
 from cytovae.cells import Assignment
 from cytovae.errors import OutputError
+from cytovae.events.event_file import open_events
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import open_fcs
 from cytovae.fcs.write import write_fcs
@@ -46,7 +51,7 @@ def test_the_copy_has_every_channel_and_two_more(tmp_path: Path) -> None:
     before, after = FlowData(SAMPLE), FlowData(tmp_path / "x.fcs")
     raw, copied = (data.as_array(preprocess=False) for data in (before, after))
     assert after.pnn_labels == [*before.pnn_labels, "cytovae_cluster", "cytovae_probability"]
-    assert after.pns_labels[:-2] == before.pns_labels
+    assert after.pns_labels == [*before.pns_labels, "cytovae cluster", "cytovae probability"]
     assert np.array_equal(copied[:, :-2], raw)  # both are float32: exact
     assert np.array_equal(copied[:, -2], result.cluster)
     assert np.array_equal(copied[:, -1].astype(np.float32), result.probabilities.max(axis=1))
@@ -67,13 +72,83 @@ def test_keywords_are_kept(tmp_path: Path) -> None:
     assert [text[f"cytovae_cluster_{number}"] for number in (1, 2, 3)] == ["T", "B", "NK"]
 
 
+def test_keywords_keep_their_dollar_and_those_of_new_channels_are_not_inherited(tmp_path: Path) -> None:
+    words = {"$P1TYPE": "Raw", "$P1ANALYTE": "CD3", "$P1FEATURE": "Area", "$MADE_UP": "1", "P2DISPLAY": "LOG", "Q": ""}
+    write_fcs(tmp_path / "a.fcs", [[1.0], [2.0]], [Channel(0, "V450-A", "CD3", 10.0)], words | {"$P1G": "2.5"})
+    content = (tmp_path / "a.fcs").read_bytes().replace(b"$MADE_UP", b"$P2PLACE")  # a channel that does not exist
+    (tmp_path / "a.fcs").write_bytes(content)
+    with FcsWriter(tmp_path / "x.fcs", open_fcs(tmp_path / "a.fcs"), 3) as writer:
+        writer.write("a", 0, random_assignment(2))
+    copied = open_fcs(tmp_path / "x.fcs").keywords
+    expected = {"$P1TYPE": "Raw", "$P1ANALYTE": "CD3", "$P1FEATURE": "Area", "P2DISPLAY": "LOG", "$P1G": "2.5"}
+    assert {name: copied.get(name) for name in expected} == expected
+    assert copied["Q"].strip() == ""
+    assert not {"P1TYPE", "$P2PLACE", "P2PLACE"} & set(copied)
+
+
+def test_the_copy_says_what_was_done_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def copied(name: str) -> tuple[str, str, str]:
+        file = open_fcs(tmp_path / name)
+        with FcsWriter(tmp_path / "x.fcs", file, 2, force=True) as writer:
+            writer.write("a", 0, random_assignment(2, 2))
+        text = open_fcs(tmp_path / "x.fcs").keywords
+        return text["$ORIGINALITY"], text["$LAST_MODIFIED"], text["$LAST_MODIFIER"]
+
+    channel, modifier = [Channel(0, "A", "", 1.0)], f"cytovae {__version__}"
+    write_fcs(tmp_path / "a.fcs", [[1.0], [2.0]], channel, {"$ORIGINALITY": "Original", "$LAST_MODIFIER": "me"})
+    write_fcs(tmp_path / "b.fcs", [[1.0], [2.0]], channel, {"$ORIGINALITY": "DataModified"})
+    write_log_integers(tmp_path / "c.fcs")
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    os.utime(tmp_path / "a.fcs", (1_000_000_000, 1_709_210_096))
+    assert copied("a.fcs") == ("Appended", "29-FEB-2024 12:34:56", modifier)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    assert copied("a.fcs") == ("Appended", "09-SEP-2001 01:46:40", modifier)
+    assert copied("b.fcs")[0] == copied("c.fcs")[0] == "DataModified"
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("x.fcs", "y.fcs"):
+        with FcsWriter(tmp_path / name, open_fcs(SAMPLE), 3) as writer:
+            writer.write("a", 0, random_assignment(4_500))
+    assert (tmp_path / "x.fcs").read_bytes() == (tmp_path / "y.fcs").read_bytes()
+
+
+@pytest.mark.parametrize(("of_study", "expected"), [((0.0, 0.0), "2,0"), ((5.0, 1.0), "5,1")])
+def test_umap_coordinates_are_not_negative(of_study: tuple[float, float], expected: str, tmp_path: Path) -> None:
+    coordinates = np.array([[-1.25, 3.0], [4.0, 0.5], [0.1, 7.0]], np.float32)
+    write_fcs(tmp_path / "a.fcs", np.zeros((3, 1)), [Channel(0, "A", "", 1.0)])
+    extras = Extras(umap=True, umap_shift=of_study)
+    with FcsWriter(tmp_path / "x.fcs", open_fcs(tmp_path / "a.fcs"), 3, extras=extras) as writer:
+        writer.write("a", 0, replace(random_assignment(3), coordinates=coordinates))
+    file = open_fcs(tmp_path / "x.fcs")
+    assert [channel.label for channel in file.channels[-2:]] == ["cytovae UMAP 1", "cytovae UMAP 2"]
+    assert file.keywords["CYTOVAE_UMAP_SHIFT"] == expected
+    written = file.read([3, 4])
+    assert written.min() >= 0
+    assert np.allclose(written - np.array(expected.split(","), float), coordinates, atol=1e-6)
+
+
 def test_integers_on_a_log_scale_become_linear_values(tmp_path: Path) -> None:
     write_log_integers(tmp_path / "a.fcs")
     with FcsWriter(tmp_path / "x.fcs", open_fcs(tmp_path / "a.fcs"), 2) as writer:
         writer.write("a", 0, random_assignment(2, 2))
     after = FlowData(tmp_path / "x.fcs")
-    assert np.allclose(after.as_array()[:, 0], [100.0, 1.0], rtol=1e-6)
+    assert np.allclose(after.as_array()[:, 0], [100.0, 1.0], rtol=1e-12)
     assert after.text["p1e"] == "0,0"
+    assert np.array_equal(open_fcs(tmp_path / "x.fcs").read([0]), open_fcs(tmp_path / "a.fcs").read())
+
+
+def test_event_numbers_that_float32_cannot_hold_are_kept(tmp_path: Path) -> None:
+    numbers = 2**30 + np.arange(200_000)  # several chunks; only the last number needs float64
+    numbers[:-1] = 2**30
+    table = pd.DataFrame({"CD3": np.zeros(len(numbers), np.float32), "event_id": numbers})
+    table.to_parquet(tmp_path / "a.parquet")
+    file = open_events(tmp_path / "a.parquet")
+    with FcsWriter(tmp_path / "x.fcs", file, 3) as writer:
+        writer.write("a", 0, random_assignment(len(numbers)))
+    copied = open_fcs(tmp_path / "x.fcs")
+    assert np.array_equal(copied.read([1])[:, 0], numbers)
+    assert copied.keywords["$DATATYPE"] == "D"
 
 
 def test_a_second_assignment_adds_channels_beside_the_first(tmp_path: Path) -> None:

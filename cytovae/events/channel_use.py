@@ -103,12 +103,12 @@ def is_not_unmixed(uses: Sequence[ChannelUse]) -> bool:
 
 def without_copies(channels: Sequence[Channel], matches: Sequence[Channel]) -> tuple[Channel, ...]:
     """Of several channels with one name, those that are not copies of another one of them."""
-    if len(matches) < 2:
-        return tuple(matches)
-    reasons = [""] * len(channels)
-    _mark_copies(channels, _with_inherited(channels, [stain_of(channel) for channel in channels]), reasons)
-    reason_of = dict(zip((channel.index for channel in channels), reasons, strict=True))
-    return tuple(channel for channel in matches if not reason_of[channel.index]) or tuple(matches)
+    stain_by_index = dict(
+        zip((c.index for c in channels), _with_inherited(channels, [stain_of(c) for c in channels]), strict=True)
+    )
+    reasons = [""] * len(matches)
+    _mark_copies(matches, [stain_by_index[channel.index] for channel in matches], reasons)
+    return tuple(channel for channel, reason in zip(matches, reasons, strict=True) if not reason)
 
 
 # --- what is no marker ---
@@ -121,7 +121,7 @@ def _not_a_marker(channel: Channel) -> str:
     if by_name in _ALWAYS_BY_NAME:
         return by_name
     if known_antigen(stain):
-        return "" if not by_name or by_name in {"viability", "DNA"} else _by_description(channel)
+        return _by_description(channel)
     if use := _by_description(channel):
         return use
     if use := (technical_use(stain) if stain else ""):

@@ -28,7 +28,7 @@ _PULSE_PARTS = {"integral": "a", "int": "a", "area": "a", "peak": "h", "height":
 
 # Fluorochromes, a pattern for each word of their names; a number may follow ("Alexa Fluor 488").
 _FLUOROCHROME = re.compile(
-    r"fitc|r?pe|apc|percp|ecd|pc(?:5|55|7)|rd1|kro|krome|cy(?:anine)?\d*|cychrome|tritc|txred|tr"
+    r"fitc|r?pe|apc|h7|percp|ecd|pc(?:5|55|7)|rd1|kro|krome|cy(?:anine)?\d*|cychrome|tritc|txred|tr"
     r"|(?:pe|apc|percp)(?:cy|vio|cf|efluor|ef|fire|dazzle|af|alexafluor|h|r|alexa)?\d+|(?:pe|apc)(?:cy|vio|fire"
     r"|dazzle)"
     r"|(?:bv|buv|bb|rb|rr|ry|byg|br|sb|sbb|sbv|sbuv|sby|sbr|af|ax|cf|qd|nfb?|nfy|nfr|ef|df|mb|vb|kb|r|a)[1-9]\d\d"

@@ -43,7 +43,7 @@ _STATE = re.compile(
     r"|tgfb\d?|ccl\d{1,2}|cxcl\d{1,2}|xcl[12]|mip\d\w*|mcp\d|rantes|ip10|lt[ab]|lymphotoxin\w*|tslp|vegf\w*|osm|lif"
     r"|amphiregulin|areg|osteopontin"
     # proliferation and the cell cycle
-    r"|m?ki-?67|mki67|pcna|cyclin\w*|cyc[abde]\d?|ccn[abde]\d|[ibe]u?du|iudr|pcdk\d|cdt1|geminin|mcm\d|top2a|cfse"
+    r"|m?ki-?67|mki67|pcna|cyclin\w*|cyc[abde]\d?|ccn[abde]\d|(?:i|br|e)u?du|iudr|pcdk\d|cdt1|geminin|mcm\d|top2a|cfse"
     r"|ctv|ctfr"
     r"|celltrace\w*|cellproliferation\w*|proliferation\w*|cpd\w*|tracevio\w*"
     # dyes and probes of metabolism and function

@@ -2,8 +2,7 @@
 
 import pytest
 
-from cytovae.events.channel_names import antibody, find_channels, marker_of
-from cytovae.events.channel_use import channel_uses
+from cytovae.events.channel_names import antibody, find_channels, marker_of, metal_of, split_name, stain_of
 from cytovae.fcs.channels import Channel
 
 
@@ -13,7 +12,7 @@ def channels(*names: str | tuple[str, str]) -> tuple[Channel, ...]:
     return tuple(Channel(index, name, label, 1024.0) for index, (name, label) in enumerate(pairs))
 
 
-# --- interpretation ---
+# --- names ---
 
 
 @pytest.mark.parametrize(
@@ -61,59 +60,63 @@ def test_only_isotopes_are_removed(text: str, expected: str) -> None:
         ("CD45(In115)Dd", "", "CD45"),
         ("Ir191Di", "191", "Ir191Di"),
         ("Pt195Di", "195Pt", "Pt195Di"),
+        ("Comp-FITC-A :: CD3", "", "CD3"),
+        ("<PE-A (CD4)>", "", "CD4"),
+        ("FITC-A", "-", "FITC-A"),
+        ("CD3", "column CD3 from dataset", "CD3"),
+        ("CD3", "Pr141Di", "CD3"),
+        ("CD4", "FITC-A", "CD4"),
     ],
 )
 def test_the_marker_comes_from_the_label_or_else_from_the_name(name: str, label: str, expected: str) -> None:
     assert marker_of(Channel(0, name, label, 1.0)) == expected
 
 
-NEVER_MARKERS = [
-    *("FSC-A", "fsc-h", "FSC", "SSC-W", "SSC1-Height", "405-SSC", "FSCArea", "FS INT LIN", "SS-A", "FSC PMT-A"),
-    *("SSC LogH", "405nm 405SSC (405/10) LogH", "Time", "TIME2", "HDR-T", "Time (204.80 sec.)", "Time LSW"),
-    *("Event_length", "Cell_length", "Event #", "event_number", "file_number", "cell_id", "label", "sample"),
-    *("individual", "sample_id", "batch", "Center", "Offset", "Width", "Residual", "DNA1", "DNA-2", "191Ir_DNA1"),
-    *("DNA1(Ir191)Di", "Ir193Di", "Ce140Di", "140Ce_Beads", "beadDist", "EQ4 Beads", "Viability", "Live/Dead", "l/d"),
-    *("LiveDead", "Cisplatin", "195Pt_Cisplatin", "Pt195Di", "198Pt_Dead", "PI", "PI/PE-Cy5-A", "7-AAD", "DAPI-A"),
-    *("BC1", "BC2(Pr141)Dd", "BC103", "Pd102Di", "102Pd_BC1", "Barcode", "empty_I127", "190BCKG"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", NEVER_MARKERS)
-def test_technical_channels_are_not_markers(name: str) -> None:
-    assert not channel_uses(channels("CD3", name, "CD4"))[1].used
-    assert not channel_uses(channels(("X1", "CD3"), ("X2", name), ("X3", "CD4")))[1].used
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Comp-FITC-A :: CD3", ("Comp-FITC-A", "CD3")),
+        ("PE-A::CD4", ("PE-A", "CD4")),
+        ("<PE-A (CD4)>", ("PE-A", "CD4")),
+        ("FITC-A (CD3)", ("FITC-A", "CD3")),
+        ("CD3 (FITC-A)", ("FITC-A", "CD3")),
+        ("CD279 (PD-1)", ("CD279 (PD-1)", "")),
+        ("CD45 (RA)", ("CD45 (RA)", "")),
+        ("UV1 (375)-A", ("UV1 (375)-A", "")),
+        ("Time (204.80 sec.)", ("Time (204.80 sec.)", "")),
+        ("CD45(In115)Dd", ("CD45(In115)Dd", "")),
+        ("CD4", ("CD4", "")),
+    ],
+)
+def test_a_name_that_holds_both_names_is_split(text: str, expected: tuple[str, str]) -> None:
+    assert split_name(text) == expected
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "label", "analyte", "expected"),
     [
-        *("CD45", "CD3", "HLA-DR", "NK1/1", "H-2", "TIM-3", "FoxP3", "FSCN1", "BCL2", "PI16", "DEC205"),
-        *("CD15s", "Siglec-8", "EQTN", "IDO1", "DNAM-1", "Livin", "PD-1", "SLAMF6", "Ki67", "ch0", "FL1-H", "CD62L"),
+        ("APC-A", "CD3", "", "CD3"),
+        ("Pr141Di", "141Pr_CD45", "", "CD45"),
+        ("BV421-A", "", "CD3", "CD3"),
+        ("BV421-A", "CD4", "CD3", "CD4"),
+        ("BV421-A", "BV421-A", "CD3", "CD3"),
+        ("PE-A", "PE-A", "", ""),
+        ("PE-A", "PE", "", ""),
+        ("PE-A", "-", "", ""),
+        ("FL2-A", "APC-Cy7-A", "", ""),
+        ("CD3", "CD3", "", ""),
+        ("Ir191Di", "191", "", ""),
     ],
 )
-def test_names_that_resemble_technical_ones_are_markers(name: str) -> None:
-    assert channel_uses(channels("CD19", name, "CD4"))[1].used
+def test_a_stain_is_what_the_detector_does_not_say(name: str, label: str, analyte: str, expected: str) -> None:
+    assert stain_of(Channel(0, name, label, 1.0, analyte)) == expected
 
 
-def test_an_antibody_on_a_technical_metal_is_a_marker() -> None:
-    uses = channel_uses(channels(("Ce140Di", "140Ce_CD5"), ("Pd105Di", "105Pd_CD45"), ("Pd110Di", "110Pd"), "Pt198Di"))
-    assert [use.used for use in uses] == [True, True, False, False]
-    assert [use.reason for use in uses] == ["", "", "barcode", "viability"]
-
-
-def test_detectors_without_antibody_are_used_only_if_no_antibody_is_named() -> None:
-    stained = channels(("APC-A", "CD3"), ("PE-A", "CD4"), ("Qdot 605-A", ""), "FSC-A")
-    assert [use.marker for use in channel_uses(stained) if use.used] == ["CD3", "CD4"]
-    unstained = channels("APC-A", "PE-A", "FSC-A")
-    assert [use.marker for use in channel_uses(unstained) if use.used] == ["APC-A", "PE-A"]
-
-
-def test_only_the_area_of_a_detector_is_used() -> None:
-    detectors = channels("BL1-A", "BL1-H", "BL1-W", "BL2-H", "VL1-Height", "VL1-Area")
-    assert [use.channel.name for use in channel_uses(detectors) if use.used] == ["BL1-A", "BL2-H", "VL1-Area"]
-    # An area without a stain must not exclude a stained height.
-    calibur = channels(("FL1-H", "CD4 FITC"), ("FL2-H", "CD8 PE"), ("FL2-A", ""))
-    assert [use.marker for use in channel_uses(calibur) if use.used] == ["CD4 FITC", "CD8 PE"]
+def test_the_isotope_of_a_metal() -> None:
+    assert [metal_of(text) for text in ("Pr141Di", "(Rh103)Di", "ArAr80Di", "141Pr_CD45", "CD110")] == [
+        *("Pr141", "Rh103", "ArAr80"),
+        *("", ""),
+    ]
 
 
 # --- search ---
@@ -137,3 +140,18 @@ def test_hyphens_between_digits_matter() -> None:
 
 def test_an_exact_name_takes_precedence() -> None:
     assert [channel.index for channel in find_channels(channels("cd4", "CD4", "C-D4"), "CD4")] == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("CCR7", 0), ("CD197", 0), ("NCAM", 1), ("CD56 PE", 1), ("Thy-1", 2), ("CD3", 3), ("IFN-γ", 4), ("PD1", 5)],
+)
+def test_a_channel_is_found_by_any_name_of_its_antigen(name: str, expected: int) -> None:
+    panel = channels("CD197_CCR7", "CD56", "CD90bio", ("FL1-A", "CD3 FITC"), "IFNg", ("PE-A", "CD279"), "CD4_CD20")
+    assert [channel.index for channel in find_channels(panel, name)] == [expected]
+    assert not find_channels(panel, "CD4")
+    assert not find_channels(panel, "CD20")
+
+
+def test_two_channels_of_one_antigen_are_both_found() -> None:
+    assert len(find_channels(channels("CD197", "CD197_CCR7"), "CCR7")) == 2

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cytovae.errors import PanelError
+from cytovae.errors import OutputError, PanelError
 from cytovae.events.panel import resolve_panel
-from cytovae.events.panel_table import read_panel
+from cytovae.events.panel_table import PanelRow, read_panel, write_panel
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import open_fcs
 from cytovae.fcs.write import write_fcs
@@ -19,6 +19,7 @@ from cytovae.fcs.write import write_fcs
         ("name,use\nCD3,1\n", "header.*columns channel, marker"),
         ("", "header"),
         ("marker,use\nCD3,maybe\n", "line 2, use.*'maybe'"),
+        ("marker,class\nCD3,lineage\n", "line 2, class.*'lineage'"),
         ("marker,cofactor\nCD3,5\nCD4,-1\n", "line 3, cofactor.*'-1'"),
         ("marker,cofactor\nCD3,five\n", "line 2, cofactor.*'five'"),
         ("marker,use\nCD3,0\n", "no marker to use"),
@@ -39,3 +40,19 @@ def test_a_malformed_panel_table_is_rejected_with_its_line(tmp_path: Path, text:
 def test_a_missing_panel_table_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(PanelError, match="nowhere"):
         read_panel(tmp_path / "nowhere.csv")
+
+
+def test_a_written_panel_table_is_read_back(tmp_path: Path) -> None:
+    rows = (
+        PanelRow("Pr141Di", "CD45", True, 5.0, "type"),
+        PanelRow("Nd142Di", "pSTAT5", False, None, "state", "state marker"),
+        PanelRow("Time", "Time", False, None, "", 'time, "LSW"'),
+    )
+    table = tmp_path / "panel.csv"
+    write_panel(table, rows)
+    assert table.read_text().splitlines()[0] == "channel,marker,class,use,cofactor,reason"
+    assert read_panel(table) == rows
+    with pytest.raises(OutputError, match="--force"):
+        write_panel(table, rows)
+    write_panel(table, rows[:1], force=True)
+    assert read_panel(table) == rows[:1]

@@ -23,7 +23,8 @@ _SHARED = {
     "{scatter}": r"(?:\d{3}(?:nm)?)?(?:uv|yg|[vbyrgi])?[fsb]sc\d*"
     r"(?:[ahw]|area|height|width|peak|pmt\w*|int\w*|h?lin\w*|h?log\w*|alin|alog)?",
     "{dye}": r"(?:zombie|ghost|viakrome|via ?dye|viobility|viability|fixable|fvd|fvs|efvs|sytox|draq ?7|7 ?aad"
-    r"|propidium|helix ?np|live ?dead|dead ?live|near ?ir|vivid|amine|calcein|cisplatin|cis ?pt|to ?pro ?\d?|yo ?pro ?\d?)",
+    r"|propidium|helix ?np|live ?dead|dead ?live|near ?ir|vivid|amine|calcein|cisplatin|cis ?pt"
+    r"|to ?pro ?\d?|yo ?pro ?\d?)",
     "{colour}": r"(?:near )?(?:ir|nir|uv|aqua|blue|green|red|violet|yellow|orange|scarlet|lime|crimson|olive|emerald)",
 }
 

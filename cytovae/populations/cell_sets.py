@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 # Shrinkage of a covariance towards a sphere; larger for sets with few cells relative to the number of markers.
 LEAST_SHRINKAGE = 0.05
 
+# Added to the variances of a pooled covariance, so that it can be inverted.
+RIDGE = 1e-9
+
 # Kernel width of a density estimate, in standard deviations of the set along the line.
 BANDWIDTH = 0.35
 
@@ -78,8 +81,13 @@ class CellSets:
                 self.count[half, index] = len(cells)
                 file_count = self._count_by_file(rows[half::2])
                 self.file_count[half, index] = file_count
-                for marker in range(self.n_markers):
-                    self.file_mean[half, index, :, marker] = _file_means(cell_origin, cells[:, marker], file_count)
+                column = np.arange(self.n_markers)
+                sums: NDArray[Any] = np.bincount(
+                    (cell_origin[:, None] * self.n_markers + column).ravel(),
+                    cells.ravel(),
+                    self.n_files * self.n_markers,
+                )
+                self.file_mean[half, index] = sums.reshape(self.n_files, -1) / np.maximum(file_count, 1)[:, None]
                 if len(cells):
                     self.mean[half, index] = cells.mean(0)
                     centred = cells - self.mean[half, index]
@@ -112,12 +120,23 @@ class CellSets:
             self.sample_file_count[a][half] = self._count_by_file(self.sample[a][half])
 
     def distance(self, a: int, others: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Mahalanobis distances (len(others),) between the mean of set ``a`` and those of ``others``."""
+        """Mahalanobis distances (len(others),) between the mean of set ``a`` and those of ``others``.
+
+        Only pairs of large sets need a matrix of their own, and there are at most n / m large sets. So the time grows
+        with the square of the number of markers, not with its cube.
+        """
         weight = self.count / np.maximum(self.count.sum(0), 1)  # (2, k)
         mean_of = (weight[:, others, None] * self.mean[:, others]).sum(0)  # (others, m)
         difference = mean_of - (weight[:, a, None] * self.mean[:, a]).sum(0)  # (others, m)
-        pooled = (self._pooled_covariance(0, a, others) + self._pooled_covariance(1, a, others)) / 2  # (others, m, m)
-        solved = np.linalg.solve(pooled, difference[:, :, None])[:, :, 0]  # (others, m)
+        shrinkage = self._shrinkage(slice(None), a, others)  # (2, others)
+        variance = (self._sphere(0, a, others) + self._sphere(1, a, others)) / 2  # (others,)
+        solved = difference * (1 / variance)[:, None]  # (others, m)
+        large = np.flatnonzero((shrinkage < 1).any(0))
+        if len(large):
+            pooled = self._pooled_covariance(0, a, others[large])
+            pooled += self._pooled_covariance(1, a, others[large])
+            pooled /= 2  # (large, m, m)
+            solved[large] = np.linalg.solve(pooled, difference[large][:, :, None])[:, :, 0]
         result: NDArray[np.float64] = np.sqrt(np.maximum((difference * solved).sum(1), 0))
         return result
 
@@ -160,6 +179,8 @@ class CellSets:
         Fisher's discriminant adds up shifts of all markers that are too small to gate on, and finds valleys that no
         gate would follow.
         """
+        if self._shrinkage(half, a, b) == 1:
+            return difference * (1 / self._sphere(half, a, b))
         pooled = self._pooled_covariance(half, a, b)
         variance = pooled.diagonal().copy()
         pooled /= 2
@@ -174,11 +195,29 @@ class CellSets:
         pooled: NDArray[np.float64] = (self.covariance[half, others] + self.covariance[half, a]) / 2
         diagonal = np.einsum("...ii->...i", pooled)  # (m,) or (len(others), m), a view
         mean_variance = diagonal.sum(-1) / self.n_markers
-        fewest = np.minimum(self.count[half, others], self.count[half, a])
-        shrinkage = np.minimum(np.maximum(LEAST_SHRINKAGE, self.n_markers / np.maximum(fewest, 1) / 2), 1)
+        shrinkage = self._shrinkage(half, a, others)
         pooled *= (1 - shrinkage)[..., None, None]
-        diagonal += (shrinkage * mean_variance + 1e-9)[..., None]
+        diagonal += (shrinkage * mean_variance + RIDGE)[..., None]
         return pooled
+
+    def _shrinkage(self, half: int | slice, a: int, others: int | NDArray[np.int64]) -> NDArray[np.float64]:
+        """How much the pooled covariance is shrunk towards a sphere, from 0.05 to 1 (a sphere): () or (others,)."""
+        fewest = np.minimum(self.count[half, others].T, self.count[half, a]).T
+        result: NDArray[np.float64] = np.minimum(
+            np.maximum(LEAST_SHRINKAGE, self.n_markers / np.maximum(fewest, 1) / 2), 1
+        )
+        return result
+
+    def _sphere(self, half: int, a: int, others: int | NDArray[np.int64]) -> NDArray[np.float64]:
+        """Variance of the pooled covariance of two sets if it is shrunk to a sphere: () or (others,)."""
+        diagonal = (self._variances(half, others) + self._variances(half, a)) / 2  # (m,) or (others, m)
+        result: NDArray[np.float64] = diagonal.sum(-1) / self.n_markers + RIDGE
+        return result
+
+    def _variances(self, half: int, index: int | NDArray[np.int64]) -> NDArray[np.float64]:
+        """Variance of each marker in sets: (m,) or (sets, m)."""
+        variances: NDArray[np.float64] = np.einsum("...ii->...i", self.covariance[half])[index]
+        return variances
 
     def _align_files(
         self,

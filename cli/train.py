@@ -1,7 +1,8 @@
 """`cytovae train`: FCS files to a model folder."""
 
+import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from cytovae.study.sampling import Sampling
     from cytovae.study.train_study import TrainStudy
 
+_MOST_FILES_SPELLED = 3
+
 
 def train_cli(
     files: options.Files,
@@ -42,11 +45,20 @@ def train_cli(
     ] = None,
     exclude: Annotated[str | None, typer.Option(metavar="A,B", help="Markers to leave out.")] = None,
     state_markers: Annotated[bool, typer.Option("--state-markers", help="Cluster on state markers, too.")] = False,
-    cofactor: Annotated[float, typer.Option(help="Of arcsinh(x / cofactor): 5 for mass, 150 for flow cytometry.")] = 5,
+    cofactor: Annotated[
+        float | None,
+        typer.Option(
+            help="Of arcsinh(x / cofactor). By default the instrument decides: 5 for mass, 150 for flow, 3000 for "
+            "spectral flow cytometry.",
+            show_default="auto",
+        ),
+    ] = None,
     transform: Annotated[
-        Literal["arcsinh", "logicle", "none"],
-        typer.Option(help="logicle is for flow cytometry; none for values that are transformed already."),
-    ] = "arcsinh",
+        Literal["auto", "arcsinh", "logicle", "none"],
+        typer.Option(
+            help="auto chooses arcsinh, or none for values that are transformed already; logicle is for flow cytometry."
+        ),
+    ] = "auto",
     logicle: Annotated[
         str | None,
         typer.Option(
@@ -145,9 +157,16 @@ def train_cli(
     n_clusters, scale = _number_of_clusters(clusters), _logicle(logicle, transform)
 
     from cytovae.model_folder.checkpoint import Checkpoint
+    from cytovae.model_folder.input_files import identities
     from cytovae.model_folder.save import check_model_target
     from cytovae.network.device import resolve_device, use_threads
-    from cytovae.study.train_study import check_generative, labels_of_cells, open_train_study, train_study
+    from cytovae.study.train_study import (
+        CompleteModel,
+        check_generative,
+        labels_of_cells,
+        open_train_study,
+        train_study,
+    )
 
     resolved_device = resolve_device(device)
     use_threads(1, with_umap=True)
@@ -156,6 +175,7 @@ def train_cli(
     check_model_target(output, force=force or resume)
     checkpoint = Checkpoint(output, resume=resume, force=force, every=save_every, warn=console.warn)
     with _hint_on_interrupt(checkpoint), checkpoint:
+        before = identities(paths)
         study = open_train_study(
             options.open_files(paths, layer=layer, file_key=file_key),
             markers=options.words(markers),
@@ -166,6 +186,7 @@ def train_cli(
             cofactor=cofactor,
             logicle=scale,
             compensation=compensation,
+            identities=before,
         )
         known = options.read_spec(labels, study.raw, zero_ungated=zero_ungated) if labels is not None else None
         truth = options.read_spec(gates, study.raw, zero_ungated=zero_ungated) if gates is not None else None
@@ -197,14 +218,20 @@ def train_cli(
                 resumed=lambda found: None if quiet else _say_resumed(checkpoint, found=found),
                 progress=progress,
             )
-    if result is None:
-        console.say(f"{output} is complete, there is nothing to resume")
+    if isinstance(result, CompleteModel):
+        done = f"cut into {result.n_clusters} clusters" if result.recut else "there is nothing to resume"
+        console.say(f"{output} is complete, {done}")
         return
     if not quiet:
         console.talk.print(summary(result.learning, result.seconds))
-        console.say(f"wrote {output}")
+        console.say(f"wrote {output}; next: cytovae assign {output} {_spell_files(files)} -o cells.parquet")
     if truth is not None:
         _show_scores(study, result.saved, truth, resolved_device, quiet=quiet)
+
+
+def _spell_files(files: Sequence[Path]) -> str:
+    """The files of a command, for an example of the next one."""
+    return shlex.join(map(str, files)) if len(files) <= _MOST_FILES_SPELLED else "FILE..."
 
 
 def _read_cells(
@@ -228,6 +255,8 @@ def _read_cells(
 
 
 def _say_panel(study: "TrainStudy") -> None:
+    if study.choice is not None:
+        console.say(f"{study.choice}; --transform and --cofactor choose otherwise")
     console.say(describe_panel(study.panel, study.transform))
     if study.unused_state_markers:
         names = ", ".join(study.unused_state_markers)

@@ -4,10 +4,12 @@ import contextlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from cytovae.errors import OutputError
+from cytovae.plain_file import resolved
 
 _LONGEST_NAME = 255  # bytes, on every common file system
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -31,13 +33,27 @@ def check_target(path: Path, *, force: bool = False) -> None:
     OutputError
         If something is in the way, or the parent folder is missing or not writable.
     """
-    if path.is_dir():
+    mode = _mode_of(path)
+    if mode is not None and stat.S_ISDIR(mode):
         raise OutputError(f"{path} is a folder; add a slash at its end to write one output per file there")
-    if path.exists() and not path.is_file():
+    if mode is not None and not stat.S_ISREG(mode):
         raise OutputError(f"{path} is not a plain file and is not replaced; use -o - for standard output")
-    if path.exists() and not force:
+    if mode is not None and not force:
         raise already_exists(path)
-    check_parent(path, path.resolve().parent)
+    check_parent(path, resolved(path).parent)
+
+
+def _mode_of(path: Path) -> int | None:
+    """Type of the file at ``path``, None if there is none. Raises :class:`OutputError` if there never can be."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:  # a loop of links, a name that is too long, no permission
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    except ValueError as error:
+        shown = str(path).replace("\0", "\\0")
+        raise OutputError(f"{shown} cannot be written: a name cannot contain the character NUL") from error
 
 
 def check_parent(path: Path, parent: Path) -> None:
@@ -91,7 +107,7 @@ def whole_file(path: Path, *, force: bool = False, ending: str = "partial") -> I
         If ``path`` exists (see :func:`check_target`), or if the file cannot be written.
     """
     check_target(path, force=force)
-    final = path.resolve()
+    final = resolved(path)
     partial = hidden_name(final, ending)
     try:
         with output_errors(path):

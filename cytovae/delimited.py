@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytovae.errors import InputError
+from cytovae.plain_file import check_plain
 
 _DELIMITERS = ",;\t"
 
@@ -37,10 +38,15 @@ def delimiter_of(first_line: str) -> str:
 
 def read_text(path: Path, field: str, error: type[InputError] = InputError) -> str:
     """The text of a UTF-8 file, without a byte order mark. Raises ``error`` about ``field`` if it cannot be read."""
+    check_plain(path, field, error)
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as cause:
         raise error(path, field, str(cause), "a readable text file in UTF-8") from cause
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise error(path, f"line {line}", "the character NUL", "a text file in UTF-8")
+    return text
 
 
 def split_lines(text: str, path: Path, error: type[InputError] = InputError) -> list[tuple[int, list[str]]]:

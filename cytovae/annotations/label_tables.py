@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cytovae.delimited import delimiter_of, read_text, split_lines
 from cytovae.errors import GateError, InputError
 from cytovae.events.event_file import EventFile
+from cytovae.plain_file import open_plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +122,8 @@ def _read_parquet_gates(path: Path) -> _GateTable:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path)
+        with open_plain(path, "gates", GateError) as stream:
+            table = parquet.read_table(stream)
     except (OSError, pa.ArrowException) as error:
         raise GateError(path, "gates", str(error), "a readable Parquet file") from error
     columns = {
@@ -223,8 +225,10 @@ def read_cluster_table(path: Path, column: str | None, usual: tuple[str, ...]) -
         raise InputError(path, "labels", "no such file", "a Parquet, CSV, TSV or FCS file with labels")
     try:
         if path.suffix.lower() in PARQUET_SUFFIXES:
-            wanted = _wanted_columns(path, parquet.read_schema(path).names, column, usual)
-            table = parquet.read_table(path, columns=wanted).to_pandas(ignore_metadata=True)
+            with open_plain(path, "labels") as stream:
+                wanted = _wanted_columns(path, parquet.read_schema(stream).names, column, usual)
+                stream.seek(0)
+                table = parquet.read_table(stream, columns=wanted).to_pandas(ignore_metadata=True)
         else:
             options: dict[str, Any] = {
                 "sep": _delimiter(path),

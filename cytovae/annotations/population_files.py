@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cytovae.errors import GateError
 from cytovae.events.event_file import EventFile
 from cytovae.fcs.file import open_fcs
+from cytovae.plain_file import resolved
 
 
 def read_populations(folder: Path, file: EventFile) -> list[str]:
@@ -36,8 +37,8 @@ def read_populations(folder: Path, file: EventFile) -> list[str]:
         If there is no FCS file or fewer than two shared channels, if a population has an event that ``file`` lacks,
         or if two populations share an event, such as a parent gate and its child.
     """
-    own = file.path.resolve()
-    paths = sorted(path for path in folder.iterdir() if path.suffix.casefold() == ".fcs" and path.resolve() != own)
+    own = resolved(file.path)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.casefold() == ".fcs" and resolved(path) != own)
     if not paths:
         raise GateError(folder, "gates", "no FCS file", "one for each population")
     populations = [open_fcs(path) for path in paths]

@@ -12,12 +12,15 @@ from pathlib import Path
 
 from cytovae.delimited import TextTable, parse_table, read_text
 from cytovae.errors import InputError
+from cytovae.plain_file import resolved
 
 STUDY_COLUMNS = ("file", "sample", "batch", "condition")
 """The columns that a workflow uses."""
 
 # Columns that outputs already have under the same name.
-_RESERVED = re.compile(r"file|event|cluster|population|probability|novelty|umap_[12]|p_\d+|cells|fraction|cluster_\d+")
+_RESERVED = re.compile(
+    r"_index|file|event|(?:cluster|population)(?:_\d+|_probability)?|probability|gate|novelty|umap_[12]|p_\d+|cells|fraction"
+)
 
 _UNSAFE_CHARACTERS = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -102,7 +105,7 @@ def parse_samples(text: str, path: Path, files: Mapping[str, Path]) -> SampleShe
 def _files_named(cell: str, sheet: Path, files: Mapping[str, Path]) -> Sequence[str]:
     """The names of the files that ``cell`` refers to. An ambiguous file name refers to none."""
     for candidate in (Path(cell), sheet.parent / cell):
-        same = [name for name, file in files.items() if file.resolve() == candidate.resolve()]
+        same = [name for name, file in files.items() if resolved(file) == resolved(candidate)]
         if same:
             return same
     named = [name for name, file in files.items() if cell in (file.name, file.stem)]

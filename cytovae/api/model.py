@@ -123,12 +123,13 @@ def train(
     from cytovae.settings import generating, settings_from_dict, settings_to_dict
     from cytovae.settings import preset as preset_named
     from cytovae.study.train_model import train_model
-    from cytovae.study.train_study import training_result
+    from cytovae.study.train_study import input_records_of, training_result
 
     cells = _training_cells(data, labels is not None, {"seed": seed, **reading}, set(reading))
     chosen = settings_from_dict({**settings_to_dict(preset_named(preset)), **(settings or {})})
     place = resolve_device(device)
     use_threads(1, with_umap=True)
+    inputs = input_records_of(cells.study, cells.table, strict=False)
     known = None if labels is None else as_gates(labels).population.astype(np.int64)
     learning = train_model(
         cells.table,
@@ -140,7 +141,7 @@ def train(
         workers=threads or n_processors(),
         progress=progress,
     )
-    result = training_result(cells.study, cells.table, learning)
+    result = training_result(cells.study, cells.table, learning, inputs)
     return Model(result.saved, result, seed=seed, device=place)
 
 

@@ -4,7 +4,6 @@ Every method gets the same cells. Gates are used for scoring only; no setting of
 """
 
 import hashlib
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 
 from cytovae.cells import UNGATED, CellTable, GateLabels
 from cytovae.errors import InputError, PanelError, UsageError
+from cytovae.plain_file import resolved
+from cytovae.toml_file import read_toml
 from cytovae.study.sampling import choose_landmarks, draw_cells
 
 PUBLIC = Path(__file__).with_name("public.toml")
@@ -108,10 +109,7 @@ def read_table(path: Path, folder: Path, only: Sequence[str] = ()) -> tuple[Data
     InputError
         For a field that is missing, unknown or of the wrong type, and for files that do not exist.
     """
-    try:
-        entries = tomllib.loads(path.read_text("utf-8")).get("dataset", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(path, "table of data sets", str(error), "a readable TOML file") from error
+    entries = read_toml(path, "table of data sets").get("dataset", [])
     if not isinstance(entries, list) or not entries:
         raise InputError(path, "table of data sets", "no [[dataset]] entry", "at least one")
     wanted = [entry for entry in entries if not only or (isinstance(entry, dict) and entry.get("name") in only)]
@@ -149,11 +147,11 @@ def dataset_of_files(
     """One data set of ``files``, with absolute paths; see :class:`DataSet`. Its name defaults to the first file's."""
     return DataSet(
         name=name or files[0].stem,
-        files=tuple(str(file.resolve()) for file in files),
+        files=tuple(str(resolved(file)) for file in files),
         gates=_gates(gates, Path()),
         markers=markers,
         exclude=exclude,
-        panel=str(panel.resolve()) if panel else None,
+        panel=str(resolved(panel)) if panel else None,
         transform=kind_of_transform(transform),
         cofactor=cofactor,
         rare=rare,
@@ -165,7 +163,7 @@ def _gates(spec: str | None, folder: Path) -> str | None:
     if spec is None or spec == BESIDE:
         return None
     path = folder / spec
-    return str(path.resolve()) if path.exists() else spec
+    return str(resolved(path)) if path.exists() else spec
 
 
 _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
@@ -190,11 +188,11 @@ def _entry(path: Path, folder: Path, entry: Any) -> DataSet:
         matches = sorted(folder.glob(pattern), key=_natural)
         if not matches:
             raise InputError(folder / pattern, f"files of data set {name}", "none", "at least one FCS file")
-        files.extend(str(match.resolve()) for match in matches)
+        files.extend(str(resolved(match)) for match in matches)
     fields["files"] = tuple(files)
     for key in ("population_names", "panel"):
         if key in fields:
-            fields[key] = str((folder / fields[key]).resolve())
+            fields[key] = str(resolved(folder / fields[key]))
     fields["gates"] = _gates(fields.get("gates"), folder)
     return DataSet(**fields)
 

@@ -15,6 +15,7 @@ from cytovae.events.anndata_file import open_h5ad
 from cytovae.events.table_file import TABLE_SUFFIXES, open_table
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import open_fcs
+from cytovae.plain_file import check_plain
 
 
 class EventFile(Protocol):
@@ -77,6 +78,7 @@ def open_parts(path: Path, *, layer: str | None = None, file_key: str | None = N
 
     ``layer`` and ``file_key`` concern .h5ad files only, see :func:`cytovae.events.anndata_file.open_h5ad`.
     """
+    check_plain(path)
     suffix = path.suffix.casefold()
     if suffix == ANNDATA_SUFFIX:
         return open_h5ad(path, layer=layer, file_key=file_key)

@@ -16,6 +16,7 @@ from cytovae.errors import InputError
 from cytovae.events.table_header import is_row_index, read_header, split_name
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.selection import chunk_starts, selected_columns, selected_rows
+from cytovae.plain_file import open_plain
 
 _PARQUET_SUFFIX = ".parquet"
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", _PARQUET_SUFFIX)
@@ -105,7 +106,7 @@ def _open_parquet(path: Path) -> TableFile:
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
+        with open_plain(path) as stream, parquet.ParquetFile(stream) as file:
             schema, n_events = file.schema_arrow, file.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
         raise InputError(path, "file", str(error), "a readable Parquet file") from error
@@ -128,7 +129,7 @@ def _read_row_groups(path: Path, names: Sequence[str], start: int, values: NDArr
 
     stop, first = start + len(values), 0
     try:
-        with parquet.ParquetFile(path) as file:
+        with open_plain(path) as stream, parquet.ParquetFile(stream) as file:
             for group in range(file.num_row_groups):
                 n_rows = file.metadata.row_group(group).num_rows
                 low, high = max(start, first), min(stop, first + n_rows)
@@ -177,18 +178,19 @@ def _parsed_csv(path: Path) -> _ParsedCsv:
 
     try:
         header = read_header(path)
-        table = csv.read_csv(
-            path,
-            read_options=csv.ReadOptions(
-                skip_rows=header.lines_above + (header.names is not None),
-                column_names=None if header.names is None else list(header.names),
-            ),
-            parse_options=csv.ParseOptions(delimiter=header.delimiter, newlines_in_values=False),
-            convert_options=csv.ConvertOptions(
-                null_values=["", "NA", "NaN", "nan", "N/A", "null", "NULL"],
-                decimal_point="," if header.decimal_comma else ".",
-            ),
-        )
+        with open_plain(path) as stream:
+            table = csv.read_csv(
+                stream,
+                read_options=csv.ReadOptions(
+                    skip_rows=header.lines_above + (header.names is not None),
+                    column_names=None if header.names is None else list(header.names),
+                ),
+                parse_options=csv.ParseOptions(delimiter=header.delimiter, newlines_in_values=False),
+                convert_options=csv.ConvertOptions(
+                    null_values=["", "NA", "NaN", "nan", "N/A", "null", "NULL"],
+                    decimal_point="," if header.decimal_comma else ".",
+                ),
+            )
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(path, "file", str(error), "a table in UTF-8 with a header and one row per event") from error
     names = [name.strip() for name in table.column_names]
@@ -200,7 +202,8 @@ def _parsed_csv(path: Path) -> _ParsedCsv:
     numeric = [
         column
         for column, kind in enumerate(table.schema.types)
-        if not is_row_index(names[column]) and (pa.types.is_floating(kind) or pa.types.is_integer(kind))
+        if not is_row_index(names[column])
+        and (pa.types.is_floating(kind) or pa.types.is_integer(kind) or not table.num_rows)  # no rows: no types
     ]
     if not numeric and header.doubtful:
         expected = "numbers with a decimal point, or with a decimal comma in a table with semicolons or tabs"

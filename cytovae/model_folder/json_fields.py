@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cytovae.errors import ModelError
-from cytovae.model_folder.layout import TRAIN_AGAIN
+from cytovae.model_folder.layout import RUN, TRAIN_AGAIN, sha256_of
 
 LARGEST_JSON = 16 << 20  # bytes
 
@@ -89,4 +89,17 @@ class JsonFields:
                 raise self.error(f"{name}[{position}]", repr(entry), each)
         return tuple(
             JsonFields(self.path, entry, f"{self.within}{name}[{position}].") for position, entry in enumerate(content)
+        )
+
+
+def check_sum(folder: Path, name: str, sums: JsonFields) -> None:
+    """Raise :class:`ModelError` unless the SHA-256 of a file in ``folder`` is the one that ``sums`` records."""
+    try:
+        found = sha256_of(folder / name)
+    except OSError as error:
+        raise ModelError(f"{folder / name} cannot be read: {error.strerror or error}. {TRAIN_AGAIN}.") from error
+    if sums.text(name) != found:
+        raise ModelError(
+            f"{folder / name} changed after it was written, or belongs to another model: its SHA-256 is not the one in "
+            f"{RUN}. {TRAIN_AGAIN}."
         )

@@ -7,12 +7,10 @@ the model came about. ``run.json`` is written last, so a folder without it is in
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from cytovae.atomic import readable
-from cytovae.errors import InputError, ModelError
-from cytovae.events.event_file import EventFile
+from cytovae.errors import ModelError
 from cytovae.inference.cell_distribution import QUANTILE_LEVELS
 
 SCHEMA_VERSION = 1
@@ -22,7 +20,7 @@ SCHEMA_VERSION = 1
 WEIGHTS, DESCRIPTION, RUN = "model.safetensors", "model.json", "run.json"
 HISTORY, LANDMARKS = "history.parquet", "landmarks.parquet"
 FILES = (WEIGHTS, DESCRIPTION, HISTORY, LANDMARKS, RUN)  # in the order of writing
-CHECKSUMMED = (WEIGHTS, DESCRIPTION)  # run.json holds their SHA-256
+CHECKSUMMED = FILES[:-1]  # run.json holds their SHA-256; in models of version 0.1.0 only of the first two
 
 TRAIN_AGAIN = "Train the model again, or use an intact copy of its folder"
 
@@ -149,6 +147,7 @@ class RunRecord:
     """How a model came about: command line, seed, device, input files and the seconds that each stage took.
 
     ``key`` is the digest of the :class:`cytovae.model_folder.training_key.TrainingKey`, empty where unknown.
+    ``transform`` says how the transform was chosen; ``model.json`` holds the transform itself.
     """
 
     argv: tuple[str, ...]
@@ -157,15 +156,4 @@ class RunRecord:
     inputs: tuple[InputRecord, ...]
     seconds: Mapping[str, float]
     key: str = ""
-
-
-def input_record(file: EventFile, cells: int) -> InputRecord:
-    """The record of ``file``, of which ``cells`` events were read for training.
-
-    Raises :class:`InputError` if the file cannot be read.
-    """
-    try:
-        digest, size = sha256_of(file.path), file.path.stat().st_size
-    except OSError as error:
-        raise InputError(file.path, "file", error.strerror or str(error), "a readable FCS file") from error
-    return InputRecord(readable(file.path), digest, size, file.n_events, cells)
+    transform: Mapping[str, object] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from cytovae.errors import ModelError, UsageError
 from cytovae.events.event_file import EventFile
 from cytovae.inference.umap_placement import LandmarkPositions
-from cytovae.model_folder.json_fields import read_json
+from cytovae.model_folder.json_fields import JsonFields, check_sum, read_json
 from cytovae.model_folder.layout import (
     CODE_PREFIX,
     COORDINATES,
@@ -95,8 +95,8 @@ def read_record(folder: Path) -> ModelRecord:
         versions={name: versions.text(name) for name in versions.content},
         seconds={name: seconds.number(name) for name in seconds.content},
         inputs=inputs,
-        history=_read_history(folder),
-        landmarks=_read_landmarks(folder, [record.file for record in inputs]),
+        history=_read_history(_checked_table(folder, HISTORY, run)),
+        landmarks=_read_landmarks(_checked_table(folder, LANDMARKS, run), [record.file for record in inputs]),
     )
 
 
@@ -108,7 +108,8 @@ def load_landmark_places(folder: Path) -> LandmarkPositions:
     ModelError
         If ``landmarks.parquet`` is missing or damaged, or was written without codes.
     """
-    path = member_path(folder, LANDMARKS)
+    run = read_json(member_path(folder, RUN))
+    path = _checked_table(folder, LANDMARKS, run)
     table = _read_table(path)
     names = [name for name in table.column_names if name.startswith(CODE_PREFIX)]
     codes, coordinates = (_columns(table, part, np.float32, path) for part in (names, COORDINATES))
@@ -139,7 +140,8 @@ def matched_inputs(files: Sequence[EventFile], inputs: Sequence[InputRecord]) ->
 
 def _read_table(path: Path) -> Any:
     try:
-        return parquet.read_table(path)
+        with path.open("rb") as stream:
+            return parquet.read_table(stream)
     except (OSError, pa.ArrowException) as error:
         raise ModelError(f"{path} cannot be read as the table that training wrote: {error}. {TRAIN_AGAIN}.") from error
 
@@ -153,14 +155,24 @@ def _columns(table: Any, names: Sequence[str], kind: type[_Kind], path: Path) ->
         raise ModelError(f"{path}: {spelled}: expected columns that training wrote; {error}. {TRAIN_AGAIN}.") from error
 
 
-def _read_history(folder: Path) -> History:
-    path = member_path(folder, HISTORY)
+def _checked_table(folder: Path, name: str, run: JsonFields) -> Path:
+    """The path of a table in ``folder``. Raises :class:`ModelError` if it is missing or belongs to another model.
+
+    Models of version 0.1.0 record no checksums of tables.
+    """
+    path = member_path(folder, name)
+    sums = run.nested("sha256", "checksums of the model's files")
+    if name in sums:
+        check_sum(folder, name, sums)
+    return path
+
+
+def _read_history(path: Path) -> History:
     table = _read_table(path)
     return History(_columns(table, ("step",), np.int64, path)[:, 0], _columns(table, LOSSES, np.float64, path))
 
 
-def _read_landmarks(folder: Path, inputs: Sequence[str]) -> Landmarks:
-    path = member_path(folder, LANDMARKS)
+def _read_landmarks(path: Path, inputs: Sequence[str]) -> Landmarks:
     table = _read_table(path)
     files = _columns(table, ("file",), np.str_, path)[:, 0]
     shared = Counter(Path(name).name for name in inputs)

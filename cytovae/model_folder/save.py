@@ -1,8 +1,9 @@
 """A trained model to its folder."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, astuple, fields
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cytovae.events.compensation import Compensation
 from cytovae.inference.cell_distribution import CellDistribution
 from cytovae.inference.novelty import NoveltyScale
 from cytovae.inference.trained_model import Learning, SavedModel, TrainedModel
+from cytovae.model_folder.json_fields import read_json
 from cytovae.model_folder.layout import (
     CHECKSUMMED,
     CODE_PREFIX,
@@ -34,6 +36,7 @@ from cytovae.model_folder.layout import (
     TREE_ARRAYS,
     WEIGHTS,
     RunRecord,
+    member_path,
     must_be_finite,
     sha256_of,
 )
@@ -101,6 +104,38 @@ def save_model(
         _write_history(partial / HISTORY, learning)
         _write_landmarks(partial / LANDMARKS, learning, cells)
         _write_json(partial / RUN, _run(run, partial))
+        load_model(partial)
+
+
+def recut_model(path: Path, n_clusters: int, *, argv: Sequence[str]) -> None:
+    """Cut the model in a folder into another number of clusters, as training with that number would have done.
+
+    Parameters
+    ----------
+    path : Path
+        A complete model folder. It is replaced as a whole.
+    n_clusters : int
+        The number of clusters.
+    argv : sequence of str
+        The command, for the record.
+
+    Raises
+    ------
+    UsageError
+        If the tree of the model cannot be cut into ``n_clusters``.
+    OutputError
+        If the folder cannot be written.
+    """
+    saved = load_model(path)
+    saved = replace(saved, model=saved.model.with_clusters(n_clusters))
+    run = dict(read_json(member_path(path, RUN)).content)
+    check_model_target(path, force=True)
+    with whole_folder(path) as partial:
+        for name in (WEIGHTS, HISTORY, LANDMARKS):
+            shutil.copyfile(member_path(path, name), partial / name)
+        _write_json(partial / DESCRIPTION, _description(saved))
+        sums = {name: sha256_of(partial / name) for name in CHECKSUMMED}
+        _write_json(partial / RUN, {**run, "argv": [readable(word) for word in argv], "sha256": sums})
         load_model(partial)
 
 

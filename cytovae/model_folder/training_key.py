@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from cytovae.cells import CellTable
-from cytovae.environment import versions_of
+from cytovae.environment import kernels, versions_of
 from cytovae.errors import ModelError
 from cytovae.model_folder.json_fields import read_json
 from cytovae.model_folder.layout import RUN, member_path
@@ -72,6 +72,7 @@ def training_key(
             ("seed", str(seed)),
             ("device", device),
             ("threads", str(torch.get_num_threads())),
+            ("kernels", kernels()),
             *((name, json.dumps(value)) for name, value in settings_to_dict(settings).items()),
             *((f"version of {name}", version) for name, version in versions_of(_PACKAGES).items()),
         )

@@ -14,6 +14,7 @@ from cytovae.cells import Assignment, check_assignment
 from cytovae.delimited import csv_line
 from cytovae.errors import OutputError
 from cytovae.outputs.columns import EVENT, NO_EXTRAS, Extras, TableFormat, table_rows, table_schema
+from cytovae.plain_file import resolved
 
 
 def write_table(path: Path, table: pa.Table, *, force: bool = False) -> None:
@@ -86,7 +87,7 @@ class AssignmentWriter:
     def __enter__(self) -> "AssignmentWriter":
         if isinstance(self._target, Path):
             check_target(self._target, force=self.force)
-            self._final = self._target.resolve()  # a link is kept; the file that it points to is replaced
+            self._final = resolved(self._target)  # a link is kept; the file that it points to is replaced
             self._partial = hidden_name(self._final, "partial")
         try:
             with output_errors(self.name):

@@ -8,6 +8,7 @@ from pyarrow import csv
 
 from cytovae.annotations.sample_sheet import StudyFile
 from cytovae.errors import InputError
+from cytovae.plain_file import open_plain
 
 TABLE = "abundance.csv"
 
@@ -40,10 +41,12 @@ def gather_abundance(folder: Path, files: Sequence[StudyFile]) -> pa.Table:
     for file in files:
         path = folder / file.name / TABLE
         try:
-            names = csv.open_csv(path).schema.names
+            with open_plain(path, "table") as stream:
+                names = csv.open_csv(stream).schema.names
             # Explicit types, because a file may be called "7".
             types = {name: _NUMBERS.get(name, pa.string()) for name in names}
-            table = csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=types))
+            with open_plain(path, "table") as stream:
+                table = csv.read_csv(stream, convert_options=csv.ConvertOptions(column_types=types))
         except (OSError, pa.ArrowInvalid) as error:
             raise InputError(path, "table", str(error), "an abundance table of `cytovae assign --tables`") from error
         if tables and table.column_names != tables[0].column_names[len(annotations) :]:

@@ -179,13 +179,13 @@ from cytovae.events.event_file import open_events
 from cytovae.events.marker_file import files_of_study
 from cytovae.events.panel import resolve_panel
 from cytovae.events.transform import Transform
-from cytovae.model_folder.layout import input_record
+from cytovae.model_folder.input_files import input_records
 from cytovae.study.sampling import draw_cells
 before = time.process_time()
 file = open_events(pathlib.Path(sys.argv[1]))
 panel = resolve_panel(file, cofactor=5)
 cells = draw_cells(files_of_study([file], panel, Transform("arcsinh", panel.cofactors)), seed=0)
-input_record(file, len(cells))
+input_records([file], [len(cells)])
 print(json.dumps([before, time.process_time() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
 """
 

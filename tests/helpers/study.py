@@ -13,7 +13,8 @@ from cytovae.fcs.file import open_fcs
 from cytovae.fcs.write import write_fcs
 from cytovae.inference.assigner import Assigner
 from cytovae.inference.trained_model import Learning, SavedModel, TrainedModel
-from cytovae.model_folder.layout import RunRecord, input_record
+from cytovae.model_folder.input_files import input_records
+from cytovae.model_folder.layout import RunRecord
 from cytovae.model_folder.save import save_model
 from cytovae.network.scaling import fit_scaling
 from cytovae.network.training_loop import ProgressRecord, build_network
@@ -68,7 +69,7 @@ def write_study(folder: Path, sizes: tuple[int, ...] = (300, 200)) -> list[Path]
     history = tuple(ProgressRecord(step, 1 / step, 0.0, 0.2, 0.1, 1 / step + 0.3) for step in range(1, 5))
     coordinates, codes = everything[landmarks][:, [0, 3]], Assigner(trained).codes(everything[landmarks])
     learning = Learning(trained, landmarks, coordinates, codes, history, {})
-    inputs = tuple(input_record(file, size) for file, size in zip(files, sizes, strict=True))
+    inputs = input_records(files, sizes)
     run = RunRecord(("/bin/cytovae", "train", "<i>x</i>"), 0, "cpu", inputs, {"training": 1.5})
     transform = Transform("arcsinh", panel.cofactors)
     save_model(folder / "model", SavedModel(trained, panel, transform), learning, cells, run)

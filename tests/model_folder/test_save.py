@@ -15,7 +15,8 @@ from cytovae.errors import NumericalError, OutputError
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import open_fcs
 from cytovae.fcs.write import write_fcs
-from cytovae.model_folder.layout import FILES, input_record
+from cytovae.model_folder.input_files import input_records
+from cytovae.model_folder.layout import FILES
 from cytovae.model_folder.save import check_model_target
 from cytovae.network.training_loop import ProgressRecord
 
@@ -57,7 +58,7 @@ def test_the_same_model_gives_the_same_bytes(folder: Path, tmp_path: Path) -> No
 
 def test_an_input_is_recorded_with_its_checksum(tmp_path: Path) -> None:
     write_fcs(tmp_path / "a.fcs", np.ones((4, 1)), [Channel(0, "CD3", "", 10.0)])
-    record = input_record(open_fcs(tmp_path / "a.fcs"), 3)
+    (record,) = input_records([open_fcs(tmp_path / "a.fcs")], [3])
     content = (tmp_path / "a.fcs").read_bytes()
     assert record.sha256 == hashlib.sha256(content).hexdigest()
     assert (record.bytes, record.events, record.cells) == (len(content), 4, 3)

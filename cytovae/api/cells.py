@@ -14,8 +14,9 @@ from cytovae.events.compensation import NO_COMPENSATION, Compensation
 from cytovae.events.event_file import EventFile
 from cytovae.events.marker_file import files_of_study
 from cytovae.events.panel import Panel, resolve_panel
-from cytovae.events.transform import Logicle, Transform, TransformKind
+from cytovae.events.transform import Logicle
 from cytovae.study.sampling import Sampling, draw_cells
+from cytovae.study.study_transform import TransformOption, panel_and_transform
 from cytovae.study.train_study import TrainStudy
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def choose_panel(
     *,
     markers: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    cofactor: float = 5.0,
+    cofactor: float | None = None,
     state_markers: bool = False,
 ) -> Panel:
     """Choose the markers in a file, array, data frame or AnnData.
@@ -115,8 +116,9 @@ def choose_panel(
         The markers to use. Default: all channels that look like type markers.
     exclude : sequence of str
         Markers to leave out.
-    cofactor : float
-        Cofactor of arcsinh(x / cofactor): 5 is usual for mass and 150 for flow cytometry.
+    cofactor : float, optional
+        Cofactor of arcsinh(x / cofactor). Default: by the instrument and the values; 5 is usual for mass cytometry, 150
+        for flow cytometry, and 3000 for spectral flow cytometry.
     state_markers : bool
         Whether the default includes state markers: signalling, cytokines, cell cycle.
 
@@ -136,9 +138,12 @@ def choose_panel(
     >>> cv.choose_panel("sample_data/donor1_baseline.fcs", exclude=["CD45"]).names[:3]
     ('CD3', 'CD4', 'CD8a')
     """
-    return resolve_panel(
-        as_event_files(data)[0], markers=markers, exclude=exclude, cofactor=cofactor, state_markers=state_markers
-    )
+    files = as_event_files(data)
+
+    def resolve(cofactor: float) -> Panel:
+        return resolve_panel(files[0], markers=markers, exclude=exclude, cofactor=cofactor, state_markers=state_markers)
+
+    return panel_and_transform(files, resolve, cofactor=cofactor)[0]
 
 
 def read_cells(
@@ -146,8 +151,8 @@ def read_cells(
     panel: Panel | None = None,
     *,
     markers: Sequence[str] = (),
-    transform: TransformKind = "arcsinh",
-    cofactor: float = 5.0,
+    transform: TransformOption = "auto",
+    cofactor: float | None = None,
     logicle: Logicle | None = None,
     compensation: Compensation = NO_COMPENSATION,
     layer: str | None = None,
@@ -167,10 +172,10 @@ def read_cells(
         The markers. Default: those of :func:`choose_panel` with ``markers`` and ``cofactor``.
     markers : sequence of str
         The markers to use; for an array, the names of its columns.
-    transform : {"arcsinh", "logicle", "none"}
-        Transform of the values; "none" for values that are already transformed.
-    cofactor : float
-        Cofactor of arcsinh, if no ``panel`` is given.
+    transform : {"auto", "arcsinh", "logicle", "none"}
+        Transform of the values. "auto" is arcsinh, or none for values that are already transformed.
+    cofactor : float, optional
+        Cofactor of arcsinh, if no ``panel`` is given. Default: by the instrument and the values.
     logicle : Logicle, optional
         Parameters of the logicle scale.
     compensation : Compensation
@@ -198,9 +203,12 @@ def read_cells(
     """
     raw = as_event_files(data, markers=markers, layer=layer, file_key=file_key)
     compensated = tuple(compensation.of(file) for file in raw)
-    chosen = panel or resolve_panel(compensated[0], markers=markers, cofactor=cofactor)
-    scale = Transform(transform, chosen.cofactors, logicle or Logicle())
-    study = TrainStudy(raw, files_of_study(compensated, chosen, scale), chosen, scale, compensation)
+
+    def resolve(cofactor: float) -> Panel:
+        return panel or resolve_panel(compensated[0], markers=markers, cofactor=cofactor)
+
+    chosen, scale, choice = panel_and_transform(compensated, resolve, transform, cofactor, logicle=logicle)
+    study = TrainStudy(raw, files_of_study(compensated, chosen, scale), chosen, scale, compensation, choice=choice)
     table = draw_cells(
         study.files, at_most=at_most, max_events_per_file=max_events_per_file, sampling=sampling, seed=seed
     )

@@ -11,11 +11,10 @@ from cytovae.events.compensation import CompensatedFile, CompensationState, comp
 from cytovae.events.event_file import EventFile, file_names
 from cytovae.events.panel import Panel, columns_in_study, columns_of
 from cytovae.events.transform import Transform, check_finite
-from cytovae.events.value_scale import transform_warning
+from cytovae.events.value_scale import file_scale, scale_warning
 from cytovae.fcs.file import FcsFile
 
 EVENTS_PER_CHUNK = 32_768
-_EVENTS_FOR_SCALE = 20_000  # enough to recognise the scale of the values
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +86,8 @@ class MarkerFile:
             found.append(
                 "it carries a spillover matrix, which is not applied; --compensate file does, if values are raw."
             )
-        raw = self.raw(0, _EVENTS_FOR_SCALE)
-        with np.errstate(invalid="ignore"):  # values that are not finite raise an error later, when they are used
-            scale = transform_warning(raw, self.panel.names, self.transform.cofactors, self.transform.kind)
-        return (*found, f"{scale}.") if scale else tuple(found)
+        warning = scale_warning(file_scale(self.file, self.columns), self.transform.cofactors, self.transform.kind)
+        return (*found, f"{warning}.") if warning else tuple(found)
 
     def _transformed(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         check_finite(raw, self.panel.names, self.file.path)

@@ -190,11 +190,12 @@ def panel_differences(summaries: Sequence[FileSummary]) -> tuple[PanelDifference
     spelled: dict[str, str] = {}
     having: dict[str, list[str]] = {}
     for summary in summaries:
-        for marker in dict.fromkeys(channel.marker for channel in summary.channels if channel.used):
-            key = _marker_key(marker)
+        markers = {
+            _marker_key(channel.marker): channel.marker for channel in reversed(summary.channels) if channel.used
+        }
+        for key, marker in reversed(markers.items()):
             spelled.setdefault(key, marker)
-            if summary.file not in having.setdefault(key, []):
-                having[key].append(summary.file)
+            having.setdefault(key, []).append(summary.file)
     return tuple(
         PanelDifference(
             spelled[key], tuple(files), tuple(summary.file for summary in summaries if summary.file not in files)

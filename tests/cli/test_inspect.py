@@ -11,8 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cytovae.cli.main import app
-from cytovae.errors import FcsError
+from cytovae.errors import FcsError, OutputError
+from cytovae.events.panel import resolve_panel
 from cytovae.fcs.channels import Channel
+from cytovae.fcs.file import open_fcs
 from cytovae.fcs.write import write_fcs
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "donor1_baseline.fcs"
@@ -180,3 +182,66 @@ def test_tables_and_names_from_standard_input_are_inspected(tmp_path: Path) -> N
     (file,) = json.loads(result.stdout)["files"]
     assert (file["version"], file["events"], file["channels"][1]["zeros"]) == ("CSV", 2, 0.5)
     assert any("donor" in note for note in file["notes"])
+
+
+# --- classes of markers and panel tables ---
+
+
+def test_state_markers_and_the_reason_of_every_other_channel_are_shown(tmp_path: Path) -> None:
+    values = np.arange(3.0)
+    names = [("X1", "CD3"), ("X2", "pSTAT5"), ("X3", "Ki-67"), ("FITC-A", ""), ("UMAP_1", "")]
+    path = fcs(tmp_path / "a.fcs", dict.fromkeys(names, values))
+    (file,) = as_json(path)["files"]
+    rows = {row["name"]: row for row in file["channels"]}
+    assert [rows[name]["marker_class"] for name, _ in names] == ["type", "state", "state", "", ""]
+    assert [rows[name]["reason"] for name, _ in names] == [
+        *("", "state marker", "state marker"),
+        *("no antibody named", "map of cells"),
+    ]
+    shown = runner.invoke(app, ["inspect", str(path)]).stdout
+    assert "2 state markers are not used for clustering: pSTAT5, Ki-67" in shown
+
+
+def test_a_file_that_is_not_unmixed_is_named_so(tmp_path: Path) -> None:
+    path = fcs(tmp_path / "raw.fcs", dict.fromkeys([(f"V{number}-A", "") for number in range(1, 17)], np.arange(3.0)))
+    shown = runner.invoke(app, ["inspect", str(path)]).stdout
+    assert "0 markers" in shown
+    assert "not unmixed" in shown
+
+
+def test_files_with_the_same_channels_share_one_table(tmp_path: Path) -> None:
+    columns = {("X1", "CD3"): np.arange(200.0), ("X2", "CD4"): np.arange(200.0)}
+    paths = [fcs(tmp_path / f"{name}.fcs", columns) for name in "abc"]
+    columns["X1", "CD3"] = np.arange(-5.0, 195.0)
+    paths.append(fcs(tmp_path / "d.fcs", columns))
+    shown = runner.invoke(app, ["inspect", *map(str, paths)]).stdout
+    assert sum("$PnN" in line for line in shown.splitlines()) == 1
+    for path in paths:
+        assert f"{path}: 200 events" in shown
+    (row,) = (line.split() for line in shown.splitlines() if " X1 " in line)
+    assert row[6:8] == ["-5", "199"]
+
+
+def test_the_panel_table_is_what_train_reads(tmp_path: Path) -> None:
+    table = tmp_path / "panel.csv"
+    values = np.arange(3.0)
+    names = [("X1", "CD3"), ("X2", "pSTAT5"), ("X3", "CD197"), ("FITC-A", "CD8"), ("Comp-FITC-A", "CD8"), ("Time", "")]
+    a = fcs(tmp_path / "a.fcs", dict.fromkeys(names, values))
+    b = fcs(tmp_path / "b.fcs", dict.fromkeys([("Y1", "CCR7"), ("Y2", "CD8")], values))
+    result = runner.invoke(app, ["inspect", str(a), "--panel-out", str(table)])
+    assert result.exit_code == 0, result.output
+    assert table.read_text().splitlines() == [
+        "channel,marker,class,use,cofactor,reason",
+        "X1,CD3,type,1,,",
+        "X2,pSTAT5,state,0,,state marker",
+        "X3,CD197,type,1,,",
+        "FITC-A,CD8,,0,,not compensated; Comp-FITC-A (CD8) is used",
+        "Comp-FITC-A,CD8,type,1,,",
+        "Time,Time,,0,,time",
+    ]
+    assert resolve_panel(open_fcs(a), panel_csv=table).names == resolve_panel(open_fcs(a)).names
+    assert isinstance(runner.invoke(app, ["inspect", str(a), "--panel-out", str(table)]).exception, OutputError)
+    # Only markers that all files have are used; names of one antigen are one marker.
+    runner.invoke(app, ["inspect", str(a), str(b), "--panel-out", str(table), "--force"])
+    assert f"X1,CD3,type,0,,not in {b}" in table.read_text()
+    assert resolve_panel(open_fcs(a), panel_csv=table).names == ("CD197", "CD8")

@@ -49,9 +49,10 @@ UMAP_CHANNELS = ("cytovae_umap_1", "cytovae_umap_2")
 UMAP_SHIFT = "CYTOVAE_UMAP_SHIFT"  # what was added to the coordinates
 
 # The rest of an AnnData file.
-OBSM_PROBABILITIES, OBSM_CODES, OBSM_UMAP = "p", "z", "X_umap"
+LAYER_RAW, GATE = "raw", "gate"
+OBSM_PROBABILITIES, OBSM_CODES, OBSM_UMAP, OBSM_OTHER = "p", "z", "X_umap", "other_channels"
 VAR_CHANNEL, VAR_COFACTOR = "channel", "cofactor"
-UNS = "cytovae"
+UNS, UNS_OTHER_NAMES, UNS_OTHER_LABELS = "cytovae", "other_channels", "other_labels"
 
 _TRANSPOSED_ROWS = 1_024  # rows per block, so that a block fits the processor's cache
 

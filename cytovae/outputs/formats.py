@@ -9,7 +9,7 @@ from typing import IO, Literal, Protocol, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.cells import Assignment
+from cytovae.cells import Assignment, GateLabels
 from cytovae.errors import UsageError
 from cytovae.events.event_file import EventFile
 from cytovae.events.marker_file import MarkerFile
@@ -72,6 +72,7 @@ def assignment_writer(
     *,
     encode: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     about: Mapping[str, object] | None = None,
+    gates: GateLabels | None = None,
     extras: Extras = NO_EXTRAS,
     force: bool = False,
 ) -> AbstractContextManager[AssignmentSink]:
@@ -93,6 +94,8 @@ def assignment_writer(
         Latent codes (n, d) of marker values (n, n_markers), for AnnData.
     about : mapping, optional
         What an AnnData file says about the model.
+    gates : GateLabels, optional
+        The gates of all events of ``files``, for AnnData.
     extras : Extras
         Optional columns.
     force : bool
@@ -113,7 +116,7 @@ def assignment_writer(
 
         from cytovae.outputs.h5ad import H5adWriter
 
-        return H5adWriter(target, files, n_clusters, encode, about=about, extras=extras, force=force)
+        return H5adWriter(target, files, n_clusters, encode, about=about, gates=gates, extras=extras, force=force)
 
     from cytovae.outputs.tables import AssignmentWriter
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.fcs import Channel, write_fcs
+from cytovae.fcs.channels import Channel
+from cytovae.fcs.write import write_fcs
 
 SEED = 20240117
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
@@ -68,6 +68,8 @@ def assign_cli(
     gates: options.Gates = None,
     layer: options.Layer = None,
     file_key: options.FileKey = None,
+    data_set: options.DataSet = None,
+    offsets: options.Offsets = "auto",
     zero_ungated: options.ZeroUngated = False,
     force: options.Force = False,
     quiet: options.Quiet = False,
@@ -82,19 +84,20 @@ def assign_cli(
     """
     from cytovae.outputs.formats import output_format
     from cytovae.study import assign_study
+    from cytovae.study.protected_files import protected_files
 
     is_folder = assign_study.is_folder_name(output)
     form = output_format(output, kind or ("parquet" if is_folder else None))
     paths = options.named_files(files)
     if umap and form in ("clr", "flowjo-csv"):
         raise UsageError(f"{form} has no place for UMAP coordinates; leave --umap out or choose another format")
-    inputs = _inputs(model, paths, (names, samples), gates)
+    protected = protected_files(files=paths, tables=(names, samples, gates), model=model)
     stems = None
     if file_key is not None and is_folder:
         stems = [file.part or file.path.stem for file in options.open_files(paths, layer=layer, file_key=file_key)]
-    targets = assign_study.plan_targets(output, paths, form, inputs, is_folder=is_folder, force=force, stems=stems)
+    targets = assign_study.plan_targets(output, paths, form, protected, is_folder=is_folder, force=force, stems=stems)
     if tables is not None:
-        assign_study.check_tables(tables, targets, inputs, force=force)
+        assign_study.check_tables(tables, targets, protected, force=force)
 
     study = open_study(
         model,
@@ -105,10 +108,13 @@ def assign_cli(
         umap=umap,
         layer=layer,
         file_key=file_key,
+        data_set=data_set,
+        offsets=offsets,
         device=device,
         workers=options.n_threads(threads),
     )
     labels = options.read_spec(gates, study.raw, zero_ungated=zero_ungated) if gates is not None else None
+    study = replace(study, gates=labels)
     options.warn_about(study.files)
     summary = assign_study.cluster_summary(study) if tables is not None else None
     assigned: list[AssignedFile] = []
@@ -167,6 +173,8 @@ def open_study(
     umap: bool,
     layer: str | None,
     file_key: str | None,
+    data_set: int | None = None,
+    offsets: Literal["auto", "header", "text"] = "auto",
     device: str,
     workers: int,
 ) -> "AssignStudy":
@@ -186,7 +194,7 @@ def open_study(
     named = None
     if names is not None:
         named = name_clusters(read_names(names, saved.model.n_clusters), saved.model.n_clusters)
-    raw = options.open_files(paths, layer=layer, file_key=file_key)
+    raw = options.open_files(paths, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
     use_threads(1)  # chunks are processed in parallel, one thread each
     return open_assign_study(
         saved,
@@ -197,10 +205,3 @@ def open_study(
         interpolator=Interpolator(load_landmark_places(model)) if umap else None,
         workers=workers,
     )
-
-
-def _inputs(model: Path, files: Sequence[Path], tables: Sequence[Path | None], gates: str | None) -> tuple[Path, ...]:
-    """Files and folders that are read and must not be written to."""
-    beside = [file.with_suffix(".gates.csv") for file in files] if gates == options.BESIDE else []
-    single = [path for path in (*tables, Path(gates) if gates else None) if path is not None and path.is_file()]
-    return tuple(path.resolve() for path in (model, *files, *beside, *single))

@@ -32,27 +32,35 @@ class Meter:
 
     SECONDS_BETWEEN_LINES = 30.0
 
-    def __init__(self, title: str, total: int, bar: Progress | None) -> None:
+    def __init__(self, title: str, total: int, bar: Progress | None, *, quarters: bool = False) -> None:
         self.title = title
         self.total = total
         self._bar = bar
         self._task = bar.add_task(title, total=total, note="") if bar else None
         self._last_line = monotonic()
+        self._quarters = quarters
+        self._last_quarter = 0
 
     def update(self, done: int, note: str = "") -> None:
         """``done`` of ``total`` are finished."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, note=note)
-        elif monotonic() - self._last_line > self.SECONDS_BETWEEN_LINES:
-            self._last_line = monotonic()
-            say(f"{self.title}: {done} of {self.total} {note}")
+            return
+        quarter = 4 * done // self.total if self._quarters and self.total else 0
+        if quarter > self._last_quarter or monotonic() - self._last_line > self.SECONDS_BETWEEN_LINES:
+            self._last_line, self._last_quarter = monotonic(), quarter
+            share = f" ({done / self.total:.0%})" if self.total else ""
+            say(f"{self.title}: {done:,} of {self.total:,}{share} {note}".rstrip())
 
 
 @contextmanager
-def meter(title: str, total: int) -> Iterator[Meter]:
-    """A :class:`Meter` that is cleared away when the work is over."""
+def meter(title: str, total: int, *, quarters: bool = False) -> Iterator[Meter]:
+    """A :class:`Meter` that is cleared away when the work is over.
+
+    Without a terminal it prints a line every 30 seconds; with ``quarters`` also after each quarter of the work.
+    """
     if not sys.stderr.isatty():
-        yield Meter(title, total, None)
+        yield Meter(title, total, None, quarters=quarters)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=talk, transient=True) as bar:
@@ -63,7 +71,7 @@ def meter(title: str, total: int) -> Iterator[Meter]:
 def stages(*, quiet: bool, announce: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """A callback for stage, steps done and steps in total; shows a bar for each stage.
 
-    Without a terminal ``announce`` prints a line at the beginning of each stage.
+    Without a terminal ``announce`` prints a line at the beginning of each stage and after each quarter of it.
     """
     if quiet:
         yield lambda _stage, _done, _total: None
@@ -75,7 +83,7 @@ def stages(*, quiet: bool, announce: bool = False) -> Iterator[Callable[[str, in
             if stage not in current:
                 shown.close()
                 current.clear()
-                current[stage] = shown.enter_context(meter(stage, total))
+                current[stage] = shown.enter_context(meter(stage, total, quarters=announce))
                 if announce and not talk.is_terminal:
                     say(f"{stage} ...")
             current[stage].update(done)

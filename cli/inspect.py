@@ -30,6 +30,7 @@ from cytovae.study.inspect_files import (
     suggest_transform,
     summarise,
 )
+from cytovae.study.protected_files import protected_files
 
 SCHEMA_VERSION = 1
 _MOST_FILES = 4  # named in one line
@@ -48,6 +49,8 @@ def inspect_cli(
     ] = None,
     layer: options.Layer = None,
     file_key: options.FileKey = None,
+    data_set: options.DataSet = None,
+    offsets: options.Offsets = "auto",
     force: options.Force = False,
 ) -> None:
     """Show channels, markers, ranges and warnings of FCS files, and where their panels differ.
@@ -57,13 +60,16 @@ def inspect_cli(
 
     Example: cytovae inspect sample_data/*.fcs --panel-out panel.csv
     """
+    paths = options.named_files(files, allow_twice=True)
     if panel_out is not None:
+        protected_files(files=paths).check(panel_out)
         check_target(panel_out, force=force)
     summaries: list[FileSummary] = []
     refused: list[InputError] = []
-    for path in options.named_files(files, allow_twice=True):
+    for path in paths:
         try:
-            summaries += [summarise(file) for file in open_parts(path, layer=layer, file_key=file_key)]
+            opened = open_parts(path, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
+            summaries += map(summarise, opened)
         except InputError as error:
             refused.append(error)
     suggested, transform = suggest_transform(summaries) if summaries else ((), "")

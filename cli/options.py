@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 BESIDE = "beside"
 STDIN = Path("-")
 FILES_HELP = (
-    "FCS files, .h5ad files, or CSV or Parquet tables with a row per event; - reads their names from standard input."
+    "FCS files, .h5ad files, or CSV or Parquet tables with a row per event; a folder stands for the FCS files in it, "
+    "and - for names on standard input."
 )
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help=FILES_HELP, show_default=False)]
@@ -34,7 +35,7 @@ Gates = Annotated[
     typer.Option(
         metavar="SPEC",
         help="Manual gates to score against: `beside` (NAME.gates.csv beside each file), a table, a folder, "
-        "or the name of a channel.",
+        "or the name of a channel (in .h5ad files, a column of obs).",
     ),
 ]
 Layer = Annotated[
@@ -48,6 +49,19 @@ FileKey = Annotated[
         help="Column of obs in .h5ad files: the cells of each of its values are a file of their own.",
         show_default=False,
     ),
+]
+DataSet = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Data set of FCS files that hold several, counted from 0 (`cytovae inspect` lists them).",
+        show_default="0",
+    ),
+]
+Offsets = Annotated[
+    Literal["auto", "header", "text"],
+    typer.Option(help="Which offsets of DATA to use in FCS files: those that fit, of HEADER, or of TEXT."),
 ]
 ZeroUngated = Annotated[
     bool, typer.Option("--zero-ungated", help="The label 0 in gates means ungated, as in FlowCAP's files.")
@@ -91,11 +105,13 @@ def read_spec(spec: str, files: "Sequence[EventFile]", *, zero_ungated: bool = F
 
 
 def named_files(paths: Sequence[Path], *, allow_twice: bool = False) -> tuple[Path, ...]:
-    """The paths, where ``-`` stands for those on standard input, one on each line.
+    """The paths, where ``-`` stands for those on standard input, one on each line, and a folder for its FCS files.
 
     Raises :class:`UsageError` for a file that is named twice (unless that is allowed), for ``-`` at a terminal, and if
     no file is left.
     """
+    from cytovae.events.event_file import with_folders_listed
+
     if paths.count(STDIN) > 1:
         raise UsageError("standard input can be read only once: name - once")
     named: list[Path] = []
@@ -108,6 +124,7 @@ def named_files(paths: Sequence[Path], *, allow_twice: bool = False) -> tuple[Pa
         named += [Path(line.rstrip("\r\n")) for line in sys.stdin if line.strip()]
     if not named:
         raise UsageError("no files: standard input was empty")
+    named = list(with_folders_listed(named))
     seen: set[Path] = set()
     for path in named:
         if path.resolve() in seen and not allow_twice:
@@ -117,12 +134,17 @@ def named_files(paths: Sequence[Path], *, allow_twice: bool = False) -> tuple[Pa
 
 
 def open_files(
-    paths: Sequence[Path], *, layer: str | None = None, file_key: str | None = None
+    paths: Sequence[Path],
+    *,
+    layer: str | None = None,
+    file_key: str | None = None,
+    data_set: int | None = None,
+    offsets: Literal["auto", "header", "text"] = "auto",
 ) -> "tuple[EventFile, ...]":
     """The files of events at ``paths``, see :func:`cytovae.events.event_file.open_event_files`."""
     from cytovae.events.event_file import open_event_files
 
-    return open_event_files(paths, layer=layer, file_key=file_key)
+    return open_event_files(paths, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
 
 
 def compensation_of(spec: str | None) -> "Compensation":

@@ -30,6 +30,8 @@ def report_cli(
     zero_ungated: options.ZeroUngated = False,
     names: options.Names = None,
     samples: options.Samples = None,
+    layer: options.Layer = None,
+    file_key: options.FileKey = None,
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the pictures as PNG and SVG files.")
     ] = None,
@@ -39,6 +41,8 @@ def report_cli(
     clusters: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Cut into N clusters.", show_default="as trained")
     ] = None,
+    data_set: options.DataSet = None,
+    offsets: options.Offsets = "auto",
     seed: options.Seed = 0,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -53,12 +57,13 @@ def report_cli(
     Example: cytovae report model/ sample_data/*.fcs --gates beside -o report.html
     """
     from cytovae.report import build
+    from cytovae.study.protected_files import protected_files
 
     began = perf_counter()
     paths = options.named_files(files) if files else ()
-    tables = [path for path in (names, samples, Path(gates) if gates else None) if path is not None]
     target = sys.stdout.buffer if output == "-" else Path(output)
-    build.check_report(target, [model, *paths, *tables], figures=figures, force=force)
+    protected = protected_files(files=paths, tables=(names, samples, gates), model=model)
+    build.check_report(target, protected, figures=figures, force=force)
 
     from cytovae.model_folder.record import read_record
 
@@ -70,8 +75,10 @@ def report_cli(
         names=names,
         samples=samples,
         umap=False,
-        layer=None,
-        file_key=None,
+        layer=layer,
+        file_key=file_key,
+        data_set=data_set,
+        offsets=offsets,
         device=device,
         workers=options.n_threads(threads),
     )

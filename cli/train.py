@@ -114,6 +114,8 @@ def train_cli(
     gates: options.Gates = None,
     layer: options.Layer = None,
     file_key: options.FileKey = None,
+    data_set: options.DataSet = None,
+    offsets: options.Offsets = "auto",
     zero_ungated: options.ZeroUngated = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -177,7 +179,7 @@ def train_cli(
     with _hint_on_interrupt(checkpoint), checkpoint:
         before = identities(paths)
         study = open_train_study(
-            options.open_files(paths, layer=layer, file_key=file_key),
+            options.open_files(paths, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets),
             markers=options.words(markers),
             exclude=options.words(exclude),
             panel_csv=panel,

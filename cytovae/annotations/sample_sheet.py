@@ -5,6 +5,7 @@
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,7 +109,12 @@ def _files_named(cell: str, sheet: Path, files: Mapping[str, Path]) -> Sequence[
         same = [name for name, file in files.items() if resolved(file) == resolved(candidate)]
         if same:
             return same
-    named = [name for name, file in files.items() if cell in (file.name, file.stem)]
+    cell = unicodedata.normalize("NFC", cell)  # macOS spells names of files decomposed
+    named = [
+        name
+        for name, file in files.items()
+        if cell in (unicodedata.normalize("NFC", file.name), unicodedata.normalize("NFC", file.stem))
+    ]
     return named if len(named) == 1 else []
 
 

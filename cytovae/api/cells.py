@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from cytovae.events.event_file import EventFile
 from cytovae.events.marker_file import files_of_study
 from cytovae.events.panel import Panel, resolve_panel
 from cytovae.events.transform import Logicle
+from cytovae.fcs.placement import Offsets
 from cytovae.study.sampling import Sampling, draw_cells
 from cytovae.study.study_transform import TransformOption, panel_and_transform
 from cytovae.study.train_study import TrainStudy
@@ -53,16 +55,23 @@ class StudyCells:
 
 
 def open_events(
-    path: str | PathLike[str], *, layer: str | None = None, file_key: str | None = None
+    path: str | PathLike[str],
+    *,
+    layer: str | None = None,
+    file_key: str | None = None,
+    data_set: int | None = None,
+    offsets: Offsets = "auto",
 ) -> "EventFile | tuple[EventFile, ...]":
     """Open an FCS file, a CSV or Parquet table, or an .h5ad file, without reading its events.
 
     Parameters
     ----------
     path : path
-        The file.
+        The file. The FCS files in a folder are opened as a tuple.
     layer, file_key
         For .h5ad files, see :func:`read_cells`. With ``file_key`` the result is a tuple of files.
+    data_set, offsets
+        For FCS files, see :func:`cytovae.fcs.file.open_fcs`.
 
     Raises
     ------
@@ -75,8 +84,8 @@ def open_events(
     >>> cv.open_events("sample_data/donor1_baseline.fcs").n_events
     4500
     """
-    files = as_event_files(path, layer=layer, file_key=file_key)
-    return files if file_key is not None else files[0]
+    files = as_event_files(path, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
+    return files if file_key is not None or Path(path).is_dir() else files[0]
 
 
 def inspect(data: Any, *, layer: str | None = None, file_key: str | None = None) -> "tuple[FileSummary, ...]":
@@ -157,6 +166,8 @@ def read_cells(
     compensation: Compensation = NO_COMPENSATION,
     layer: str | None = None,
     file_key: str | None = None,
+    data_set: int | None = None,
+    offsets: Offsets = "auto",
     at_most: int | None = None,
     max_events_per_file: int | None = None,
     sampling: Sampling = "proportional",
@@ -184,6 +195,8 @@ def read_cells(
         Layer of an AnnData that holds the values. Default: X.
     file_key : str, optional
         Column of ``obs`` of an AnnData: the cells of each of its values are a file of their own.
+    data_set, offsets
+        Data set and offsets of FCS files, see :func:`cytovae.fcs.file.open_fcs`.
     at_most, max_events_per_file, sampling, seed
         Random sample of the cells, see :func:`cytovae.study.sampling.sample_sizes`. Default: all cells.
 
@@ -201,7 +214,7 @@ def read_cells(
     >>> cells.values.shape
     (100, 2)
     """
-    raw = as_event_files(data, markers=markers, layer=layer, file_key=file_key)
+    raw = as_event_files(data, markers=markers, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
     compensated = tuple(compensation.of(file) for file in raw)
 
     def resolve(cofactor: float) -> Panel:

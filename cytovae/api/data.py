@@ -12,11 +12,18 @@ from cytovae.cells import UNGATED, GateLabels
 from cytovae.errors import UsageError
 from cytovae.events.anndata_file import anndata_files
 from cytovae.events.array_file import array_file, frame_file
-from cytovae.events.event_file import EventFile, open_event_files
+from cytovae.events.event_file import EventFile, open_event_files, with_folders_listed
+from cytovae.fcs.placement import Offsets
 
 
 def as_event_files(
-    data: Any, *, markers: Sequence[str] = (), layer: str | None = None, file_key: str | None = None
+    data: Any,
+    *,
+    markers: Sequence[str] = (),
+    layer: str | None = None,
+    file_key: str | None = None,
+    data_set: int | None = None,
+    offsets: Offsets = "auto",
 ) -> tuple[EventFile, ...]:
     """Files of events from a path, EventFile, array, data frame or AnnData, or from a list of them.
 
@@ -28,6 +35,8 @@ def as_event_files(
         Names of the columns of an array.
     layer, file_key
         Layer and file key of an AnnData.
+    data_set, offsets
+        Data set and offsets of FCS files, see :func:`cytovae.fcs.file.open_fcs`.
 
     Raises
     ------
@@ -40,9 +49,9 @@ def as_event_files(
         return tuple(
             file
             for position, item in enumerate(data, start=1)
-            for file in _files(item, markers, layer, file_key, f"_{position}")
+            for file in _files(item, markers, layer, file_key, data_set, offsets, f"_{position}")
         )
-    return _files(data, markers, layer, file_key, "")
+    return _files(data, markers, layer, file_key, data_set, offsets, "")
 
 
 def is_anndata(data: Any) -> bool:
@@ -65,10 +74,17 @@ def as_gates(labels: ArrayLike) -> GateLabels:
 
 
 def _files(
-    item: Any, markers: Sequence[str], layer: str | None, file_key: str | None, suffix: str
+    item: Any,
+    markers: Sequence[str],
+    layer: str | None,
+    file_key: str | None,
+    data_set: int | None,
+    offsets: Offsets,
+    suffix: str,
 ) -> tuple[EventFile, ...]:
     if isinstance(item, str | PathLike):
-        return open_event_files([Path(item)], layer=layer, file_key=file_key)
+        paths = with_folders_listed([Path(item)])
+        return open_event_files(paths, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
     if is_anndata(item):
         return anndata_files(item, layer=layer, file_key=file_key, name=f"anndata{suffix}")
     if hasattr(item, "select_dtypes"):

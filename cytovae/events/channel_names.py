@@ -7,6 +7,7 @@ antibody, not the metal that it is conjugated to. Some programs write both names
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -37,8 +38,8 @@ _NO_LABEL = frozenset({"-", "--", "---", ".", "_", "?", "x", "#"})
 
 
 def plain_key(text: str) -> str:
-    """A name without case and white space, for comparison."""
-    return "".join(text.casefold().split())
+    """A name in Unicode's composed form without case and white space, for comparison."""
+    return "".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def _loose_key(text: str) -> str:

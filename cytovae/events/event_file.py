@@ -9,13 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.atomic import readable
-from cytovae.errors import UsageError
+from cytovae.errors import InputError, UsageError
 from cytovae.events.anndata_file import SUFFIX as ANNDATA_SUFFIX
 from cytovae.events.anndata_file import open_h5ad
 from cytovae.events.table_file import TABLE_SUFFIXES, open_table
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import open_fcs
+from cytovae.fcs.placement import Offsets
 from cytovae.plain_file import check_plain
+
+FCS_SUFFIXES = (".fcs", ".lmd")
+"""What counts as an FCS file in a folder; a file that is named may have any suffix."""
 
 
 class EventFile(Protocol):
@@ -73,33 +77,79 @@ def open_events(path: Path) -> EventFile:
     return open_parts(path)[0]
 
 
-def open_parts(path: Path, *, layer: str | None = None, file_key: str | None = None) -> tuple[EventFile, ...]:
+def open_parts(
+    path: Path,
+    *,
+    layer: str | None = None,
+    file_key: str | None = None,
+    data_set: int | None = None,
+    offsets: Offsets = "auto",
+) -> tuple[EventFile, ...]:
     """The files of events in the file at ``path``: one, or several in an .h5ad file with a ``file_key``.
 
-    ``layer`` and ``file_key`` concern .h5ad files only, see :func:`cytovae.events.anndata_file.open_h5ad`.
+    ``layer`` and ``file_key`` concern .h5ad files only, see :func:`cytovae.events.anndata_file.open_h5ad`; ``data_set``
+    and ``offsets`` FCS files only, see :func:`cytovae.fcs.file.open_fcs`.
     """
     check_plain(path)
     suffix = path.suffix.casefold()
     if suffix == ANNDATA_SUFFIX:
         return open_h5ad(path, layer=layer, file_key=file_key)
-    return (open_table(path) if suffix in TABLE_SUFFIXES else open_fcs(path),)
+    return (open_table(path) if suffix in TABLE_SUFFIXES else open_fcs(path, data_set=data_set, offsets=offsets),)
+
+
+def with_folders_listed(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The paths, where a folder stands for the FCS files in it, sorted by name. Hidden files do not count.
+
+    Raises :class:`InputError` if a folder holds no FCS file.
+    """
+    return tuple(file for path in paths for file in (_fcs_files_in(path) if path.is_dir() else (path,)))
+
+
+def _fcs_files_in(folder: Path) -> tuple[Path, ...]:
+    try:
+        files = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.casefold() in FCS_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        )
+    except OSError as error:
+        raise InputError(folder, "folder", error.strerror or str(error), "a readable folder") from error
+    if not files:
+        expected = f"files with the suffix {' or '.join(FCS_SUFFIXES)}"
+        raise InputError(folder, "folder", "no FCS files", expected, "Name files of other kinds one by one.")
+    return tuple(files)
 
 
 def open_event_files(
-    paths: Sequence[Path], *, layer: str | None = None, file_key: str | None = None
+    paths: Sequence[Path],
+    *,
+    layer: str | None = None,
+    file_key: str | None = None,
+    data_set: int | None = None,
+    offsets: Offsets = "auto",
 ) -> tuple[EventFile, ...]:
     """The files of events at ``paths``; see :func:`open_parts`.
 
     Raises
     ------
     UsageError
-        If ``layer`` or ``file_key`` is given and no file is an .h5ad file.
+        If an option is given that concerns none of the files.
     InputError
         If a file cannot be read.
     """
     if (layer, file_key) != (None, None) and not any(path.suffix.casefold() == ANNDATA_SUFFIX for path in paths):
         raise UsageError("a layer or a file key is for .h5ad files, and none of the files is one")
-    return tuple(file for path in paths for file in open_parts(path, layer=layer, file_key=file_key))
+    if (data_set, offsets) != (None, "auto") and not any(map(_is_fcs, paths)):
+        raise UsageError("a data set or offsets are for FCS files, and none of the files is one")
+    return tuple(
+        file
+        for path in paths
+        for file in open_parts(path, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
+    )
+
+
+def _is_fcs(path: Path) -> bool:
+    return path.suffix.casefold() not in (ANNDATA_SUFFIX, *TABLE_SUFFIXES)
 
 
 def file_names(files: Sequence[EventFile]) -> tuple[str, ...]:

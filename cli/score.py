@@ -112,8 +112,8 @@ def show_scores(
     from cytovae.metrics import score
 
     scored = [Scored("cluster", score(cluster, gates))]
-    if names is not None and names.populations:
-        scored.append(Scored("population", score(names.numbers[cluster - 1], gates), names.populations))
+    if names is not None and (number := names.numbers[cluster - 1]).any():
+        scored.append(Scored("population", score(number, gates), names.populations))
     shown.print(report_table(scored))
     shown.print(cluster_table(gates_of_clusters(cluster, gates, n_clusters), names))
 

@@ -11,8 +11,10 @@ from cytovae.annotations.population_files import read_populations
 from cytovae.cells import UNGATED, GateLabels
 from cytovae.delimited import read_text
 from cytovae.errors import GateError
+from cytovae.events.anndata_file import AnnDataFile
 from cytovae.events.channel_names import find_channels, nearest_names
 from cytovae.events.event_file import EventFile
+from cytovae.plain_file import folder_exists, is_plain
 
 _TABLE_SUFFIXES = (*TEXT_DELIMITERS, *PARQUET_SUFFIXES)
 _WHOLE_NUMBER = re.compile(r"\d+\.0+")
@@ -20,8 +22,8 @@ _WHOLE_NUMBER = re.compile(r"\d+\.0+")
 
 def gates_beside(path: Path) -> Path | None:
     """The file ``NAME.gates.csv`` beside ``NAME.fcs``, or None if it does not exist."""
-    table = _table_beside(path)
-    return table if table.is_file() else None
+    table = table_beside(path)
+    return table if is_plain(table) else None
 
 
 def read_gates(
@@ -37,7 +39,8 @@ def read_gates(
     ----------
     spec
         A CSV, TSV or Parquet table, a folder with one FCS file per population, or the name of a channel with one
-        number per population. Empty cells, NaN and words such as "ungated" mean in no gate.
+        number per population, or of a column of ``obs`` in an .h5ad file. Empty cells, NaN and words such as "ungated"
+        mean in no gate.
     file
         The events.
     names
@@ -90,24 +93,25 @@ def read_gates_of_files(
     """
     if spec is not None:
         return _as_gates(_labels_of(spec, files, zero_is_ungated), names)
-    missing = [str(_table_beside(file.path)) for file in files if gates_beside(file.path) is None]
+    missing = [str(table_beside(file.path)) for file in files if gates_beside(file.path) is None]
     if missing:
         expected = "NAME.gates.csv beside NAME.fcs"
         raise GateError(", ".join(missing), "gates", "no such file", expected, "Or name the gates with --gates.")
-    labels = [label for file in files for label in _labels_of(_table_beside(file.path), (file,), zero_is_ungated)]
+    labels = [label for file in files for label in _labels_of(table_beside(file.path), (file,), zero_is_ungated)]
     return _as_gates(labels, names)
 
 
-def _table_beside(path: Path) -> Path:
+def table_beside(path: Path) -> Path:
+    """The place of the gates of a file: ``NAME.gates.csv`` beside ``NAME.fcs``."""
     return path.with_suffix(".gates.csv")
 
 
 def _labels_of(spec: str | Path, files: Sequence[EventFile], zero_is_ungated: bool) -> list[str]:
     """One label for each event of ``files``; empty for ungated events."""
     path = Path(spec)
-    if path.is_dir():
+    if folder_exists(path):
         labels = _read_folder(path, files, zero_is_ungated)
-    elif path.is_file():
+    elif is_plain(path):
         labels = read_gate_table(path, files)
     elif isinstance(spec, Path) or path.suffix.casefold() in _TABLE_SUFFIXES:
         raise GateError(spec, "gates", "no such file or folder", "a table, a folder, or a channel of the FCS file")
@@ -149,7 +153,9 @@ def _read_new_names(path: Path) -> dict[str, str]:
 
 
 def _read_channel(name: str, file: EventFile) -> list[str]:
-    """Labels from a channel of whole numbers; NaN is ungated."""
+    """Labels from a channel of whole numbers, where NaN is ungated, or from a column of ``obs``."""
+    if isinstance(file, AnnDataFile):
+        return _read_observations(name, file)
     matches = find_channels(file.channels, name)
     if len(matches) != 1:
         near = ", ".join(nearest_names(file.channels, name)) or ", ".join(channel.name for channel in file.channels[:8])
@@ -161,6 +167,15 @@ def _read_channel(name: str, file: EventFile) -> list[str]:
         expected = "a whole number for each population, NaN for ungated"
         raise GateError(file.path, f"channel {matches[0].name}", "measurements", expected)
     return ["" if np.isnan(value) else str(int(value)) for value in values]
+
+
+def _read_observations(name: str, file: AnnDataFile) -> list[str]:
+    """Labels from a column of ``obs``; missing values are ungated."""
+    if name not in file.observations.columns:
+        columns = ", ".join(map(str, file.observations.columns)) or "none"
+        raise GateError(file.path, "obs", f"columns {columns}", f"a column {name!r} with the population of each event")
+    column = file.observations[name]
+    return ["" if missing else str(label) for label, missing in zip(column, column.isna(), strict=True)]
 
 
 def _read_folder(folder: Path, files: Sequence[EventFile], zero_is_ungated: bool) -> list[str]:

@@ -16,6 +16,7 @@ from cytovae.report.content import (
     HIGH_NOVELTY,
     LOW_PROBABILITY,
     Agreement,
+    Groups,
     ReportContent,
 )
 from cytovae.report.drawing import EXPRESSION, FAINT, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
@@ -25,23 +26,22 @@ _MOST_NUMBERS = 900  # fields of a heatmap with a number in each
 _ALARM, _NOTICE, _NORMAL = "#d9480f", "#e9a15b", "#8a93a6"
 
 
-def draw_heatmap(content: ReportContent) -> Figure:
-    """Median of each marker in each cluster; rows and columns are ordered by hierarchical clustering."""
-    scaled, medians, counts = content.scaled_medians, content.medians, content.counts
-    present = np.flatnonzero(~np.isnan(scaled).any(axis=1))
-    row_order, row_tree = _linked(scaled[present])
-    rows = np.concatenate([present[row_order], np.setdiff1d(np.arange(content.n_clusters), present)])
-    columns, column_tree = _linked(scaled[present].T)
+def draw_heatmap(content: ReportContent, groups: Groups) -> Figure:
+    """Median of each marker in each group; columns are ordered by hierarchical clustering, rows by number."""
+    scaled, medians, counts = content.scaled(groups.medians), groups.medians, groups.sizes
+    rows = range(len(groups))
+    columns, column_tree = _linked(scaled[~np.isnan(scaled).any(axis=1)].T)
     cell_w, cell_h = float(np.clip(9.0 / len(columns), 0.3, 0.62)), float(np.clip(9.0 / len(rows), 0.2, 0.32))
     wide, high = cell_w * len(columns), cell_h * len(rows)
     names = [shown(content.markers[column], 24) for column in columns]
     below = 0.35 + 0.078 * max(len(name) for name in names)
-    named = 0.0 if content.names is None else 0.25 + 0.072 * max(len(shown(title, 26)) for title in content.titles)
-    tree, left = 0.7, 1.3 + max(0.0, named - 0.35)
+    titles = [shown(title, 26) for title in groups.titles]
+    across = max(0.46, 0.35 + 0.072 * max(map(len, titles)))  # inches for the titles
+    tree, left = 0.7, across + 0.2
     figure = new_figure(left + wide + 2.6, below + high + tree + 0.3)
     axes = axes_at(figure, left, below, wide, high)
     shade = EXPRESSION.with_extremes(bad="#f7f0e6")
-    image = axes.imshow(scaled[rows][:, columns], cmap=shade, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    image = axes.imshow(scaled[:, columns], cmap=shade, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.set_xticks(range(len(columns)), names, rotation=90, fontsize=9)
     axes.set_yticks([])
     axes.tick_params(length=0)
@@ -49,28 +49,25 @@ def draw_heatmap(content: ReportContent) -> Figure:
         spine.set_visible(False)
     if len(rows) * len(columns) <= _MOST_NUMBERS:
         size = min(7.5, cell_w * 17)
-        for y, row in enumerate(rows):
+        for row in rows:
             for x, column in enumerate(columns):
                 if not np.isnan(scaled[row, column]):
                     colour = "white" if scaled[row, column] > 0.45 else INK if scaled[row, column] > 0.15 else QUIET
                     text = f"{medians[row, column]:.1f}".replace("-0.0", "0.0")
-                    axes.text(x, y, text, ha="center", va="center", fontsize=size, color=colour)
-    _tree(axes_at(figure, left, below + high + 0.04, wide, tree), column_tree, len(columns), sideways=False)
-    _tree(axes_at(figure, 0.1, below, 0.65, high), row_tree, len(rows), sideways=True)
-    across = max(0.46, named + 0.1)  # inches for the names; the limits of x keep the coloured bar as it is
+                    axes.text(x, row, text, ha="center", va="center", fontsize=size, color=colour)
+    _tree(axes_at(figure, left, below + high + 0.04, wide, tree), column_tree, len(columns))
     labels = axes_at(figure, left - across - 0.04, below, across, high, sharey=axes)
     bare(labels)
-    labels.set_xlim(1 - across / 0.46, 1)
+    labels.set_xlim(1 - across / 0.46, 1)  # keeps the width of the coloured bar
     labels.barh(range(len(rows)), 0.3, left=0.66, height=0.92, color=[colour_of(row) for row in rows])
-    for y, row in enumerate(rows):
-        title = shown(content.titles[row], 26)
-        labels.text(0.55, y, title, ha="right", va="center", fontsize=9, fontweight="bold")
+    for row, title in enumerate(titles):
+        labels.text(0.55, row, title, ha="right", va="center", fontsize=9, fontweight="bold")
     bars = axes_at(figure, left + wide + 0.12, below, 0.95, high, sharey=axes)
     bare(bars)
-    bars.barh(range(len(rows)), counts[rows], height=0.75, color=[colour_of(row) for row in rows])
+    bars.barh(rows, counts, height=0.75, color=[colour_of(row) for row in rows])
     bars.set_xlim(0, max(1, counts.max()))
-    for y, row in enumerate(rows):
-        bars.text(counts[row], y, f" {counts[row]:,}", va="center", fontsize=8)
+    for row in rows:
+        bars.text(counts[row], row, f" {counts[row]:,}", va="center", fontsize=8)
     bars.text(0, -0.62, "cells", fontsize=9, fontweight="bold", va="bottom")
     bars.set_ylim(len(rows) - 0.5, -0.5)
     scale = axes_at(figure, left + wide + 0.12, max(0.3, below - 0.45), 1.5, 0.11)
@@ -80,29 +77,29 @@ def draw_heatmap(content: ReportContent) -> Figure:
     return figure
 
 
-def draw_abundance(content: ReportContent) -> Figure:
-    """Share of each cluster in each file, as stacked bars."""
+def draw_abundance(content: ReportContent, groups: Groups) -> Figure:
+    """Share of each group in each file, as stacked bars."""
     files = content.files[:MOST_BARS]
-    shares = np.array([file.counts / max(file.n_cells, 1) for file in files])
+    shares = groups.counts[:MOST_BARS] / np.maximum([[file.n_cells] for file in files], 1)
     names = [shown(file.title(content.sheet), 36) for file in files]
     left = 0.3 + 0.082 * max(len(name) for name in names)
-    titles = [shown(title, 26) for title in content.titles]
+    titles = [shown(title, 26) for title in groups.titles]
     ncols = int(np.clip((left + 8.2) // (0.32 + 0.075 * max(map(len, titles))), 1, 16))
-    legend = 0.2 * -(-content.n_clusters // ncols)
+    legend = 0.2 * -(-len(groups) // ncols)
     height = 0.4 * len(files)
     figure = new_figure(left + 9.2, height + 0.85 + legend)
     axes = axes_at(figure, left, 0.55 + legend, 8.2, height)
     start = np.zeros(len(files))
-    for index in range(content.n_clusters):
+    for index, label in enumerate(groups.numbers):
         width = shares[:, index]
         axes.barh(range(len(files)), width, 0.78, start, color=colour_of(index), edgecolor="white", linewidth=0.5,
                   label=titles[index])  # fmt: skip
         for y, (x, share) in enumerate(zip(start, width, strict=True)):
-            if share > 0.025:
+            if share > max(0.025, 0.011 * len(label)):
                 axes.text(
                     x + share / 2,
                     y,
-                    f"{index + 1}",
+                    label,
                     ha="center",
                     va="center",
                     fontsize=8,
@@ -117,7 +114,7 @@ def draw_abundance(content: ReportContent) -> Figure:
     axes.set_xticks(np.linspace(0, 1, 6), [f"{tick:.0%}" for tick in np.linspace(0, 1, 6)])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    start_x = 0.02 if content.names else left / figure.get_size_inches()[0]
+    start_x = 0.02 if ncols < 16 else left / figure.get_size_inches()[0]
     figure.legend(loc="lower left", bbox_to_anchor=(start_x, 0), ncols=ncols, frameon=False,
                   fontsize=8, handlelength=0.9, handleheight=0.9, handletextpad=0.35, columnspacing=1.1)  # fmt: skip
     return figure
@@ -184,18 +181,15 @@ def draw_training(history: History) -> Figure:
     return figure
 
 
-def draw_confusion(agreement: Agreement, titles: Sequence[str]) -> Figure:
+def draw_confusion(agreement: Agreement, titles: Sequence[str], what: str = "cluster") -> Figure:
     """The share of each population (row) in each cluster (column).
 
-    Large populations come first, and each cluster below the population that it fits best. ``titles`` names all
-    clusters of the model.
+    Large populations come first; clusters are in the order of their numbers. ``titles`` names all of them.
     """
     table = agreement.table
-    f_measures = table.f_measures()
     row_order = np.argsort(-table.population_sizes, kind="stable")
     shares = table.counts / np.maximum(table.population_sizes[:, None], 1)
-    best = np.argsort(row_order)[f_measures.argmax(axis=0)]
-    columns = np.lexsort((-table.cluster_sizes, best))
+    columns = range(len(table.clusters))
     names = [f"{shown(table.names[row], 32)}  ({table.population_sizes[row]:,})" for row in row_order]
     left = 0.25 + 0.08 * max(len(name) for name in names)
     cell_w = float(np.clip(9.0 / max(len(columns), 1), 0.3, 0.6))
@@ -204,16 +198,15 @@ def draw_confusion(agreement: Agreement, titles: Sequence[str]) -> Figure:
     below = 0.6 if not any(len(label) > 3 for label in labels) else 0.4 + 0.078 * max(map(len, labels))
     figure = new_figure(left + wide + 1.4, high + 0.5 + below)
     axes = axes_at(figure, left, below, wide, high)
-    axes.imshow(shares[row_order][:, columns], cmap=EXPRESSION, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    axes.imshow(shares[row_order], cmap=EXPRESSION, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     for y, row in enumerate(row_order):
-        for x, column in enumerate(columns):
-            share = shares[row, column]
+        for x, share in enumerate(shares[row]):
             if share >= 0.005:
                 colour = "white" if share > 0.45 else INK
                 axes.text(x, y, f"{share * 100:.0f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_yticks(range(len(names)), names)
     axes.set_xticks(range(len(columns)), labels, rotation=0 if below == 0.6 else 90)
-    axes.set_xlabel("cluster")
+    axes.set_xlabel(what)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -221,9 +214,7 @@ def draw_confusion(agreement: Agreement, titles: Sequence[str]) -> Figure:
     axes.text(len(columns) - 0.3, -0.6, "F1", fontsize=9, fontweight="bold", va="bottom")
     for y, row in enumerate(row_order):
         axes.text(len(columns) - 0.3, y, f"{scores[table.names[row]].f1:.3f}", va="center", fontsize=9)
-    figure.text(
-        left / (left + wide + 1.4), 1 - 0.25 / (high + 0.5 + below), "% of the population", fontsize=9, color=QUIET
-    )
+    figure.text(left / (left + wide + 1.4), 1 - 0.25 / (high + 0.5 + below), "% of the gate", fontsize=9, color=QUIET)
     return figure
 
 
@@ -236,21 +227,18 @@ def _linked(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], dict[str, A
     return np.array(lines["leaves"], dtype=np.int64), lines
 
 
-def _tree(axes: Any, tree: dict[str, Any] | None, n_leaves: int, *, sideways: bool) -> None:
+def _tree(axes: Any, tree: dict[str, Any] | None, n_leaves: int) -> None:
+    """Draw a tree of columns above them."""
     bare(axes)
     if tree is None:
         return
     along = (np.array(tree["icoord"]) - 5) / 10  # scipy draws leaf i at 10 i + 5
     up = np.array(tree["dcoord"])
-    pairs = np.stack([up, along] if sideways else [along, up], axis=-1)
+    pairs = np.stack([along, up], axis=-1)
     axes.add_collection(LineCollection(list(pairs), colors=QUIET, linewidths=0.9))
     top = float(up.max()) * 1.04 or 1.0
-    if sideways:
-        axes.set_xlim(top, 0)
-        axes.set_ylim(n_leaves - 0.5, -0.5)
-    else:
-        axes.set_xlim(-0.5, n_leaves - 0.5)
-        axes.set_ylim(0, top)
+    axes.set_xlim(-0.5, n_leaves - 0.5)
+    axes.set_ylim(0, top)
 
 
 def _text_colour(colour: str) -> str:

@@ -1,4 +1,4 @@
-"""The table of clusters: size, probability and distinctive markers of each."""
+"""The table of clusters: gates, size, probability and distinctive markers of each."""
 
 import numpy as np
 
@@ -6,7 +6,6 @@ from cytovae.report.content import (
     FAIR_PROBABILITY,
     HIGH_NOVELTY,
     LOW_PROBABILITY,
-    Agreement,
     ClusterRow,
     ReportContent,
 )
@@ -25,14 +24,13 @@ def cluster_rows(content: ReportContent) -> tuple[ClusterRow, ...]:
     novel = np.zeros(content.n_clusters, dtype=np.int64)
     if content.novelty is not None:
         novel = np.bincount(cluster[content.novelty >= HIGH_NOVELTY], minlength=n_bins)[1:]
-    scaled = content.scaled_medians  # (n_clusters, n_markers)
+    scaled = content.scaled(content.medians)  # (n_clusters, n_markers)
     present = np.flatnonzero(np.isfinite(scaled).all(axis=1))
     contrast = scaled - scaled[present].mean(axis=0)
     rows = []
     for index, count in enumerate(content.counts.tolist()):
         order = np.argsort(contrast[index]) if index in present else np.empty(0, dtype=np.int64)
         highest, lowest = order[::-1][:_MOST_DISTINCTIVE], order[:_MOST_DISTINCTIVE]
-        population, purity = _main_population(content.agreement, index + 1)
         rows.append(
             ClusterRow(
                 cluster=index + 1,
@@ -43,17 +41,8 @@ def cluster_rows(content: ReportContent) -> tuple[ClusterRow, ...]:
                 n_fair_probability=int(fair[index]),
                 high=tuple(content.markers[m] for m in highest if contrast[index, m] > _LEAST_CONTRAST),
                 low=tuple(content.markers[m] for m in lowest if contrast[index, m] < -_LEAST_CONTRAST),
-                population=population,
-                purity=purity,
+                gates=content.gates_of_clusters[index] if content.gates_of_clusters else None,
                 n_high_novelty=int(novel[index]),
             )
         )
     return tuple(rows)
-
-
-def _main_population(agreement: Agreement | None, cluster: int) -> tuple[str, float]:
-    """The gate with most of a cluster's gated cells, and its share of them; "" and NaN if none is gated."""
-    if agreement is None or cluster not in agreement.table.clusters:
-        return "", float("nan")
-    column = agreement.table.counts[:, int(np.searchsorted(agreement.table.clusters, cluster))]
-    return agreement.table.names[int(column.argmax())], float(column.max() / column.sum())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cytovae.annotations.cluster_gates import gates_of_clusters
 from cytovae.cells import UNGATED, GateLabels
 from cytovae.errors import InputError, UsageError
 from cytovae.metrics import contingency, score
@@ -15,9 +16,12 @@ from cytovae.report.content import (
     LOW_PROBABILITY,
     Agreement,
     Cells,
+    Groups,
     LandmarkMap,
+    NamedPopulations,
     ReportContent,
     ReportFile,
+    population_titles,
 )
 from cytovae.study.assign_study import AssignStudy, assigned_chunks
 from cytovae.study.sampling import draw_cells
@@ -26,13 +30,14 @@ from cytovae.study.sampling import draw_cells
 @dataclass(frozen=True, eq=False)
 class _AllCells:
     """Cluster, probability, gate and novelty of every cell, (n,), file by file; ``first`` is the row of each file's
-    first cell, with the number of cells at the end.
+    first cell, with the number of cells at the end. ``population_probability`` is None if clusters have no names.
     """
 
     cluster: NDArray[np.int32]
     probability: NDArray[np.float32]
     population: NDArray[np.int32]
     novelty: NDArray[np.float32] | None
+    population_probability: NDArray[np.float32] | None
     first: NDArray[np.int64]
 
     def at(self, file: NDArray[np.integer], event: NDArray[np.int64], values: NDArray[np.float32]) -> Cells:
@@ -85,21 +90,24 @@ def collect(
     drawn = draw_cells(study.files, at_most=max_cells, seed=seed)
     sample = everything.at(drawn.source, drawn.event, drawn.values)
     inputs = matched_inputs([file.file for file in study.files], record.inputs)
+    files = tuple(
+        _report_file(study, everything, index, in_training=position is not None)
+        for index, position in enumerate(inputs)
+    )
     return ReportContent(
         saved=study.saved,
         record=record,
-        files=tuple(
-            _report_file(study, everything, index, in_training=position is not None)
-            for index, position in enumerate(inputs)
-        ),
+        files=files,
         cluster=everything.cluster,
         probability=everything.probability,
         cells=sample,
-        medians=_medians(sample, study.n_clusters),
+        medians=_medians(sample.values, sample.cluster - 1, study.n_clusters),
         landmarks=_landmarks(study, record, everything, inputs),
         agreement=_agreement(everything.cluster, gates),
         novelty=everything.novelty,
+        gates_of_clusters=() if gates is None else gates_of_clusters(everything.cluster, gates, study.n_clusters),
         names=study.names,
+        named=_named_populations(study, everything, sample, files, gates),
         sheet=study.samples,
     )
 
@@ -110,17 +118,24 @@ def _assign(study: AssignStudy, gates: GateLabels | None, progress: Callable[[in
     cluster = np.empty(n_events, dtype=np.int32)
     probability = np.empty(n_events, dtype=np.float32)
     novelty: list[NDArray[np.float32]] = []
+    of_population: list[NDArray[np.float32]] = []
     done = 0
     for file in study.files:
         for chunk in assigned_chunks(file, study.assigner, workers=study.workers):
             if chunk.novelty is not None:
                 novelty.append(chunk.novelty)
+            if study.names is not None:
+                of_population.append(study.names.probability(chunk.cluster, chunk.probabilities))
             rows = slice(done, done + len(chunk))
             cluster[rows], probability[rows] = chunk.cluster, chunk.probabilities.max(axis=1)
             done += len(chunk)
             progress(done)
     population = np.full(n_events, UNGATED, dtype=np.int32) if gates is None else gates.population
-    return _AllCells(cluster, probability, population, np.concatenate(novelty) if novelty else None, first)
+    return _AllCells(cluster, probability, population, _joined(novelty), _joined(of_population), first)
+
+
+def _joined(chunks: list[NDArray[np.float32]]) -> NDArray[np.float32] | None:
+    return np.concatenate(chunks) if chunks else None
 
 
 def _report_file(study: AssignStudy, cells: _AllCells, index: int, *, in_training: bool) -> ReportFile:
@@ -137,14 +152,41 @@ def _report_file(study: AssignStudy, cells: _AllCells, index: int, *, in_trainin
     )
 
 
-def _medians(cells: Cells, n_clusters: int) -> NDArray[np.float32]:
-    """Median of each marker in each cluster, (n_clusters, n_markers); NaN for a cluster without cells."""
-    medians = np.full((n_clusters, cells.values.shape[1]), np.nan, dtype=np.float32)
-    for index in range(n_clusters):
-        in_cluster = cells.cluster == index + 1
-        if in_cluster.any():
-            medians[index] = np.median(cells.values[in_cluster], axis=0)
+def _medians(values: NDArray[np.float32], group: NDArray[np.integer], n_groups: int) -> NDArray[np.float32]:
+    """Median of each marker in each group 0, 1, …, (n_groups, n_markers); NaN for a group without cells."""
+    medians = np.full((n_groups, values.shape[1]), np.nan, dtype=np.float32)
+    for index in range(n_groups):
+        in_group = group == index
+        if in_group.any():
+            medians[index] = np.median(values[in_group], axis=0)
     return medians
+
+
+def _named_populations(
+    study: AssignStudy,
+    cells: _AllCells,
+    sample: Cells,
+    files: tuple[ReportFile, ...],
+    gates: GateLabels | None,
+) -> NamedPopulations | None:
+    names, probability = study.names, cells.population_probability
+    if names is None or probability is None or not names.populations:
+        return None
+    titles = population_titles(names)
+    group_of_cluster = np.where(names.numbers > 0, names.numbers - 1, len(names.populations)).astype(np.int64)
+    group = group_of_cluster[cells.cluster - 1]
+    sizes = np.bincount(group, minlength=len(titles))
+    sums = np.bincount(group, weights=probability, minlength=len(titles))
+    members = np.eye(len(titles), dtype=np.int64)[group_of_cluster]  # (n_clusters, n_populations)
+    groups = Groups(
+        titles=titles,
+        numbers=titles,
+        counts=np.stack([file.counts @ members for file in files]),
+        medians=_medians(sample.values, group_of_cluster[sample.cluster - 1], len(titles)),
+    )
+    mean = np.divide(sums, sizes, out=np.full(len(titles), np.nan), where=sizes > 0)
+    number = names.numbers[cells.cluster - 1]
+    return NamedPopulations(group_of_cluster, groups, mean, _agreement(number, gates) if number.any() else None)
 
 
 def _landmarks(

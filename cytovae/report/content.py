@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.annotations.cluster_names import ClusterNames
+from cytovae.annotations.cluster_gates import ClusterGates
+from cytovae.annotations.cluster_names import UNKNOWN, ClusterNames
 from cytovae.annotations.sample_sheet import NO_SAMPLES, SampleSheet
 from cytovae.inference.trained_model import SavedModel
 from cytovae.metrics import Contingency, ScoreReport
@@ -109,6 +110,67 @@ class Agreement:
 
 
 @dataclass(frozen=True, eq=False)
+class Groups:
+    """All cells in groups: the clusters of the model, or the named populations.
+
+    Attributes
+    ----------
+    titles : tuple of str
+        Title of each group, for legends and rows.
+    numbers : tuple of str
+        Short label of each group, for bars.
+    counts : ndarray of int64, shape (n_files, n_groups)
+        Cells of each file in each group.
+    medians : ndarray of float32, shape (n_groups, n_markers)
+        Medians of marker values; NaN for a group without cells in the sample.
+    """
+
+    titles: tuple[str, ...]
+    numbers: tuple[str, ...]
+    counts: NDArray[np.int64]
+    medians: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.titles)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Cells in each group, int64 (n_groups,)."""
+        return np.asarray(self.counts.sum(axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class NamedPopulations:
+    """The populations that clusters are named after; clusters without a name form the last one, "unknown".
+
+    Attributes
+    ----------
+    group_of_cluster : ndarray of int64, shape (n_clusters,)
+        The population of each cluster, from 0.
+    groups : Groups
+        Their cells.
+    mean_probability : ndarray of float64, shape (n_populations,)
+        Mean over their cells of the probability of the population; NaN without cells.
+    agreement : Agreement or None
+        Populations compared with manual gates, where cells of unnamed clusters are unassigned; None without gates.
+    """
+
+    group_of_cluster: NDArray[np.int64]
+    groups: Groups
+    mean_probability: NDArray[np.float64]
+    agreement: Agreement | None
+
+    def clusters_of(self, group: int) -> list[int]:
+        """The numbers of the clusters of a population."""
+        return (np.flatnonzero(self.group_of_cluster == group) + 1).tolist()
+
+
+def population_titles(names: ClusterNames) -> tuple[str, ...]:
+    """The populations in the order of their numbers, then "unknown" if a cluster has no name."""
+    return (*names.populations, UNKNOWN) if UNKNOWN in names.of_cluster else names.populations
+
+
+@dataclass(frozen=True, eq=False)
 class ReportContent:
     """Everything that a report shows.
 
@@ -128,8 +190,12 @@ class ReportContent:
         None if the model was not trained on any of the files.
     agreement : Agreement or None
         None if there are no gates.
+    gates_of_clusters : tuple of ClusterGates
+        The gates of the cells of each cluster; empty if there are no gates.
     names : ClusterNames or None
         Names of the clusters; several clusters may share a name.
+    named : NamedPopulations or None
+        The populations of these names; None without names.
     sheet : SampleSheet
         What is known of each file.
     """
@@ -144,7 +210,9 @@ class ReportContent:
     landmarks: LandmarkMap | None
     agreement: Agreement | None
     novelty: NDArray[np.float32] | None = None
+    gates_of_clusters: tuple[ClusterGates, ...] = ()
     names: ClusterNames | None = None
+    named: NamedPopulations | None = None
     sheet: SampleSheet = NO_SAMPLES
 
     @property
@@ -172,9 +240,14 @@ class ReportContent:
         return counts
 
     @property
-    def scaled_medians(self) -> NDArray[np.float32]:
-        """The medians, with the range of each marker in training scaled to [0, 1]."""
-        return self.saved.model.scaling.scale(self.medians)
+    def clusters(self) -> Groups:
+        """The clusters as groups of cells."""
+        numbers = tuple(str(number) for number in range(1, self.n_clusters + 1))
+        return Groups(self.titles, numbers, np.stack([file.counts for file in self.files]), self.medians)
+
+    def scaled(self, medians: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Medians (n, n_markers) with the range of each marker in training scaled to [0, 1]."""
+        return self.saved.model.scaling.scale(medians)
 
 
 @dataclass(frozen=True)
@@ -193,8 +266,8 @@ class ClusterRow:
         Number of cells with a probability below 0.5 and below 0.9.
     high, low : tuple of str
         The markers whose scaled median is highest and lowest compared with the mean over clusters.
-    population, purity : str, float
-        The gate with most of its gated cells, and its share of them; "" and NaN if none is gated.
+    gates : ClusterGates or None
+        The gates of its cells; None without gates.
     n_high_novelty : int
         Number of cells with a novelty of 0.9 or more.
     """
@@ -207,6 +280,5 @@ class ClusterRow:
     n_fair_probability: int
     high: tuple[str, ...]
     low: tuple[str, ...]
-    population: str
-    purity: float
+    gates: ClusterGates | None = None
     n_high_novelty: int = 0

@@ -10,6 +10,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from cytovae import __version__
+from cytovae.annotations.cluster_gates import percent
 from cytovae.populations.population_tree import COUNTED_SHARE, LANDMARKS_FOR_SHALLOW_VALLEYS, SHALLOWEST
 from cytovae.report.charts import MOST_BARS
 from cytovae.report.cluster_table import cluster_rows
@@ -60,6 +61,7 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
         mean_probability=float(probability.mean(dtype="float64")),
         low_probability=LOW_PROBABILITY,
         fair_probability=FAIR_PROBABILITY,
+        percent=percent,
         high_novelty=HIGH_NOVELTY,
         below=[(limit, int((probability < limit).sum())) for limit in (LOW_PROBABILITY, FAIR_PROBABILITY)],
         from_novelty=[]
@@ -71,7 +73,7 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
         settings={field.name: getattr(settings, field.name) for field in fields(settings)},
         command=shlex.join(["cytovae", *record.argv[1:]]) if record.argv else "",
         cofactors=[f"{cofactor:g}" for cofactor in sorted(set(content.saved.panel.cofactors.tolist()))],
-        colours=[colour_of(index) for index in range(content.n_clusters)],
+        colours=[colour_of(index) for index in range(content.n_clusters + 1)],
         script=_SCRIPT,
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'",
     )

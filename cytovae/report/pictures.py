@@ -20,6 +20,7 @@ from cytovae.report.umap_plots import (
     draw_marker,
     draw_umap_clusters,
     draw_umap_files,
+    draw_umap_names,
     draw_umap_novelty,
     draw_umap_populations,
     draw_umap_probability,
@@ -33,24 +34,29 @@ class Pictures:
     """The pictures by content; None if there is nothing to show. ``markers`` has one picture for each marker."""
 
     heatmap: Picture
+    heatmap_populations: Picture | None
     tree: Picture | None
     umap_clusters: Picture | None
+    umap_names: Picture | None
     umap_populations: Picture | None
     umap_probability: Picture | None
     umap_novelty: Picture | None
     umap_files: Picture | None
     abundance: Picture
+    abundance_populations: Picture | None
     probabilities: Picture
     novelty: Picture | None
     training: Picture | None
     confusion: Picture | None
+    confusion_populations: Picture | None
     markers: tuple[Picture, ...]
 
     @property
     def all(self) -> tuple[Picture, ...]:
         """Every picture."""
         single = (
-            *(self.heatmap, self.tree, self.umap_clusters, self.umap_populations, self.umap_probability),
+            *(self.heatmap_populations, self.abundance_populations, self.confusion_populations, self.heatmap),
+            *(self.tree, self.umap_clusters, self.umap_names, self.umap_populations, self.umap_probability),
             *(self.umap_novelty, self.umap_files),
             *(self.abundance, self.probabilities, self.novelty, self.training, self.confusion),
         )
@@ -61,10 +67,7 @@ def draw_all(
     content: ReportContent, *, svg: bool = False, progress: Callable[[int], None] = lambda _done: None
 ) -> Pictures:
     """Draw every picture as PNG, with ``svg`` also as SVG; ``progress`` receives the number of markers drawn."""
-    landmarks, agreement, model = content.landmarks, content.agreement, content.saved.model
-
-    def tree() -> Figure:
-        return draw_tree(model.tree, model.n_clusters)
+    landmarks, agreement, model, named = content.landmarks, content.agreement, content.saved.model, content.named
 
     def draw(name: str, alt: str, figure: Figure) -> Picture:
         return render(figure, name, alt, svg=svg)
@@ -77,10 +80,24 @@ def draw_all(
             markers.append(draw(name, f"{marker}: {where} in each cluster", draw_marker(content, index)))
             progress(index + 1)
         return Pictures(
-            heatmap=draw("heatmap", "Median expression of each marker in each cluster", draw_heatmap(content)),
-            tree=draw("merge_tree", "Merge tree of the experts", tree()) if model.tree.n_most > 1 else None,
+            heatmap=draw(
+                "heatmap", "Median expression of each marker in each cluster", draw_heatmap(content, content.clusters)
+            ),
+            heatmap_populations=draw(
+                "heatmap_populations",
+                "Median expression of each marker in each named population",
+                draw_heatmap(content, named.groups),
+            )
+            if named
+            else None,
+            tree=draw("merge_tree", "Merge tree of the experts", draw_tree(model.tree, model.n_clusters))
+            if model.tree.n_most > 1
+            else None,
             umap_clusters=draw("umap_clusters", "UMAP by cluster", draw_umap_clusters(landmarks, content.titles))
             if landmarks
+            else None,
+            umap_names=draw("umap_names", "UMAP by named population", draw_umap_names(landmarks, named))
+            if landmarks and named
             else None,
             umap_populations=draw(
                 "umap_populations", "UMAP by manual gate", draw_umap_populations(landmarks, agreement.names)
@@ -100,7 +117,16 @@ def draw_all(
             )
             if landmarks and 2 <= len(content.files) <= _MOST_FILES
             else None,
-            abundance=draw("abundance", "Share of each cluster in each file", draw_abundance(content)),
+            abundance=draw(
+                "abundance", "Share of each cluster in each file", draw_abundance(content, content.clusters)
+            ),
+            abundance_populations=draw(
+                "abundance_populations",
+                "Share of each named population in each file",
+                draw_abundance(content, named.groups),
+            )
+            if named
+            else None,
             probabilities=draw("probabilities", "Histogram of probabilities", draw_probabilities(content)),
             novelty=draw("novelty", "Histogram of novelty", draw_novelty(content.novelty))
             if content.novelty is not None
@@ -110,6 +136,13 @@ def draw_all(
             else None,
             confusion=draw("confusion", "Manual gates and clusters", draw_confusion(agreement, content.titles))
             if agreement
+            else None,
+            confusion_populations=draw(
+                "confusion_populations",
+                "Manual gates and named populations",
+                draw_confusion(named.agreement, named.groups.titles, "named population"),
+            )
+            if named and named.agreement
             else None,
             markers=tuple(markers),
         )

@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from cytovae.cells import UNGATED
-from cytovae.report.content import LandmarkMap, ReportContent
+from cytovae.report.content import LandmarkMap, NamedPopulations, ReportContent
 from cytovae.report.drawing import CERTAINTY, EXPRESSION, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
 
 _WIDTH, _HEIGHT = 5.7, 5.2  # of a UMAP in inches, without its legend
@@ -28,11 +28,20 @@ def draw_umap_clusters(landmarks: LandmarkMap, titles: Sequence[str]) -> Figure:
     return _categories("cluster", landmarks, landmarks.cells.cluster.astype(np.int64) - 1, legend, labels=numbers)
 
 
+def draw_umap_names(landmarks: LandmarkMap, named: NamedPopulations) -> Figure:
+    """The UMAP by the population that the cluster of each cell is named after."""
+    titles = [shown(title, 28) for title in named.groups.titles]
+    labels = [shown(title, 18) for title in named.groups.titles] if len(titles) <= _MOST_LABELS else None
+    return _categories(
+        "named population", landmarks, named.group_of_cluster[landmarks.cells.cluster - 1], titles, labels=labels
+    )
+
+
 def draw_umap_populations(landmarks: LandmarkMap, names: Sequence[str]) -> Figure:
     """The UMAP by manual gate; ungated cells are light grey, behind the others."""
     titles = [shown(name, 28) for name in names]
     labels = [shown(name, 18) for name in names] if len(names) <= _MOST_LABELS else None
-    return _categories("population", landmarks, landmarks.cells.population.astype(np.int64), titles, labels=labels)
+    return _categories("manual gate", landmarks, landmarks.cells.population.astype(np.int64), titles, labels=labels)
 
 
 def draw_umap_files(landmarks: LandmarkMap, names: Sequence[str]) -> Figure:

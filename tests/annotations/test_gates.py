@@ -11,6 +11,7 @@ import pytest
 from cytovae.annotations.gates import gates_beside, read_gates, read_gates_of_files
 from cytovae.cells import GateLabels
 from cytovae.errors import GateError
+from cytovae.events.anndata_file import open_h5ad
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import FcsFile, open_fcs
 from cytovae.fcs.write import write_fcs
@@ -163,6 +164,22 @@ def test_a_channel_of_measurements_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_channel_is_refused_with_the_nearest(file: FcsFile) -> None:
     with pytest.raises(GateError, match=r"'lable'.*Nearest: label"):
         read_gates("lable", file)
+
+
+def test_a_column_of_obs(tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata", reason="the extra h5ad is not installed")
+    obs = pandas.DataFrame(
+        {"gate": pandas.Categorical(["B", None, "A", "B"]), "number": [2.0, np.nan, 1.0, 2.0], "donor": list("xyxy")},
+        index=list("abcd"),
+    )
+    anndata.AnnData(X=np.zeros((4, 2), np.float32), obs=obs).write_h5ad(tmp_path / "x.h5ad")
+    (whole,) = open_h5ad(tmp_path / "x.h5ad")
+    assert names_of(read_gates("gate", whole)) == ["B", "", "A", "B"]
+    assert names_of(read_gates("number", whole)) == ["2", "", "1", "2"]
+    parts = open_h5ad(tmp_path / "x.h5ad", file_key="donor")
+    assert names_of(read_gates_of_files(parts, "gate")) == ["B", "A", "", "B"]
+    with pytest.raises(GateError, match="columns gate, number, donor"):
+        read_gates("gates", whole)
 
 
 # --- a folder of populations ---

@@ -162,6 +162,22 @@ def test_anndata_holds_values_and_codes_of_all_files(model: Path, tmp_path: Path
     assert found.uns["cytovae"]["settings"]["experts"] == 4
 
 
+def test_gates_are_in_the_anndata_of_their_file(model: Path, tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata", reason="the extra h5ad is not installed")
+    gates = [path.with_suffix(".gates.csv").read_text().split("\n")[1:-1] for path in FILES]  # blank is ungated
+    done(model, *FILES, "-o", tmp_path / "all.h5ad", "--gates", "beside")
+    done(model, *FILES, "-o", f"{tmp_path}/each/", "--format", "h5ad", "--gates", "beside")
+    found = anndata.read_h5ad(tmp_path / "all.h5ad")
+    assert found.obs["gate"].astype(object).fillna("").tolist() == gates[0] + gates[1]
+    second = anndata.read_h5ad(tmp_path / "each" / f"{FILES[1].stem}.h5ad")
+    assert second.obs["gate"].astype(object).fillna("").tolist() == gates[1]
+    names = found.uns["cytovae"]["other_channels"].tolist()
+    data = FlowData(FILES[0])
+    raw = data.as_array(preprocess=False)
+    others = found.obsm["other_channels"][: len(raw)]
+    assert np.array_equal(others, raw[:, [data.pnn_labels.index(name) for name in names]])
+
+
 def test_names_and_gates_are_never_written_over(model: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.csv"
     names.write_text("cluster,name\n1,T\n")
@@ -208,6 +224,7 @@ def test_novelty_is_written_where_the_model_tells_it(
     def with_novelty(self: Assigner, values: Any) -> Assignment:
         return replace(plain(self, values), novelty=(values[:, 0] / 10).astype(np.float32))
 
+    monkeypatch.setattr(Assigner, "has_novelty", True)
     monkeypatch.setattr(Assigner, "assign", with_novelty)
     for name in ("x.parquet", "x.csv", "x.fcs", "x.h5ad"):
         done(model, FILES[0], "-o", tmp_path / name)

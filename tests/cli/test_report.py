@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.command import Command
 from helpers.study import MARKERS, write_study
@@ -110,6 +111,36 @@ def test_without_the_extra_the_error_names_what_to_install(
     assert "pip install '.[report]' in a checkout" in message
 
 
+@pytest.mark.slow
+def test_anndata_files_are_read_as_by_assign(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    anndata = pytest.importorskip("anndata", reason="the extra h5ad is not installed")
+    files = [open_fcs(path) for path in study]
+    gates = pd.concat([pd.read_csv(path.with_suffix(".gates.csv"), skip_blank_lines=False) for path in study])
+    names = [channel.label for channel in files[0].channels]
+    obs = pd.DataFrame(
+        {"donor": np.repeat(["one", "two"], [file.n_events for file in files]), "gate": gates["population"].to_numpy()},
+    ).set_axis([f"c{row}" for row in range(len(gates))])
+    raw = np.concatenate([file.read() for file in files])
+    var = pd.DataFrame({"channel": [channel.name for channel in files[0].channels]}, index=names)
+    table = anndata.AnnData(X=np.zeros_like(raw), obs=obs, var=var, layers={"raw": raw})
+    table.write_h5ad(tmp_path / "x.h5ad")
+    reading = ("--layer", "raw", "--file-key", "donor", "--gates", "gate")
+    done(model, tmp_path / "x.h5ad", *reading, "-o", tmp_path / "report.html", "--quiet")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    done(model, *study, "--gates", "beside", "-o", tmp_path / "fcs.html", "--quiet")
+    from_fcs = (tmp_path / "fcs.html").read_text(encoding="utf-8")
+    assert ">one</td>" in text
+    for page in (text, from_fcs):
+        assert "cells assigned" in page
+    assert tables_of(text)[-1] == tables_of(from_fcs)[-1]  # populations: clusters, precision, recall
+
+
+def tables_of(page: str) -> list[str]:
+    """The tables between the headings of the gates and of the next section."""
+    section = page.partition('<section id="gates">')[2].partition("</section>")[0]
+    return section.split("<table>")[1:]
+
+
 # --- in a browser ---
 
 
@@ -182,6 +213,7 @@ def test_names_samples_and_novelty_are_shown(
         # Cells without CD3 are novel here.
         return replace(plain(self, values), novelty=np.where(values[:, 0] < 2, 0.95, 0.1).astype(np.float32))
 
+    monkeypatch.setattr(Assigner, "has_novelty", True)
     monkeypatch.setattr(Assigner, "assign", with_novelty)
     (tmp_path / "names.csv").write_text("cluster,name\n1,<b>T</b> cell\n2,<b>T</b> cell\n")
     rows = [f"{path.name},sample {number},batch {number}" for number, path in enumerate(study)]
@@ -194,11 +226,15 @@ def test_names_samples_and_novelty_are_shown(
     n_novel = int((np.arcsinh(raw / 5) < 2).sum())
     assert f"{n_novel:,} cells ({100 * n_novel / len(raw):.2f} %) have a novelty of 0.9 or more" in text
     assert "1 &lt;b&gt;T&lt;/b&gt; cell" in text
+    assert "</span>3 unknown" in text
+    assert {"heatmap_populations", "abundance_populations", "umap_names", "confusion_populations"} <= {
+        path.stem for path in figures.glob("*.svg")
+    }
     assert "<b>T</b>" not in text
     assert text.count("</span>1 &lt;b&gt;T") >= 2  # in the tables of clusters and of abundances
     assert text.count("batch 1") == 2  # in the summary and the table of abundances
     assert {"novelty", "umap_novelty"} <= {path.stem for path in figures.glob("*.svg")}
     plain_page = tmp_path / "plain.html"
-    monkeypatch.setattr(Assigner, "assign", plain)
+    monkeypatch.undo()
     done(model, *study, "-o", plain_page, "--quiet")
     assert "novelty" not in plain_page.read_text(encoding="utf-8").partition("</style>")[2]

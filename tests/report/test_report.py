@@ -114,8 +114,11 @@ def test_the_table_of_clusters_counts_low_probabilities(study: list[Path], conte
         assert row.n_fair_probability == (cells["probability"] < 0.9).sum()
         if len(cells):
             assert row.mean_probability == pytest.approx(cells["probability"].mean(), rel=1e-5)
-            gated = cells["population"].dropna()
-            assert row.purity == pytest.approx(gated.value_counts(normalize=True).max()) or gated.empty
+            assert row.gates is not None
+            counts = cells["population"].value_counts()
+            assert row.gates.purity == pytest.approx(counts.max() / len(cells) if len(counts) else 0)
+            assert row.gates.gated_share == pytest.approx(cells["population"].notna().mean())
+            assert row.gates.population == (counts.idxmax() if 2 * counts.max() >= len(cells) else "")
 
 
 def test_landmarks_keep_their_coordinates(content: ReportContent) -> None:

@@ -147,7 +147,7 @@ def _head(summary: FileSummary) -> str:
 
 def _facts(summary: FileSummary) -> dict[str, str]:
     return {
-        "values": "on an unknown scale" if summary.scale == ValueScale.UNKNOWN.value else f"look {summary.scale}",
+        "values": _spell_scale(summary),
         "suggested cofactor": "" if summary.suggested_cofactor is None else f"{summary.suggested_cofactor:g}",
         "spillover matrix": _spell_spillover(summary),
         "manual gates": summary.gates or "",
@@ -208,6 +208,12 @@ def _print_table(channels: Sequence[ChannelSummary]) -> None:
 
 def _spell(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def _spell_scale(summary: FileSummary) -> str:
+    if summary.scale == ValueScale.UNKNOWN.value:
+        return "on an unknown scale"
+    return f"look {summary.scale}" + (f" ({summary.file_scale.evidence})" if summary.file_scale.by_instrument else "")
 
 
 def _spell_spillover(summary: FileSummary) -> str:

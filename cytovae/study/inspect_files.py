@@ -17,7 +17,7 @@ from cytovae.events.compensation import compensation_state
 from cytovae.events.event_file import EventFile
 from cytovae.events.instrument import instrument_of
 from cytovae.events.panel_table import PanelRow
-from cytovae.events.spillover import has_spillover, spillover_of
+from cytovae.events.spillover import file_spillover, has_spillover
 from cytovae.events.value_scale import FileScale, choose_transform, scale_note, scale_of
 
 _EVENTS_AT_ONCE = 50_000
@@ -125,7 +125,10 @@ def summarise(file: EventFile) -> FileSummary:
     scale = scale_of(values, names, instrument_of(file, used))
     spillover = None
     try:
-        spillover = spillover_of(file)
+        found = file_spillover(file)
+        spillover = found.spillover if found is not None else None
+        if found is not None and found.note:
+            notes.append(found.note)
     except InputError as error:
         notes.append(f"its spillover matrix cannot be used: {error.found}.")
     return FileSummary(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from cytovae.events.antigen_names import antigen_key, known_antigen
+from cytovae.events.antigen_names import antigen_key, known_antigen, parts_of
 from cytovae.events.channel_names import antibody, full_name, marker_of, metal_of, plain_key, split_name, stain_of
 from cytovae.events.detector_names import (
     Pulse,
@@ -76,7 +76,7 @@ def channel_uses(channels: Sequence[Channel], *, state_markers: bool = False) ->
     _mark_raw_detectors(channels, stains, reasons)
     if any(stain and not reason for stain, reason in zip(stains, reasons, strict=True)):
         for index, channel in enumerate(channels):
-            if not reasons[index] and not stains[index] and not known_antigen(antibody(channel.name)):
+            if not reasons[index] and not stains[index] and not any(known for _, known in parts_of(channel.name)):
                 reasons[index] = _NO_ANTIBODY
     _mark_copies(channels, stains, reasons)
     uses = []

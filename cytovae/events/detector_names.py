@@ -10,7 +10,7 @@ _GREEK = str.maketrans({"α": "a", "β": "b", "γ": "g", "δ": "d", "ε": "e", "
 _GREEK_WORDS = re.compile(r"(?<!^)(alpha|beta|gamma|delta|epsilon)|^(?:alpha|beta|gamma|delta|epsilon)$")
 _NOT_ALPHANUMERIC = re.compile(r"[^0-9a-z]+")
 _TRADE_MARKS = re.compile(r"[™®©]")
-_COMPENSATED = re.compile(r"(?:FJ)?Comp[-_ ]+(?=\S)", re.IGNORECASE)
+_COMPENSATED = re.compile(r"(?:FJ)?Comp(?:ensated)?[-_. ]+(?=\S)", re.IGNORECASE)
 _BRACKETS = re.compile(r"<(?P<inner>[^<>]+)>")
 
 # The pulse parameters that instruments append: FL1-A, FL1-Log_Height, FL1 INT LOG, FSC LogH, GRN-HLog, FSCArea.
@@ -18,10 +18,10 @@ _SCALE, _LETTER, _WORD = r"(?P<{0}>lin|log)", r"(?P<{0}>[ahwt])", r"(?P<{0}>area
 _PULSES = tuple(
     re.compile(r"(?P<stem>.*\S)" + tail, re.IGNORECASE)
     for tail in (
-        rf"[-_ ]+{_SCALE.format('scale')}[-_ ]*(?:{_LETTER.format('letter')}|{_WORD.format('word')})",
-        rf"[-_ ]+(?:{_LETTER.format('letter')}[-_ ]*|{_WORD.format('word')}[-_ ]+){_SCALE.format('scale')}",
-        rf"[-_ ]+(?:{_LETTER.format('letter')}|{_WORD.format('word')})",
-        rf"[-_ ]+{_SCALE.format('scale')}",
+        rf"[-_. ]+{_SCALE.format('scale')}[-_. ]*(?:{_LETTER.format('letter')}|{_WORD.format('word')})",
+        rf"[-_. ]+(?:{_LETTER.format('letter')}[-_. ]*|{_WORD.format('word')}[-_. ]+){_SCALE.format('scale')}",
+        rf"[-_. ]+(?:{_LETTER.format('letter')}|{_WORD.format('word')})",
+        rf"[-_. ]+{_SCALE.format('scale')}",
     )
 )
 _PULSE_PARTS = {"integral": "a", "int": "a", "area": "a", "peak": "h", "height": "h", "width": "w", "tof": "t"}
@@ -113,7 +113,7 @@ def without_pulse(name: str) -> str:
     plain = plain_text(name)
     for pattern in _PULSES:
         if match := pattern.fullmatch(plain):
-            return match["stem"].rstrip(" -_")
+            return match["stem"].rstrip(" -_.")
     return plain
 
 

@@ -20,7 +20,7 @@ _NUMBERED = re.compile(
 )
 
 _SHARED = {
-    "{scatter}": r"(?:\d{3}(?:nm)?)?(?:uv|yg|[vbyrgi])?[fsb]sc\d*"
+    "{scatter}": r"(?:\d{3}(?:nm)?)?(?:uv|yg|vio|violet|blue|red|yellow|green|[vbyrgi])?[fsb]sc\d*"
     r"(?:[ahw]|area|height|width|peak|pmt\w*|int\w*|h?lin\w*|h?log\w*|alin|alog)?",
     "{dye}": r"(?:zombie|ghost|viakrome|via ?dye|viobility|viability|fixable|fvd|fvs|efvs|sytox|draq ?7|7 ?aad"
     r"|propidium|helix ?np|live ?dead|dead ?live|near ?ir|vivid|amine|calcein|cisplatin|cis ?pt"

@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 app.command("score", cls=ConfiguredCommand)(score.score_cli)
 
+NO_METHODS = "none"
+
 Files = Annotated[
     list[Path] | None,
     typer.Argument(metavar="FILE...", help="FCS files or tables of cells, together one data set.", exists=True),
@@ -52,6 +54,15 @@ Cofactor = Annotated[float, typer.Option(help="Cofactor of arcsinh(x / cofactor)
 Transform = Annotated[str, typer.Option(help="arcsinh, or none for values that are transformed already.")]
 Rare = Annotated[
     bool, typer.Option("--rare", help="The only gated population is rare: score it against all other cells.")
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--labels",
+        metavar="NAME=FILE",
+        help="Score the labels that another tool wrote, too, as a row NAME: a table with a row per event (with columns "
+        "file and event for several files), an FCS or .h5ad file, or FILE:COLUMN. Repeat for several tools.",
+    ),
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the data set.", show_default="the first file's")]
 DataSets = Annotated[
@@ -81,6 +92,7 @@ def run_cli(
     transform: Transform = "arcsinh",
     rare: Rare = False,
     name: Name = None,
+    labels: Labels = None,
     datasets: DataSets = None,
     data: DataFolder = Path(),
     only: Only = None,
@@ -103,6 +115,8 @@ def run_cli(
     Each method, seed and data set is a job in its own process. Finished jobs are kept, so the same command continues a
     run that was stopped. In the end DIR contains results.parquet, results.json, table.md and scores.png.
 
+    Labels of other tools are scored beside them: --labels NAME=FILE, with --methods none if nothing is to be run.
+
     Example: cytovae benchmark run sample_data/*.fcs --methods cytovae,flowsom --seeds 3 -o results
     """
     from cytovae.benchmark.datasets import dataset_of_files, named_datasets
@@ -114,14 +128,16 @@ def run_cli(
     if datasets:
         if gates or markers or exclude or panel or name or rare:
             raise UsageError("with --datasets, the table contains gates, markers and names; leave out their options")
-        chosen = named_datasets(datasets, data, options.words(only))
+        if labels:
+            raise UsageError("--labels belong to the cells of FILE..., not to a table of data sets")
+        chosen = named_datasets(datasets, data, options.words(only, "--only"))
     else:
         dataset = dataset_of_files(
             files or [],
             name=name,
             gates=gates,
-            markers=options.words(markers),
-            exclude=options.words(exclude),
+            markers=options.words(markers, "--markers"),
+            exclude=options.words(exclude, "--exclude"),
             panel=panel,
             transform=transform,
             cofactor=cofactor,
@@ -130,13 +146,14 @@ def run_cli(
         chosen = (dataset,)
     planned = plan(
         chosen,
-        options.words(methods),
+        () if methods == NO_METHODS else options.words(methods, "--methods"),
         seeds,
         Protocol(max_events, holdout, min_population),
         threads=threads,
         steps=steps,
         device=device,
         numbers=benchmark_jobs.cluster_numbers(clusters),
+        labels=benchmark_jobs.labels_by_name(labels or ()),
     )
     benchmark_jobs.run(planned, benchmark_jobs.RunOptions(output, jobs, time_limit, list_jobs, job, quiet))
 

@@ -16,6 +16,8 @@ from cytovae.errors import UsageError
 if TYPE_CHECKING:
     from cytovae.benchmark.job import Job, Row
 
+MOST_SEEDS = 10_000
+
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of results; an earlier run continues there.")
 ]
@@ -23,9 +25,9 @@ Data = Annotated[Path, typer.Option(metavar="DIR", exists=True, file_okay=False,
 Methods = Annotated[
     str, typer.Option(help="Comma-separated: cytovae, cytovae:PRESET, flowsom, phenograph, kmeans, gmm, umap+hdbscan.")
 ]
-Seeds = Annotated[int, typer.Option(min=1, help="Run with the seeds 0 … N-1.")]
+Seeds = Annotated[int, typer.Option(min=1, max=MOST_SEEDS, help="Run with the seeds 0 … N-1.")]
 AtOnce = Annotated[int, typer.Option("--jobs", min=1, help="Number of jobs to run at the same time.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of each job.")]
+Threads = Annotated[int, typer.Option(min=1, max=options.MOST_THREADS, help="Threads of each job.")]
 ListJobs = Annotated[bool, typer.Option("--list-jobs", help="Print the jobs, one per line, and exit.")]
 OneJob = Annotated[int | None, typer.Option("--job", min=0, help="Run only the job with this number in --list-jobs.")]
 TimeLimit = Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop a job that takes longer.")]
@@ -68,6 +70,8 @@ def run(
     """
     from cytovae.atomic import write_whole
     from cytovae.benchmark.runner import count_failed, prepare, read_rows
+    from cytovae.benchmark.tables import OUTPUTS
+    from cytovae.study.protected_files import protected_files
 
     if run_options.list_jobs:
         for number, job in enumerate(planned):
@@ -76,6 +80,13 @@ def run(
     folder, one = run_options.folder, run_options.job
     if one is not None and one >= len(planned):
         raise UsageError(f"there is no job {one}: the jobs are numbered 0 to {len(planned) - 1}")
+    outputs = [folder / name for name in (*OUTPUTS, *([table_name] if table_name else []))]
+    protected_files(
+        files=[Path(file) for job in planned for file in job.dataset.files],
+        tables=[
+            table for job in planned for table in (job.dataset.gates, job.dataset.panel, job.dataset.population_names)
+        ],
+    ).check(*outputs)
     prepare(folder)
     _run_jobs(planned if one is None else planned[one : one + 1], run_options)
     if one is not None:
@@ -129,6 +140,26 @@ def write_tables(folder: Path, *, quiet: bool) -> None:
         console.say("no figure: no job has a score")
 
 
+def labels_by_name(pairs: Sequence[str]) -> dict[str, str]:
+    """The values of --labels, NAME=FILE or NAME=FILE:COLUMN, as absolute paths by name.
+
+    Raises :class:`UsageError` if one has no name or no file, or if a name occurs twice.
+    """
+    from cytovae.annotations.label_spec import split_spec
+    from cytovae.plain_file import resolved
+
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, spec = (part.strip() for part in pair.partition("="))
+        if not (name and equals and spec):
+            raise UsageError(f"--labels takes NAME=FILE, not {pair!r}")
+        if name in found:
+            raise UsageError(f"--labels names {name} twice")
+        path, column = split_spec(spec)  # absolute, because jobs run elsewhere
+        found[name] = f"{resolved(path)}:{column}" if column else str(resolved(path))
+    return found
+
+
 def cluster_numbers(text: str | None) -> tuple[int, ...]:
     """The value of --clusters. Default: the numbers of the benchmark."""
     from cytovae.benchmark.methods import NUMBERS_OF_CLUSTERS
@@ -138,7 +169,7 @@ def cluster_numbers(text: str | None) -> tuple[int, ...]:
 
 def numbers(text: str, option: str, *, smallest: int) -> tuple[int, ...]:
     """The distinct numbers in a comma-separated option. Raises :class:`UsageError` unless all are large enough."""
-    words = options.words(text)
-    if not words or not all(word.isdecimal() and int(word) >= smallest for word in words):
-        raise UsageError(f"{option} takes numbers of at least {smallest}, separated by commas, not {text!r}")
-    return tuple(dict.fromkeys(map(int, words)))
+    found = [options.whole_number(word) for word in options.words(text, option)]
+    if any(number is None or number < smallest for number in found):
+        raise UsageError(f"{option} takes numbers of at least {smallest}, separated by commas, not {text[:80]!r}")
+    return tuple(dict.fromkeys(number for number in found if number is not None))

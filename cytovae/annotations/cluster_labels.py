@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cytovae.annotations.label_spec import split_spec
 from cytovae.annotations.label_tables import CLUSTER, EVENT, FILE, is_no_label, read_cluster_table
 from cytovae.cells import UNASSIGNED
 from cytovae.errors import InputError
@@ -22,8 +23,6 @@ from cytovae.fcs.file import open_fcs
 FCS_SUFFIXES = (".fcs", ".lmd")
 USUAL_COLUMNS = (CLUSTER, "cytovae_cluster")
 """Names of the column or channel of labels, unless another one is named; the second is what cytovae adds."""
-
-_SPEC = re.compile(r"(.+?\.(?:fcs|lmd|h5ad|parquet|pq|csv|tsv|txt|csv\.gz|tsv\.gz|txt\.gz)):(.+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,12 +168,6 @@ def align_labels(labels: ClusterLabels, files: Sequence[str | Path], sizes: Sequ
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
-
-
-def split_spec(spec: str | Path) -> tuple[Path, str | None]:
-    """Path and column of ``FILE:COLUMN``; the column is None for any other path."""
-    match = _SPEC.fullmatch(str(spec))
-    return (Path(match[1]), match[2]) if match and not Path(spec).exists() else (Path(spec), None)
 
 
 def _read_table(path: Path, column: str | None) -> pd.DataFrame:

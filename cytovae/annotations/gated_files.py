@@ -14,15 +14,16 @@ from cytovae.annotations.cluster_labels import (
     as_texts,
     read_observations,
     sorted_by_event,
-    split_spec,
     without_suffix,
 )
 from cytovae.annotations.gates import read_gates, read_gates_of_files
+from cytovae.annotations.label_spec import split_spec
 from cytovae.annotations.label_tables import CLUSTER, EVENT, FILE, POPULATION_COLUMNS, read_cluster_table
 from cytovae.cells import UNGATED, GateLabels
 from cytovae.errors import GateError
 from cytovae.events.anndata_file import SUFFIX as ANNDATA_SUFFIX
 from cytovae.fcs.file import open_fcs
+from cytovae.plain_file import folder_exists, is_plain
 
 BESIDE = "beside"
 _ENDING = ".gates.csv"
@@ -93,7 +94,7 @@ def _read_spec(
         return _read_anndata(path, column, zero_is_ungated)
     if spec == BESIDE:
         tables: Sequence[Path] = _tables_beside(labels)
-    elif path.is_dir():
+    elif folder_exists(path):
         tables = _tables_in(path, labels)
     else:
         return [(str(path), _read_gates(path, column, zero_is_ungated))]
@@ -106,7 +107,7 @@ def _read_gates(path: Path, channel: str | None, zero_is_ungated: bool) -> GateL
             return read_gates(channel, open_fcs(path), zero_is_ungated=zero_is_ungated)
         return read_gates_of_files([open_fcs(path)], zero_is_ungated=zero_is_ungated)
     fcs = path.with_name(without_suffix(path.name) + ".fcs")
-    if path.is_file() and fcs.is_file() and channel is None:
+    if is_plain(path) and is_plain(fcs) and channel is None:
         return read_gates(path, open_fcs(fcs), zero_is_ungated=zero_is_ungated)
     table = read_cluster_table(path, channel, POPULATION_COLUMNS)
     if FILE in table or EVENT in table:
@@ -151,7 +152,7 @@ def _tables_beside(labels: ClusterLabels | None) -> list[Path]:
     found = []
     for name in names:
         places = (Path(name), folder / name)
-        found += [place.with_suffix(_ENDING) for place in places if place.with_suffix(_ENDING).is_file()][:1]
+        found += [place.with_suffix(_ENDING) for place in places if is_plain(place.with_suffix(_ENDING))][:1]
     if not found:
         shown = ", ".join(names[:5]) or "no file is named by the labels"
         hint = "Name the folder of the gates: --gates DIR."

@@ -12,11 +12,12 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from cytovae.annotations.label_spec import split_spec
 from cytovae.cells import UNGATED, CellTable, GateLabels
 from cytovae.errors import InputError, PanelError, UsageError
-from cytovae.plain_file import resolved
-from cytovae.toml_file import read_toml
+from cytovae.plain_file import folder_exists, is_plain, resolved
 from cytovae.study.sampling import choose_landmarks, draw_cells
+from cytovae.toml_file import read_toml
 
 PUBLIC = Path(__file__).with_name("public.toml")
 """The public data sets with gates that the documentation reports on; ``--datasets public`` selects them."""
@@ -163,7 +164,7 @@ def _gates(spec: str | None, folder: Path) -> str | None:
     if spec is None or spec == BESIDE:
         return None
     path = folder / spec
-    return str(resolved(path)) if path.exists() else spec
+    return str(resolved(path)) if is_plain(path) or folder_exists(path) else spec
 
 
 _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
@@ -202,8 +203,11 @@ def _natural(path: Path) -> tuple[int, str]:
     return (int(path.stem), "") if path.stem.isdigit() else (1 << 62, path.name)
 
 
-def fingerprint(dataset: DataSet) -> str:
-    """SHA-256 of the content of a data set (files, gates, and how values are read), whatever the paths are."""
+def fingerprint(dataset: DataSet, labels: str = "") -> str:
+    """SHA-256 of the content of a data set (files, gates, and how values are read), whatever the paths are.
+
+    ``labels``, a file of labels of another tool as ``FILE`` or ``FILE:COLUMN``, is included if it is given.
+    """
     digest = hashlib.sha256()
     reading = (dataset.markers, dataset.exclude, dataset.n_markers, dataset.transform, dataset.cofactor, dataset.rare)
     digest.update(repr(reading).encode())
@@ -215,14 +219,18 @@ def fingerprint(dataset: DataSet) -> str:
     for source in (dataset.gates, dataset.population_names, dataset.panel):
         if source is None:
             continue
-        if Path(source).is_file():
+        if is_plain(Path(source)):
             _feed(digest, Path(source))
-        elif Path(source).is_dir():
+        elif folder_exists(Path(source)):
             for member in sorted(Path(source).iterdir()):
                 if member.is_file():
                     _feed(digest, member)
         else:  # the name of a channel
             digest.update(source.encode())
+    if labels:
+        path, column = split_spec(labels)
+        digest.update(repr(column).encode())
+        _feed(digest, path)
     return digest.hexdigest()
 
 

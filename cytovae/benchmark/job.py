@@ -25,8 +25,8 @@ from cytovae.benchmark.datasets import (
     rest_as_population,
     subsample,
 )
-from cytovae.benchmark.methods import ASSIGNS_NEW_CELLS, Clustering, Run, cluster, cpu_seconds
-from cytovae.cells import UNGATED, GateLabels
+from cytovae.benchmark.methods import ASSIGNS_NEW_CELLS, LABELS, Clustering, Run, cluster, cpu_seconds
+from cytovae.cells import UNGATED, CellTable, GateLabels
 from cytovae.environment import loaded_versions, machine, process_memory_mb
 from cytovae.errors import UsageError
 from cytovae.metrics import PopulationScore, ScoreReport, score
@@ -85,6 +85,7 @@ class Job:
     def key(self) -> str:
         """The stem of the name of the job's file: readable, and unique for all that may change the result."""
         run = asdict(self.run) | {"threads": None, "device": None}
+        run.pop("labels")  # where the file is; its content is in ``content``
         identity = json.dumps([self.content, asdict(self.protocol), run], sort_keys=True)
         digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
         number = f"-K{self.run.numbers[0]}" if len(self.run.numbers) == 1 else ""
@@ -185,18 +186,33 @@ def execute(job: Job) -> tuple[Row, ...]:
     Raises :class:`UsageError` if the files have changed since the job was planned, and the errors of reading,
     clustering and scoring.
     """
-    if fingerprint(job.dataset) != job.content:
+    if fingerprint(job.dataset, job.run.labels) != job.content:
         raise UsageError(f"the files of data set {job.dataset.name} have changed since the job was planned")
-    gated = subsample(load(job.dataset), job.protocol.max_events)
+    whole = load(job.dataset)
+    gated = subsample(whole, job.protocol.max_events)
     gates = drop_small_populations(gated.gates, job.protocol.min_population)
     if job.dataset.rare:
         gates = rest_as_population(gates, job.dataset.name)
     held = held_out(len(gates), job.protocol.holdout, job.run.seed) if job.protocol.holdout is not None else None
+    if job.run.method == LABELS:
+        found = Clustering(0, _labels_of(job, whole.cells, gated.cells), 0.0, 0.0)
+        row = _row(job, gated, gates, held, None, found)
+        return (replace(row, n_learned=None, cluster_wall_seconds=None, cluster_cpu_seconds=None),)
     learn = None if held is None or job.run.method not in ASSIGNS_NEW_CELLS else ~held
     results = list(cluster(job.run, gated.cells, learn))
     rows = [_row(job, gated, gates, held, learn, result) for result in results]
     memory = process_memory_mb()
     return tuple(replace(row, process_cpu_seconds=cpu_seconds(), peak_memory_mb=memory) for row in rows)
+
+
+def _labels_of(job: Job, whole: CellTable, cells: CellTable) -> NDArray[np.int32]:
+    """The labels of ``cells`` in a file, which has a row for each cell of the data set, ``whole``."""
+    from cytovae.annotations.cluster_labels import align_labels, read_labels
+
+    sizes = np.bincount(whole.source, minlength=len(job.dataset.files))
+    labels = align_labels(read_labels(job.run.labels), job.dataset.files, sizes.tolist())
+    first = np.cumsum([0, *sizes[:-1]])
+    return labels[first[cells.source] + cells.event]
 
 
 def _row(

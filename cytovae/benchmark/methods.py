@@ -25,6 +25,9 @@ METHODS = ("cytovae", "flowsom", "phenograph", "kmeans", "gmm", "umap+hdbscan")
 NEEDS_NUMBER = ("flowsom", "kmeans", "gmm")
 """Methods that need the number of clusters."""
 
+LABELS = "labels"
+"""The method of labels that another tool wrote to a file: read and scored, never run."""
+
 ASSIGNS_NEW_CELLS = ("cytovae", "flowsom", "kmeans", "gmm")
 """Methods that can learn from some cells and assign others. The other methods see all cells, held-out ones too."""
 
@@ -54,7 +57,8 @@ class Run:
     """The settings of a method. None of them depends on labels.
 
     ``numbers`` are the numbers of clusters to run it with, ``variant`` is a preset of cytovae ("" = the default), and
-    ``steps`` replaces the number of training steps of that preset.
+    ``steps`` replaces the number of training steps of that preset. For the method :data:`LABELS`, ``variant`` is the
+    name of the tool and ``labels`` the file of its labels, as ``FILE`` or ``FILE:COLUMN``.
     """
 
     method: str
@@ -64,6 +68,7 @@ class Run:
     threads: int = 1
     steps: int | None = None
     device: str = "cpu"
+    labels: str = ""
 
 
 class _Clock:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from pathlib import Path
 from cytovae.atomic import write_whole
 from cytovae.benchmark.datasets import DataSet, fingerprint
 from cytovae.benchmark.job import Job, Protocol, Row, failed_rows, row_from
-from cytovae.benchmark.methods import METHODS, NEEDS_NUMBER, NUMBERS_OF_CLUSTERS, Run
+from cytovae.benchmark.methods import LABELS, METHODS, NEEDS_NUMBER, NUMBERS_OF_CLUSTERS, Run
 from cytovae.errors import InputError, OutputError, UsageError
 
 ROWS = "rows"
@@ -39,6 +39,7 @@ def plan(
     steps: int | None = None,
     device: str = "cpu",
     numbers: Sequence[int] = NUMBERS_OF_CLUSTERS,
+    labels: Mapping[str, str] | None = None,
 ) -> tuple[Job, ...]:
     """Plan the jobs of a benchmark: each data set with each method and the seeds 0 … ``seeds`` − 1, in this order.
 
@@ -60,15 +61,20 @@ def plan(
         Where cytovae trains.
     numbers : sequence of int
         Numbers of clusters for methods that need one: a job for each, but one job for FlowSOM, whose map serves all.
+    labels : mapping of str to str, optional
+        Files of labels of other tools, as ``FILE`` or ``FILE:COLUMN``, by the name of the tool: one more job for each,
+        which scores them. They need a row for each cell of the only data set.
 
     Raises
     ------
     UsageError
-        If a method is unknown, or a data set or method is named twice.
+        If a method is unknown, a data set or method is named twice, or labels are given for several data sets.
     """
     if seeds < 1:
         raise UsageError(f"at least one seed is needed, not {seeds}")
-    if not methods:
+    if labels and len(datasets) != 1:
+        raise UsageError(f"labels belong to the cells of one data set, not of {len(datasets)}")
+    if not methods and not labels:
         raise UsageError(f"no method is named. Methods: {', '.join(METHODS)}")
     jobs: list[Job] = []
     for dataset in datasets:
@@ -85,6 +91,9 @@ def plan(
                 for of_job in numbers_of_jobs:
                     run = Run(method, of_job, variant, seed, threads, steps_of_method, device)
                     jobs.append(Job(dataset, protocol, run, content))
+        for name, spec in (labels or {}).items():
+            run = Run(LABELS, variant=name, threads=threads, labels=spec)
+            jobs.append(Job(dataset, protocol, run, fingerprint(dataset, spec)))
     if len({job.key for job in jobs}) < len(jobs):
         raise UsageError("a data set or a method is named twice")
     return tuple(jobs)

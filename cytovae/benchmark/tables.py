@@ -18,13 +18,15 @@ import pyarrow.parquet as pq
 
 from cytovae.atomic import whole_file, write_whole
 from cytovae.benchmark.job import METRICS, Row
-from cytovae.benchmark.methods import METHODS, NEEDS_NUMBER
+from cytovae.benchmark.methods import LABELS, METHODS, NEEDS_NUMBER
 from cytovae.benchmark.runner import read_rows
 
 TITLES = {
     "f_weighted": "F_weighted", "f_weighted_clusters": "F_weighted_clusters", "f1_mean": "F1_mean", "ari": "ARI",
     "nmi": "NMI", "accuracy": "accuracy", "rare_f1": "rare_f1",
 }  # fmt: skip
+
+OUTPUTS = ("results.parquet", "results.json", "table.md", "scores.png")
 
 Key = TypeVar("Key")
 
@@ -96,7 +98,8 @@ def chosen_by_labels(rows: Sequence[Row]) -> bool:
 
 def method_title(method: str, number: int = 0) -> str:
     """The title of a method in tables, with the number of clusters if it was given one."""
-    title = _METHOD_TITLES.get(method, method)
+    tool = method.removeprefix(f"{LABELS}:")
+    title = _METHOD_TITLES.get(method, method) if tool == method else f"{tool} (labels from a file)"
     return f"{title} K={number}" if number else title
 
 
@@ -123,11 +126,10 @@ def write_tables(folder: Path) -> tuple[Path, ...]:
         If a file cannot be written.
     """
     rows = read_rows(folder)
-    parquet, text, markdown = folder / "results.parquet", folder / "results.json", folder / "table.md"
+    parquet, text, markdown, picture = (folder / name for name in OUTPUTS)
     _write_parquet(rows, parquet)
     write_whole(text, json.dumps([asdict(row) for row in rows], indent=1))
     write_whole(markdown, markdown_tables(rows))
-    picture = folder / "scores.png"
     return (parquet, text, markdown, picture) if draw_scores(rows, picture) else (parquet, text, markdown)
 
 

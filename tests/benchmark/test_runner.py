@@ -236,6 +236,36 @@ def test_unknown_and_repeated_methods_are_refused(
         plan([blobs[0]], methods, 1, ALL)
 
 
+def test_labels_of_another_tool_are_scored_on_the_cells_of_the_job(
+    blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    dataset, _, population = blobs
+    other = np.where(np.arange(600) % 7 == 0, 1, np.maximum(population, 0) + 1)
+    order = np.random.default_rng(0).permutation(600)
+    rows = "".join(f"{event},{other[event]},1\n" for event in order)
+    (tmp_path / "tool.csv").write_text(f"event,cluster,one\n{rows}")
+    labels = {"tool": str(tmp_path / "tool.csv"), "one": f"{tmp_path}/tool.csv:one"}
+    jobs = plan([dataset], (), 2, Protocol(max_events=250), labels=labels)
+    assert [job.title.split()[1] for job in jobs] == ["labels:tool", "labels:one"]
+    tool, one = (execute(Job.from_json(job.to_json()))[0] for job in jobs)
+    assert (tool.n_cells, tool.n_clusters, one.n_clusters) == (250, 3, 1)
+    assert (tool.cluster_wall_seconds, tool.n_learned) == (None, None)
+    assert one.ari == 0
+    # All cells: the scores are those of the labels in the order of the events.
+    (whole,) = execute(plan([dataset], (), 1, ALL, labels={"tool": labels["tool"]})[0])
+    gates = GateLabels(population.astype(np.int32), ("A", "B", "C"))
+    assert whole.ari == pytest.approx(score(other, gates).ari)
+    # Other labels are another job; the same labels elsewhere are not.
+    (tmp_path / "copy.csv").write_bytes((tmp_path / "tool.csv").read_bytes())
+    (moved,) = plan([dataset], (), 1, Protocol(max_events=250), labels={"tool": str(tmp_path / "copy.csv")})
+    assert moved.key == jobs[0].key
+    (tmp_path / "copy.csv").write_text((tmp_path / "tool.csv").read_text().replace(",3,", ",4,"))
+    (changed,) = plan([dataset], (), 1, Protocol(max_events=250), labels={"tool": str(tmp_path / "copy.csv")})
+    assert changed.key != jobs[0].key
+    with pytest.raises(UsageError, match="one data set"):
+        plan([dataset, replace(dataset, name="b")], (), 1, ALL, labels=labels)
+
+
 def test_a_folder_with_other_contents_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(OutputError, match="neither empty nor"):

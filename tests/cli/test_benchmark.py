@@ -183,6 +183,20 @@ def test_gates_beside_the_files_may_be_named(tmp_path: Path) -> None:
     assert (row["status"], row["f1_mean"]) == ("ok", 1.0)
 
 
+def test_labels_of_another_tool_are_a_row(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    file = separate_populations(tmp_path)
+    (tmp_path / "tool.csv").write_text("cluster\n" + "x\n" * 100 + "y\n" * 200)
+    arguments = ["benchmark", "run", str(file), "-o", str(out), "--labels", f"Tool 1={tmp_path / 'tool.csv'}"]
+    done = CliRunner().invoke(app, [*arguments, "--methods", "kmeans", "--clusters", "3"])
+    assert done.exit_code == 0, done.output
+    rows = {row["method"]: row for row in json.loads((out / "results.json").read_text())}
+    assert (rows["kmeans"]["f1_mean"], rows["labels:Tool 1"]["n_clusters"]) == (1.0, 2)
+    assert "| Tool 1 (labels from a file) |" in (out / "table.md").read_text()
+    alone = CliRunner().invoke(app, [*arguments, "--methods", "none", "--list-jobs"])
+    assert [line.split("\t")[1] for line in alone.stdout.splitlines()] == ["a labels:Tool 1 seed=0 (all cells)"]
+
+
 def test_a_run_without_any_result_fails(tmp_path: Path) -> None:
     """The tables are written all the same; the missing figure is not blamed on matplotlib."""
     out = tmp_path / "out"
@@ -213,6 +227,10 @@ def test_a_run_with_some_results_warns_of_failed_jobs(tmp_path: Path) -> None:
         ["FILE", "--holdout", "1"],
         ["FILE", "--transform", "log"],
         ["FILE", "--clusters", "0"],
+        ["FILE", "--labels", "tool.csv"],
+        ["FILE", "--labels", "a=FILE", "--labels", "a=FILE"],
+        ["--datasets", "public", "--labels", "a=FILE"],
+        ["FILE", "--methods", "none"],
         ["FILE", "--methods", "kmeans", "--job", "6"],
     ],
 )

@@ -11,9 +11,12 @@ FILES  ?= 100
 CELLS  ?= 100000
 CORES  ?= 2
 
+# Threads of torch that wait for each other on busy cores make small tests many times slower.
+ONE_THREAD = OMP_NUM_THREADS=1
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo check mypy test test-fast docs site pictures readme-figures bench bench-more bench-speed \
-	soak golden study scaling clean
+	bench-compare soak golden study scaling clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -23,7 +26,7 @@ install: $(VENV)/installed ## create a virtual environment with everything, in l
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --quiet $$(grep -E '^torch==' $(CONSTRAINTS))
-	$(BIN)/python -m pip install --quiet --quiet --constraint $(CONSTRAINTS) --editable '.[dev,docs,report,h5ad,baselines,workflow]'
+	$(BIN)/python -m pip install --quiet --quiet --constraint $(CONSTRAINTS) --editable '.[dev,docs,report,h5ad,compare,baselines,workflow]'
 	touch $@
 
 demo: $(VENV)/installed ## train on sample_data, assign every cell, print the scores
@@ -43,10 +46,10 @@ mypy: $(VENV)/installed ## run mypy --strict on the package
 	cd .typing && MYPYPATH=. $(abspath $(BIN))/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p cytovae
 
 test: check ## run the checks, then every test (under ten minutes on two cores)
-	$(BIN)/python -m pytest
+	$(ONE_THREAD) $(BIN)/python -m pytest
 
 test-fast: $(VENV)/installed ## run the tests that are neither slow nor need a browser or shared data (under 90 seconds)
-	$(BIN)/python -m pytest -q -n $(CORES) --dist loadfile -m "not slow and not browser and not corpus"
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile -m "not slow and not browser and not corpus"
 
 docs: $(VENV)/installed ## write docs/cli.md and the list of modules from the sources
 	$(BIN)/python docs/make_cli.py
@@ -69,6 +72,9 @@ bench-more: $(VENV)/installed ## score against all methods on 20,000 cells of ea
 
 bench-speed: $(VENV)/installed ## measure speed beside FlowSOM, PhenoGraph and fcsparser (half an hour, quiet machine)
 	$(BIN)/python docs/scaling/speed.py --data $(DATA) --output docs/results/speed.md
+
+bench-compare: $(VENV)/installed ## check the statistics of compare on simulated studies (half an hour on one core)
+	$(BIN)/python docs/measurements/compare.py --data $(DATA) --output docs/results/compare.md
 
 soak: $(VENV)/installed ## try to break it: bad files, kill -9, full disks (half an hour; SOAK="--times 5" for more)
 	$(BIN)/python tests/soak --output docs/results/soak.md $(SOAK)

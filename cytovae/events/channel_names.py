@@ -2,7 +2,8 @@
 
 A channel has two names: ``$PnN`` (the detector or metal, ``Pr141Di``) and ``$PnS`` (the stain, ``141Pr_CD45``). The
 marker is ``$PnS`` without the isotope, or ``$PnN`` without the isotope if that is empty: two files must share the
-antibody, not the metal that it is conjugated to. Some programs write both names into one, see :func:`split_name`.
+antibody, not the metal that it is conjugated to. Some programs write both names into one, see
+:func:`cytovae.events.table_header.split_name`.
 """
 
 import difflib
@@ -13,6 +14,7 @@ from functools import lru_cache
 
 from cytovae.events.antigen_names import antigen_key, known_antigen
 from cytovae.events.detector_names import names_detector
+from cytovae.events.table_header import split_name
 from cytovae.fcs.channels import Channel
 
 # Case matters: `Cd110` is cadmium, `CD110` is a marker.
@@ -28,8 +30,6 @@ _METAL_AFTER = re.compile(
     rf"(?<=\S)(?:[\s_-]*\((?:{_ISOTOPE}|{_MASS}(?:[:,-]{_MASS})*)\)|[\s_-]+{_ISOTOPE})(?:D[id])?$"
 )
 _SEPARATOR = re.compile(r"(?<!\d)[-_.]|[-_.](?!\d)")
-_BOTH_NAMES = re.compile(r"(?P<name>.*\S)\s*::\s*(?P<label>.*)")
-_IN_BRACKETS = re.compile(r"(?P<before>.*\S)\s*[(\[<](?P<inside>[^()\[\]<>]+)[)\]>]")
 _SPECTRE = re.compile(r"column (?P<name>.+) from dataset", re.IGNORECASE)  # Spectre::write.files of R
 _NO_LABEL = frozenset({"-", "--", "---", ".", "_", "?", "x", "#"})
 
@@ -45,32 +45,6 @@ def plain_key(text: str) -> str:
 def _loose_key(text: str) -> str:
     """Also without hyphens, underscores and full stops (HLA-DR = HLADR), except between digits (CD1-6 ≠ CD16)."""
     return _SEPARATOR.sub("", plain_key(text))
-
-
-@lru_cache(maxsize=4096)
-def split_name(text: str) -> tuple[str, str]:
-    """Split a name that holds both names of a channel into ``$PnN`` and ``$PnS``; '' for a part that is missing.
-
-    FlowJo writes ``Comp-FITC-A :: CD3``, CellEngine ``<FITC-A (CD3)>``, others ``CD3 (FITC-A)``.
-    """
-    text = text.strip()
-    if text.startswith("<") and text.endswith(">") and "<" not in text[1:-1]:
-        inner = text[1:-1].strip()
-        name, label = split_name(inner)
-        return (name, label) if label or names_detector(inner) is False else (text, "")
-    if match := _BOTH_NAMES.fullmatch(text):
-        return match["name"], match["label"].strip()
-    if match := _IN_BRACKETS.fullmatch(text):
-        before, inside = match["before"].strip(), match["inside"].strip()
-        if names_detector(before) and not names_detector(inside) and not inside[:1].isdigit():
-            return before, inside
-        if known_antigen(before) and not names_detector(before) and _is_detector_with_part(inside):
-            return inside, before
-    return text, ""
-
-
-def _is_detector_with_part(text: str) -> bool:
-    return names_detector(text) and re.search(r"[-_ ][AHW]$|\d", text) is not None
 
 
 def stain_of(channel: Channel) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from cytovae.events.antigen_names import antigen_key, known_antigen, parts_of
-from cytovae.events.channel_names import antibody, full_name, marker_of, metal_of, plain_key, split_name, stain_of
+from cytovae.events.channel_names import antibody, full_name, marker_of, metal_of, plain_key, stain_of
 from cytovae.events.detector_names import (
     Pulse,
     is_fluorochrome,
@@ -16,6 +16,7 @@ from cytovae.events.detector_names import (
     words_of,
 )
 from cytovae.events.marker_class import MarkerClass, marker_class
+from cytovae.events.table_header import split_name
 from cytovae.events.technical_names import metal_use, numbered_components, technical_use, use_of_kind
 from cytovae.fcs.channels import Channel
 
@@ -175,7 +176,8 @@ def _names_dye_or_antigen(name: str) -> bool:
 
 def _pulse(channel: Channel) -> Pulse:
     """The detector of a channel; ``$PnFEATURE`` says which part of the pulse it is if the name does not."""
-    pulse = pulse_of(split_name(channel.name)[0])
+    name, label = split_name(channel.name)
+    pulse = pulse_of(name if label else channel.name)
     feature = _FEATURES.get(channel.feature.strip().casefold(), "")
     return pulse if pulse.part or not feature else replace(pulse, part=feature)
 

@@ -32,7 +32,12 @@ SAMPLES = (
     ("donor1_stim.fcs", "D1 stimulated", "1", "stimulated"),
     ("donor2_baseline.fcs", "D2 baseline", "2", "baseline"),
 )
-TAKEN = {"heatmap": "heatmap", "umap": "umap_clusters", "abundance": "abundance", "confusion": "confusion"}
+TAKEN = {
+    "heatmap": "heatmap_populations",
+    "umap": "umap_names",
+    "abundance": "abundance_populations",
+    "confusion": "confusion_populations",
+}
 WINDOW = (1100, 1150)  # pixels of the page's picture
 
 

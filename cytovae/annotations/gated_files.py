@@ -26,6 +26,9 @@ from cytovae.fcs.file import open_fcs
 from cytovae.plain_file import folder_exists, is_plain
 
 BESIDE = "beside"
+GATE = "gate"
+"""The column of ``obs`` with gates, unless another one is named; ``assign`` writes it."""
+
 _ENDING = ".gates.csv"
 
 
@@ -46,7 +49,7 @@ def read_gated_files(
     Parameters
     ----------
     specs
-        FCS files with their gates beside them, ``FILE.fcs:CHANNEL``, ``FILE.h5ad:COLUMN``, tables, a folder of tables
+        FCS files with their gates beside them, ``FILE.fcs:CHANNEL``, ``FILE.h5ad:COLUMN`` (default: gate), tables, a folder of tables
         ``NAME.gates.csv``, or "beside". A table ``NAME.gates.csv`` must fit ``NAME.fcs`` if that is beside it; any
         other table must have one row for each event of one file, in order.
     labels
@@ -118,7 +121,7 @@ def _read_gates(path: Path, channel: str | None, zero_is_ungated: bool) -> GateL
 
 def _read_anndata(path: Path, column: str | None, zero_is_ungated: bool) -> Sequence[tuple[str, GateLabels]]:
     """The gates in a column of ``obs``; for each of its files if ``obs`` has a column ``file``, in its first order."""
-    table = read_observations(path, column)
+    table = read_observations(path, column, (GATE,))
     if FILE not in table:
         return [(str(path), _as_gates(table[CLUSTER], zero_is_ungated))]
     codes, names = pd.factorize(table[FILE])

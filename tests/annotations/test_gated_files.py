@@ -119,5 +119,6 @@ def test_a_column_of_obs_holds_gates(tmp_path: Path) -> None:
     anndata.AnnData(X=np.zeros((4, 1), np.float32), obs=obs).write_h5ad(tmp_path / "x.h5ad")
     truth = read_gated_files([f"{tmp_path}/x.h5ad:gate"])
     assert (truth.files, truth.sizes, names_of(truth)) == (("b", "a"), (2, 2), ["", "T", "B", ""])
+    assert names_of(read_gated_files([tmp_path / "x.h5ad"])) == ["", "T", "B", ""]
     with pytest.raises(InputError, match="columns file, event, gate"):
-        read_gated_files([tmp_path / "x.h5ad"])
+        read_gated_files([f"{tmp_path}/x.h5ad:population"])

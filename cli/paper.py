@@ -74,7 +74,7 @@ def weber_cli(
 
     planned = plan(
         weber_sets(data),
-        options.words(methods),
+        options.words(methods, "--methods"),
         seeds,
         Protocol(max_events),
         threads=threads,
@@ -113,7 +113,7 @@ def bodenmiller_cli(
     from cytovae.experiments.cytometry import ALL_CELLS, HELD_OUT, bodenmiller_table, bodenmiller_wells
 
     wells = bodenmiller_wells(data)
-    names = options.words(methods)
+    names = options.words(methods, "--methods")
     numbers = benchmark_jobs.cluster_numbers(clusters)
     planned = plan(wells, names, seeds, HELD_OUT, threads=threads, steps=steps, device=device, numbers=numbers)
     others = [method for method in names if not method.startswith("cytovae")]

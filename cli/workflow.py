@@ -10,6 +10,7 @@ import typer
 from cytovae.cli import console, options
 from cytovae.cli.config import ConfiguredCommand
 from cytovae.errors import UsageError
+from cytovae.plain_file import is_plain
 
 app = typer.Typer(
     help="Write Snakemake workflows for studies and benchmarks of many files.\n\n"
@@ -57,6 +58,7 @@ def study_cli(
     Example: cytovae workflow study --samples samples.csv -o study && cd study && snakemake --cores 2
     """
     from cytovae.annotations.sample_sheet import read_study
+    from cytovae.study.protected_files import protected_files
     from cytovae.workflow.folder import write_study
 
     files = read_study(samples)
@@ -69,7 +71,8 @@ def study_cli(
         "assign_options": assign_options,
         "report_options": report_options,
     }
-    write_study(output, files, settings, force=force)
+    protected = protected_files(files=[file.path for file in files], tables=(samples,))
+    write_study(output, files, settings, force=force, protected=protected)
     _say(f"wrote {output}: {len(files):,} files", output, quiet=quiet)
 
 
@@ -86,6 +89,7 @@ def benchmark_cli(
 
     Example: cytovae workflow benchmark -o bench run --datasets public --data data/ --methods cytovae,flowsom --seeds 30
     """
+    from cytovae.study.protected_files import protected_files
     from cytovae.workflow.folder import write_benchmark
 
     words = list(context.args)
@@ -105,7 +109,8 @@ def benchmark_cli(
     for line in listed.stdout.splitlines():
         number, _, key = line.split("\t")
         jobs.append((int(number), key))
-    write_benchmark(output, words, jobs, threads=_threads(words), force=force)
+    protected = protected_files(files=[Path(word) for word in words if is_plain(Path(word))])
+    write_benchmark(output, words, jobs, threads=_threads(words), force=force, protected=protected)
     _say(f"wrote {output}: {len(jobs):,} jobs", output, quiet=quiet)
 
 
@@ -123,9 +128,13 @@ def gather_cli(
     """
     from cytovae.annotations.sample_sheet import read_study
     from cytovae.outputs.tables import write_table
-    from cytovae.workflow.gather import gather_abundance
+    from cytovae.study.protected_files import protected_files
+    from cytovae.workflow.gather import TABLE, gather_abundance
 
-    table = gather_abundance(folder, read_study(samples))
+    files = read_study(samples)
+    tables = (samples, *(folder / file.name / TABLE for file in files))
+    protected_files(files=[file.path for file in files], tables=tables).check(output)
+    table = gather_abundance(folder, files)
     write_table(output, table, force=force)
     if not quiet:
         console.say(f"wrote {output}: {len(table):,} rows")
@@ -135,8 +144,8 @@ def _threads(words: list[str]) -> int:
     """The value of the benchmark's option --threads; 1 without it."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
-        if name == "--threads" and (value if equals else following).isdecimal():
-            return int(value if equals else following)
+        if name == "--threads" and (number := options.whole_number(value if equals else following)) is not None:
+            return number
     return 1
 
 

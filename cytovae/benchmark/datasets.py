@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cytovae.annotations.label_spec import split_spec
 from cytovae.cells import UNGATED, CellTable, GateLabels
 from cytovae.errors import InputError, PanelError, UsageError
-from cytovae.plain_file import folder_exists, is_plain, resolved
+from cytovae.plain_file import check_plain, folder_exists, is_plain, open_plain, resolved
 from cytovae.study.sampling import choose_landmarks, draw_cells
 from cytovae.toml_file import read_toml
 
@@ -146,6 +146,8 @@ def dataset_of_files(
     rare: bool = False,
 ) -> DataSet:
     """One data set of ``files``, with absolute paths; see :class:`DataSet`. Its name defaults to the first file's."""
+    if panel is not None:
+        check_plain(panel, "panel table")
     return DataSet(
         name=name or files[0].stem,
         files=tuple(str(resolved(file)) for file in files),
@@ -236,7 +238,7 @@ def fingerprint(dataset: DataSet, labels: str = "") -> str:
 
 def _feed(digest: "hashlib._Hash", path: Path) -> None:
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
     except OSError as error:

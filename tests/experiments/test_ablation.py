@@ -57,7 +57,10 @@ def test_the_command_writes_a_row_for_every_variant(tmp_path: Path, monkeypatch:
     output = tmp_path / "out"
     done = CliRunner().invoke(
         app,
-        ["benchmark", "paper", "ablation", "--data", str(tmp_path), "--quick", "--seeds", "1", "-o", str(output)],
+        [
+            *("benchmark", "paper", "ablation", "--data", str(tmp_path), "--quick", "--seeds", "1"),
+            *("-o", str(output), "--threads", "1"),
+        ],
     )
     assert done.exit_code == 0, done.output
     for name in names:

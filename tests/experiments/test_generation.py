@@ -81,7 +81,10 @@ def test_the_command_compares_every_population_by_every_method(tmp_path: Path, m
     output = tmp_path / "out"
     done = CliRunner().invoke(
         app,
-        ["benchmark", "paper", "generation", "--data", str(tmp_path), "--quick", "--seeds", "1", "-o", str(output)],
+        [
+            *("benchmark", "paper", "generation", "--data", str(tmp_path), "--quick", "--seeds", "1"),
+            *("-o", str(output), "--threads", "1"),
+        ],
     )
     assert done.exit_code == 0, done.output
     lines = parquet.read_table(output / "results.parquet").to_pandas()
@@ -94,7 +97,7 @@ def test_the_command_compares_every_population_by_every_method(tmp_path: Path, m
     # The result that the experiment shows, with a margin for 250 cells of each (a standard error of 0.025).
     assert found[AUC][OURS].mean() < found[AUC][GAUSSIAN].mean() - 0.05
     assert found[AUC][OURS].mean() < 0.68
-    assert found[ASSIGNED][OURS].min() > 0.85
+    assert found[ASSIGNED][OURS].min() > 0.8  # the standard error of the smallest, 0.85 of 166 cells, is 0.03
     assert {path.name for path in output.iterdir()} == {
         *("results.parquet", "table.md", "auc.png", "run.json", "generation.pieces"),
     }

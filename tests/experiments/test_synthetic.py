@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from cytovae.cli.main import app
 from cytovae.experiments import synthetic
@@ -43,17 +43,22 @@ def test_the_keys_of_pieces_differ_by_mixture_method_and_design() -> None:
     assert not {piece.key for piece in planned} & {piece.key for piece in larger}
 
 
-SMALL = synthetic.Design((2, 6), points=300, dimensions=50, steps=60)
+SMALL = synthetic.Design((2, 4), points=400, dimensions=50, steps=250)
+
+
+def run_small(output: Path, patch: pytest.MonkeyPatch) -> Result:
+    """Run the command at a small size, with eight experts instead of forty for Figure A1b."""
+    patch.setattr(synthetic, "QUICK", SMALL)
+    patch.setattr(synthetic, "EXPERTS_FOR_FOUND", 8)
+    arguments = ["benchmark", "paper", "synthetic", "--quick", "-o", str(output), "--device", "cpu", "--threads", "1"]
+    return CliRunner().invoke(app, arguments)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("synthetic") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic, "QUICK", SMALL)
-        done = CliRunner().invoke(
-            app, ["benchmark", "paper", "synthetic", "--quick", "-o", str(output), "--device", "cpu"]
-        )
+        done = run_small(output, patch)
     assert done.exit_code == 0, done.output
     assert "## A1a" in done.stdout
     return output
@@ -70,7 +75,7 @@ def test_the_command_writes_its_files(folder: Path) -> None:
     assert {(line["method"], line["setting"]) for line in known} == {
         (method, setting)
         for method in (synthetic.PAPER, synthetic.DEFAULT, synthetic.FULL, synthetic.DIAGONAL)
-        for setting in ("2", "6")
+        for setting in ("2", "4")
     }
 
 
@@ -84,23 +89,19 @@ def test_both_settings_find_well_separated_components(folder: Path) -> None:
             for line in lines
             if line["method"] == method
         }
-        for setting in ("2", "6"):
+        for setting in ("2", "4"):
             assert found["A1a", "F_weighted", setting] > 0.99
         if method == synthetic.DEFAULT:  # the paper's radius of 2 on the UMAP splits large components
-            assert (found["A1b", "clusters", "2"], found["A1b", "clusters", "6"]) == (2, 6)
+            assert (found["A1b", "clusters", "2"], found["A1b", "clusters", "4"]) == (2, 4)
 
 
 @pytest.mark.slow
 def test_the_same_command_resumes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "QUICK", SMALL)
-
     def never(*_: object) -> Outcome:
         raise AssertionError("this piece is finished already")
 
     monkeypatch.setattr(synthetic, "_measure", never)
-    again = CliRunner().invoke(
-        app, ["benchmark", "paper", "synthetic", "--quick", "-o", str(folder), "--device", "cpu"]
-    )
+    again = run_small(folder, monkeypatch)
     assert again.exit_code == 0, again.output
 
 

@@ -24,7 +24,12 @@ def away_from_home() -> Iterator[None]:
         yield
         return
     # Made by who uses it: a command that is killed before leaves nothing.
-    folder = Path(tempfile.gettempdir()) / f"cytovae-{secrets.token_hex(8)}"
+    try:
+        temporary = tempfile.gettempdir()
+    except OSError:  # no folder can be written to
+        yield
+        return
+    folder = Path(temporary) / f"cytovae-{secrets.token_hex(8)}"
     os.environ.update({name: str(folder / name.lower()) for name in wanted})
     try:
         yield

@@ -7,18 +7,20 @@ above all tables, where it is for every command that has it.
 
 import difflib
 import json
+import math
 import os
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from cytovae.errors import InputError
+from cytovae.errors import InputError, UsageError
+from cytovae.toml_file import read_toml
 
 PREFIX = "CYTOVAE_"
+LARGEST_NUMBER = 10**12
 _NOT_SET = {"config", "print-config", "help", "version"}
 
 
@@ -35,16 +37,21 @@ class ConfiguredCommand(TyperCommand):
         self.params += _added_options()
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As for any command, but what is required may be missing where options are only printed."""
+        """Parse and check the values. Required options may be missing if options are only printed."""
+        if any("\0" in word for word in args):
+            raise UsageError("an argument contains the character NUL")
         required = [param for param in self.params if param.required]
         printing = "--print-config" in args
         for param in required:
             param.required = not printing
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         finally:
             for param in required:
                 param.required = True
+        for option in self._options():
+            _check_number(option, ctx.params.get(str(option.name)))
+        return rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, or print its options."""
@@ -61,6 +68,11 @@ class ConfiguredCommand(TyperCommand):
             if value is not None and option_name(option) not in _NOT_SET:
                 lines.append(f"{option_name(option)} = {_toml(value)}")
         return "\n".join(lines)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the options that a file may set."""
+        return frozenset(option_name(option) for option in self._options()) - _NOT_SET
 
     def _options(self) -> Iterator[TyperOption]:
         yield from (param for param in self.params if isinstance(param, TyperOption))
@@ -121,73 +133,86 @@ def _note_print_config(ctx: typer.Context, wanted: bool) -> bool:
 
 
 def _take_config(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Make what the file says the defaults of this command."""
+    """Turn the options in the file into the defaults of this command. The whole file is checked."""
     command = ctx.command
     if path is None or ctx.resilient_parsing or not isinstance(command, ConfiguredCommand):
         return path
-    content = _read(path)
+    content, words, commands = read_toml(path, "config"), _command_words(ctx), _all_commands(ctx.find_root().command)
+    _check_names(content, path, (), commands)
     known = {option_name(option): option for option in command._options()}
     defaults: dict[str, Any] = {}
-    for name, value, where in _settings(content, path, _command_words(ctx), known, _all_names(ctx)):
+    for name, value, where in _settings(content, words, frozenset(known)):
         option = known[name]
         text = ",".join(map(str, value)) if isinstance(value, list) and not option.multiple else value
         try:
+            if "\0" in str(text):
+                raise ValueError("the character NUL")
             option.process_value(ctx, text)
         except Exception as error:
-            raise InputError(path, where, repr(value), getattr(error, "message", str(error))) from error
+            raise InputError(path, where, repr(value)[:80], getattr(error, "message", str(error))) from error
         defaults[str(option.name)] = text
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
     return path
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(path, "config", str(error), "a readable TOML file") from error
+def _check_number(option: TyperOption, value: Any) -> None:
+    """Raise :class:`UsageError` for a number that no option means: NaN, infinity, or a huge one."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"--{option_name(option)} takes a finite number, not {value}")
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        raise UsageError(f"--{option_name(option)} takes a number up to {LARGEST_NUMBER:,}")
+
+
+Commands = Mapping[tuple[str, ...], ConfiguredCommand]
+
+
+def _check_names(table: Mapping[str, Any], path: Path, words: tuple[str, ...], commands: Commands) -> None:
+    """Raise :class:`InputError` for a table that is no command, or a name that is no option of its command."""
+    deeper = {name[len(words)] for name in commands if name[: len(words)] == words and len(name) > len(words)}
+    if words in commands:
+        options = commands[words].names
+    else:
+        options = frozenset() if words else frozenset().union(*(command.names for command in commands.values()))
+    for key, value in table.items():
+        where = ".".join((*words, key))
+        if isinstance(value, dict):
+            if key not in deeper:
+                raise _unknown(path, where, "table", deeper or options)
+            _check_names(value, path, (*words, key), commands)
+        elif not options:
+            example = ".".join((*words, min(deeper)))
+            raise InputError(path, where, "an option of a group of commands", f"a table of one, such as [{example}]")
+        elif key.replace("_", "-") not in options:
+            raise _unknown(path, where, "option", options)
 
 
 def _settings(
-    content: Mapping[str, Any],
-    path: Path,
-    words: tuple[str, ...],
-    known: Mapping[str, TyperOption],
-    everywhere: frozenset[str],
+    content: Mapping[str, Any], words: tuple[str, ...], known: frozenset[str]
 ) -> Iterator[tuple[str, Any, str]]:
-    """Name, value and place of each option for the command ``words``: those for all first, then its own."""
-    for key, value in content.items():
-        name = key.replace("_", "-")
-        if isinstance(value, dict):
-            continue
-        if name not in everywhere:
-            raise _unknown(path, key, everywhere)
-        if name in known and name not in _NOT_SET:
-            yield name, value, key
+    """Name, value and place of each option for the command ``words``: those for all commands first, then its own."""
     own: Any = content
     for word in words:
-        own = own.get(word, {}) if isinstance(own, dict) else {}
-    for key, value in own.items() if isinstance(own, dict) else ():
-        name, where = key.replace("_", "-"), f"{'.'.join(words)}.{key}"
-        if isinstance(value, dict) or name not in known or name in _NOT_SET:
-            raise _unknown(path, where, frozenset(known) - _NOT_SET)
-        yield name, value, where
+        own = own.get(word, {})
+    for table, before in ((content, ""), (own, f"{'.'.join(words)}.")):
+        for key, value in table.items():
+            name = key.replace("_", "-")
+            if not isinstance(value, dict) and name in known and name not in _NOT_SET:
+                yield name, value, before + key
 
 
-def _unknown(path: Path, where: str, names: frozenset[str]) -> InputError:
+def _unknown(path: Path, where: str, kind: str, names: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(where.rpartition(".")[2].replace("_", "-"), sorted(names), n=3)
-    return InputError(path, where, "an unknown option", f"one of {', '.join(near or sorted(names))}")
+    return InputError(path, where, f"an unknown {kind}", f"one of {', '.join(near or sorted(names))}")
 
 
-def _all_names(ctx: typer.Context) -> frozenset[str]:
-    """The names of the options of all commands."""
-    waiting: list[Any] = [ctx.find_root().command]
-    names: set[str] = set()
-    while waiting:
-        command = waiting.pop()
-        waiting.extend(getattr(command, "commands", {}).values())
-        if isinstance(command, ConfiguredCommand):
-            names |= {option_name(option) for option in command._options()}
-    return frozenset(names) - _NOT_SET
+def _all_commands(root: Any, words: tuple[str, ...] = ()) -> dict[tuple[str, ...], ConfiguredCommand]:
+    """Every command that takes ``--config``, by its words."""
+    if isinstance(root, ConfiguredCommand):
+        return {words: root}
+    found: dict[tuple[str, ...], ConfiguredCommand] = {}
+    for name, command in getattr(root, "commands", {}).items():
+        found |= _all_commands(command, (*words, name))
+    return found
 
 
 def _toml(value: Any) -> str:

@@ -65,12 +65,12 @@ def generate_cli(
     from cytovae.atomic import check_target
     from cytovae.outputs.formats import cell_format
     from cytovae.outputs.generated_cells import stays_compensated, write_generated
+    from cytovae.study.protected_files import protected_files
 
     form = cell_format(output, kind)
     target = sys.stdout.buffer if output == "-" else Path(output)
     if isinstance(target, Path):
-        if target.resolve().is_relative_to(model.resolve()):
-            raise UsageError(f"{output} lies in the model's folder; name another output")
+        protected_files(model=model).check(target)
         check_target(target, force=force)
     if min_posterior == 1:
         raise UsageError("no cell is certain to be in its cluster; ask for a --min-posterior below 1")

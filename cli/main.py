@@ -1,17 +1,19 @@
 """The app and the one door where errors become exit codes."""
 
+import errno
 import gc
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from cytovae import __version__
-from cytovae.cli import assign, benchmark, console, generate, inspect, paper, report, train, workflow
+from cytovae.cli import assign, benchmark, compare, console, generate, inspect, paper, report, train, workflow
 from cytovae.cli.caches import away_from_home
 from cytovae.cli.config import ConfiguredCommand
 from cytovae.cli.interruption import Interruption
-from cytovae.errors import CytovaeError
+from cytovae.errors import CytovaeError, DeviceError, UsageError
 
 READER_GONE = 141  # as where SIGPIPE ends a program
 # Made before garbage is looked for among them. Importing torch, scikit-learn and UMAP makes a million that stay; Python
@@ -49,6 +51,7 @@ def main(
 app.command("inspect", cls=ConfiguredCommand)(inspect.inspect_cli)
 app.command("train", cls=ConfiguredCommand)(train.train_cli)
 app.command("assign", cls=ConfiguredCommand)(assign.assign_cli)
+app.command("compare", cls=ConfiguredCommand)(compare.compare_cli)
 app.command("generate", cls=ConfiguredCommand)(generate.generate_cli)
 app.command("report", cls=ConfiguredCommand)(report.report_cli)
 app.add_typer(benchmark.app, name="benchmark")
@@ -63,7 +66,7 @@ def run() -> None:
     interruption = Interruption()
     interruption.install()
     try:
-        code = _run()
+        code = exit_code_of_command()
     except BaseException:
         if interruption.code is None:
             raise
@@ -73,8 +76,8 @@ def run() -> None:
     sys.exit(code)
 
 
-def _run() -> int:
-    """The exit code of the command."""
+def exit_code_of_command() -> int:
+    """Run the command in ``sys.argv``; errors on purpose become their exit code."""
     try:
         try:
             with away_from_home():
@@ -87,8 +90,10 @@ def _run() -> int:
         if isinstance(error.__cause__, BrokenPipeError):  # who read it has had enough: `| head` ends quietly
             console.let_go_of_stdout()
             return READER_GONE
-        console.talk.print(f"error: {error}", markup=False, style="red")
         console.let_go_of_stdout()
+        if any(map(_out_of_memory, _causes(error))):
+            return _say_out_of_memory()
+        console.talk.print(f"error: {error}", markup=False, style="red")
         return error.exit_code
     except KeyboardInterrupt:
         console.say("interrupted")
@@ -96,13 +101,32 @@ def _run() -> int:
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        console.say("error: not enough memory. Use fewer cells (--max-events-per-file, --landmarks) or --device cpu.")
-        return 6
+        return _say_out_of_memory()
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise
+        console.talk.print(f"error: {error.filename}: {error.strerror}", markup=False, style="red")
+        return UsageError.exit_code
     return 0
 
 
-def _out_of_memory(error: Exception) -> bool:
+def _say_out_of_memory() -> int:
+    console.say("error: not enough memory. Use fewer cells (--max-events-per-file, --landmarks) or --device cpu.")
+    return DeviceError.exit_code
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The errors that led to ``error``."""
+    cause = error.__cause__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, here or on the GPU. torch's own class is known by name: torch may not be loaded."""
     return (
-        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(text in str(error) for text in ("allocate memory", "malloc of size", "realloc of size"))
     )

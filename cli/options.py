@@ -1,5 +1,6 @@
 """Options that several commands share, and what their values mean."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ import typer
 
 from cytovae.cli import console
 from cytovae.errors import UsageError
+from cytovae.plain_file import resolved
+from cytovae.settings import LARGEST_SEED
 
 if TYPE_CHECKING:
     from cytovae.annotations.sample_sheet import SampleSheet
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from cytovae.events.marker_file import MarkerFile
 
 BESIDE = "beside"
+MOST_THREADS = 4096
 STDIN = Path("-")
 FILES_HELP = (
     "FCS files, .h5ad files, or CSV or Parquet tables with a row per event; a folder stands for the FCS files in it, "
@@ -25,9 +29,11 @@ FILES_HELP = (
 )
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help=FILES_HELP, show_default=False)]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of everything that is random.")]
 Device = Annotated[str, typer.Option(help="auto (the GPU if there is one), cpu, cuda, cuda:N or mps.")]
-Threads = Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads.", show_default="all")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=MOST_THREADS, metavar="N", help="CPU threads.", show_default="all")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results, warnings and errors.")]
 Gates = Annotated[
@@ -85,9 +91,20 @@ Names = Annotated[
 ]
 
 
-def words(text: str | None) -> tuple[str, ...]:
-    """The parts of a comma-separated option."""
-    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+def words(text: str | None, option: str) -> tuple[str, ...]:
+    """The parts of the comma-separated ``option``; none if it is not given.
+
+    Raises :class:`UsageError` if it is given and names nothing, because that would otherwise mean its default.
+    """
+    named = tuple(word.strip() for word in (text or "").split(",") if word.strip())
+    if text is not None and not named:
+        raise UsageError(f"{option} names nothing, found {text!r}; leave the option out for its default")
+    return named
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number that ``text`` spells, None if it spells none or one with more than 18 digits."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
 
 
 def n_threads(asked: int | None) -> int:
@@ -105,7 +122,8 @@ def read_spec(spec: str, files: "Sequence[EventFile]", *, zero_ungated: bool = F
 
 
 def named_files(paths: Sequence[Path], *, allow_twice: bool = False) -> tuple[Path, ...]:
-    """The paths, where ``-`` stands for those on standard input, one on each line, and a folder for its FCS files.
+    """The paths, where ``-`` stands for those on standard input (one on each line, or
+    separated by NUL as from ``find -print0``), and a folder for its FCS files.
 
     Raises :class:`UsageError` for a file that is named twice (unless that is allowed), for ``-`` at a terminal, and if
     no file is left.
@@ -121,16 +139,23 @@ def named_files(paths: Sequence[Path], *, allow_twice: bool = False) -> tuple[Pa
             continue
         if sys.stdin.isatty():
             raise UsageError("- reads names of files from standard input; pipe them: find . -name '*.fcs' | cytovae …")
-        named += [Path(line.rstrip("\r\n")) for line in sys.stdin if line.strip()]
+        named += _names_on_stdin()
     if not named:
         raise UsageError("no files: standard input was empty")
     named = list(with_folders_listed(named))
     seen: set[Path] = set()
     for path in named:
-        if path.resolve() in seen and not allow_twice:
+        if resolved(path) in seen and not allow_twice:
             raise UsageError(f"{path} is named twice")
-        seen.add(path.resolve())
+        seen.add(resolved(path))
     return tuple(named)
+
+
+def _names_on_stdin() -> list[Path]:
+    """Names of files as bytes: they may not be text, and after ``find -print0`` they may hold line breaks."""
+    content = sys.stdin.buffer.read()
+    names = content.split(b"\0") if b"\0" in content else [line.rstrip(b"\r") for line in content.split(b"\n")]
+    return [Path(os.fsdecode(name)) for name in names if name.strip()]
 
 
 def open_files(

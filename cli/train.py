@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cytovae.inference.trained_model import Learning, SavedModel
     from cytovae.model_folder.checkpoint import Checkpoint
     from cytovae.study.sampling import Sampling
-    from cytovae.study.train_study import TrainStudy
+    from cytovae.study.train_study import CompleteModel, TrainStudy
 
 _MOST_FILES_SPELLED = 3
 
@@ -123,6 +123,7 @@ def train_cli(
         int | None,
         typer.Option(
             min=1,
+            max=options.MOST_THREADS,
             metavar="N",
             help="Processors that find neighbours and populations. The network trains on one, because its steps are "
             "small. The model does not depend on it.",
@@ -131,7 +132,11 @@ def train_cli(
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with the same command that was broken off; from the start if none was."),
+        typer.Option(
+            "--resume",
+            help="Go on with the same command that was broken off; from the start if none was. A complete model with "
+            "another number of --clusters is only cut again, with --force.",
+        ),
     ] = False,
     save_every: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How often the state of training is kept for --resume.")
@@ -162,26 +167,21 @@ def train_cli(
     from cytovae.model_folder.input_files import identities
     from cytovae.model_folder.save import check_model_target
     from cytovae.network.device import resolve_device, use_threads
-    from cytovae.study.train_study import (
-        CompleteModel,
-        check_generative,
-        labels_of_cells,
-        open_train_study,
-        train_study,
-    )
+    from cytovae.study.protected_files import protected_files
+    from cytovae.study.train_study import CompleteModel, labels_of_cells, open_train_study, train_study
 
     resolved_device = resolve_device(device)
     use_threads(1, with_umap=True)
     paths = options.named_files(files)
-    compensation = options.compensation_of(compensate)
+    before, compensation = identities(paths), options.compensation_of(compensate)
+    protected_files(files=paths, tables=(panel, labels, gates, compensate)).check_folder(output)
     check_model_target(output, force=force or resume)
     checkpoint = Checkpoint(output, resume=resume, force=force, every=save_every, warn=console.warn)
     with _hint_on_interrupt(checkpoint), checkpoint:
-        before = identities(paths)
         study = open_train_study(
             options.open_files(paths, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets),
-            markers=options.words(markers),
-            exclude=options.words(exclude),
+            markers=options.words(markers, "--markers"),
+            exclude=options.words(exclude, "--exclude"),
             panel_csv=panel,
             state_markers=state_markers,
             transform=transform,
@@ -192,11 +192,7 @@ def train_cli(
         )
         known = options.read_spec(labels, study.raw, zero_ungated=zero_ungated) if labels is not None else None
         truth = options.read_spec(gates, study.raw, zero_ungated=zero_ungated) if gates is not None else None
-        if generative:
-            check_generative(study.panel)
-        if not quiet:
-            _say_panel(study)
-        options.warn_about(study.files)
+        _check_and_say_panel(study, generative=generative, quiet=quiet)
         cells, seconds_of_reading = _read_cells(study, settings, max_events_per_file, sampling, seed)
         if not quiet:
             console.say(f"read {len(cells):,} of {study.n_events:,} cells, device {resolved_device}")
@@ -221,14 +217,29 @@ def train_cli(
                 progress=progress,
             )
     if isinstance(result, CompleteModel):
-        done = f"cut into {result.n_clusters} clusters" if result.recut else "there is nothing to resume"
-        console.say(f"{output} is complete, {done}")
+        _say_complete(output, result)
         return
     if not quiet:
         console.talk.print(summary(result.learning, result.seconds))
         console.say(f"wrote {output}; next: cytovae assign {output} {_spell_files(files)} -o cells.parquet")
     if truth is not None:
         _show_scores(study, result.saved, truth, resolved_device, quiet=quiet)
+
+
+def _check_and_say_panel(study: "TrainStudy", *, generative: bool, quiet: bool) -> None:
+    """Refuse a panel that the model cannot have, print the panel, and warn about the files."""
+    from cytovae.study.train_study import check_generative
+
+    if generative:
+        check_generative(study.panel)
+    if not quiet:
+        _say_panel(study)
+    options.warn_about(study.files)
+
+
+def _say_complete(output: Path, complete: "CompleteModel") -> None:
+    done = f"cut into {complete.n_clusters} clusters" if complete.recut else "there is nothing to resume"
+    console.say(f"{output} is complete, {done}")
 
 
 def _spell_files(files: Sequence[Path]) -> str:
@@ -340,9 +351,10 @@ def _settings(preset_name: str, chosen: Mapping[str, object], *, generative: boo
 def _number_of_clusters(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--clusters takes a number from 1 on, or auto, not {text!r}")
-    return int(text)
+    number = options.whole_number(text)
+    if not number:
+        raise UsageError(f"--clusters takes a number from 1 on, or auto, not {text[:80]!r}")
+    return number
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cytovae.errors import OutputError
-from cytovae.plain_file import resolved
+from cytovae.plain_file import folder_exists, resolved
 
 _LONGEST_NAME = 255  # bytes, on every common file system
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -58,7 +58,7 @@ def _mode_of(path: Path) -> int | None:
 
 def check_parent(path: Path, parent: Path) -> None:
     """Raise :class:`OutputError` unless ``parent``, the folder that will hold ``path``, is a writable folder."""
-    if not parent.is_dir():
+    if not folder_exists(parent):
         raise OutputError(f"{path} cannot be written: there is no folder {parent}")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"{path} cannot be written: no permission to write in {parent}")
@@ -208,14 +208,14 @@ def flush_to_disk(path: Path) -> None:
     Raises :class:`OSError` if a file cannot be flushed. Folders that cannot be flushed (some network disks) are
     skipped.
     """
-    is_folder = path.is_dir()
-    if is_folder and os.name == "nt":
+    folder_exists = path.is_dir()
+    if folder_exists and os.name == "nt":
         return
-    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    descriptor = os.open(path, os.O_RDONLY if folder_exists else os.O_RDWR)
     try:
         os.fsync(descriptor)
     except OSError:
-        if not is_folder:
+        if not folder_exists:
             raise
     finally:
         os.close(descriptor)

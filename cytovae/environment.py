@@ -44,20 +44,6 @@ def machine() -> str:
     return f"{model}, {n_processors()} cores"
 
 
-def kernels() -> str:
-    """The code paths of torch and of numpy's BLAS on this processor; others round differently."""
-    import numpy  # noqa: F401 (its BLAS is looked up below)
-    import torch
-    from threadpoolctl import threadpool_info
-
-    blas = {
-        f"{library['internal_api']} {library.get('architecture') or library.get('version')}"
-        for library in threadpool_info()
-        if library["user_api"] == "blas" and "numpy" in library["filepath"]
-    }
-    return ", ".join((f"torch {torch.backends.cpu.get_cpu_capability()}", *sorted(blas)))
-
-
 def n_processors() -> int:
     """Number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

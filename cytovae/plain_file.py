@@ -44,6 +44,22 @@ def open_plain(path: Path, field: str = "file", error: type[InputError] = InputE
         raise error(path, field, _reason(cause), "a readable file") from cause
 
 
+def is_plain(path: Path) -> bool:
+    """Whether ``path`` is a plain file, or a link to one. False for a name that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, or no permission
+        return False
+
+
+def folder_exists(path: Path) -> bool:
+    """Whether ``path`` is a folder, or a link to one. False for a name that no folder can have."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def resolved(path: Path) -> Path:
     """``path`` as an absolute path without links. Never raises: a loop of links stays as it is."""
     try:

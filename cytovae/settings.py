@@ -16,6 +16,9 @@ Schedule = Literal["one-cycle", "constant"]
 Resolution = Literal["merge", "experts"]
 Decoder = Literal["experts", "single"]
 
+LARGEST_SEED = 2**32 - 1
+"""Random generators of scikit-learn and UMAP take no larger seed."""
+
 KL_WEIGHT = 0.1
 """π₁ of generative models, unless another weight is set."""
 

@@ -20,40 +20,43 @@ ROOT = Path(__file__).parents[1]
 # Each row may import itself and the rows above it that it names. There is no way back up.
 WINGS: dict[str, set[str]] = {
     "errors": set(),
-    "atomic": {"errors"},
-    "delimited": {"errors"},
+    "plain_file": {"errors"},
+    "toml_file": {"errors", "plain_file"},
+    "atomic": {"errors", "plain_file"},
+    "delimited": {"errors", "plain_file"},
     "environment": {"errors"},
     "cells": {"errors"},
     "settings": {"errors"},
     "metrics": {"errors", "cells"},
     "fcs": {"errors", "atomic"},
-    "events": {"errors", "atomic", "delimited", "fcs"},
-    "annotations": {"errors", "delimited", "cells", "fcs", "events"},
+    "events": {"errors", "plain_file", "atomic", "delimited", "fcs"},
+    "annotations": {"errors", "plain_file", "delimited", "cells", "fcs", "events"},
     "populations": {"errors", "settings", "metrics"},
     "network": {"errors", "settings", "populations"},
     "inference": {"errors", "cells", "settings", "events", "populations", "network"},
     "model_folder": {
-        *("errors", "atomic", "environment", "cells", "settings"),
+        *("errors", "plain_file", "atomic", "environment", "cells", "settings"),
         *("events", "populations", "network", "inference"),
     },
-    "outputs": {"errors", "atomic", "delimited", "cells", "fcs", "events", "annotations", "inference"},
+    "outputs": {"errors", "plain_file", "atomic", "delimited", "cells", "fcs", "events", "annotations", "inference"},
     "study": {
-        *("errors", "atomic", "cells", "settings", "events", "annotations"),
+        *("errors", "plain_file", "atomic", "cells", "settings", "events", "annotations"),
         *("populations", "network", "inference", "model_folder", "outputs"),
     },
+    "comparison": {"errors", "atomic", "delimited", "fcs", "events", "annotations", "inference", "outputs"},
     "report": {
-        *("errors", "atomic", "cells", "settings", "metrics", "events", "annotations"),
+        *("errors", "delimited", "atomic", "cells", "settings", "metrics", "events", "annotations"),
         *("populations", "inference", "model_folder", "study"),
     },
     "benchmark": {
-        *("errors", "atomic", "environment", "cells", "settings", "metrics"),
+        *("errors", "plain_file", "toml_file", "atomic", "environment", "cells", "settings", "metrics"),
         *("events", "annotations", "inference", "study"),
     },
     "experiments": {
         *("errors", "atomic", "environment", "cells", "settings", "metrics", "fcs"),
         *("populations", "network", "inference", "study", "benchmark"),
     },
-    "workflow": {"errors", "atomic", "annotations"},
+    "workflow": {"errors", "plain_file", "atomic", "annotations", "study"},
     "api": {
         *("errors", "atomic", "environment", "cells", "settings", "metrics"),
         *("events", "network", "inference", "model_folder", "outputs", "study"),
@@ -73,8 +76,9 @@ LIBRARIES: dict[str, set[str]] = {
     "fcsparser": {"fcs"},
     "flowio": {"fcs"},
     "safetensors": {"model_folder"},
-    "matplotlib": {"report", "benchmark", "experiments"},
+    "matplotlib": {"comparison", "report", "benchmark", "experiments"},
     "jinja2": {"report"},
+    "statsmodels": {"comparison"},
     "pickle": set(),
     "dill": set(),
 }
@@ -83,6 +87,8 @@ UMAP_ONLY_IN = {"cytovae/populations/umap_projection", "cytovae/benchmark/method
 # Wings that open files. The others take arrays, tensors and text.
 OPENERS = {
     *(
+        "plain_file",
+        "toml_file",
         "atomic",
         "delimited",
         "environment",
@@ -91,6 +97,7 @@ OPENERS = {
         "annotations",
         "model_folder",
         "outputs",
+        "comparison",
         "report",
         "benchmark",
     ),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cytovae.delimited import delimiter_of, read_text, split_lines
 from cytovae.errors import GateError, InputError
 from cytovae.events.event_file import EventFile
-from cytovae.plain_file import open_plain
+from cytovae.plain_file import is_plain, open_plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -221,7 +221,7 @@ def read_cluster_table(path: Path, column: str | None, usual: tuple[str, ...]) -
     from pyarrow import parquet
 
     unreadable = (pa.ArrowException, pd.errors.ParserError, pd.errors.EmptyDataError)
-    if not path.is_file():
+    if not is_plain(path):
         raise InputError(path, "labels", "no such file", "a Parquet, CSV, TSV or FCS file with labels")
     try:
         if path.suffix.lower() in PARQUET_SUFFIXES:

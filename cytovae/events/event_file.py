@@ -16,7 +16,7 @@ from cytovae.events.table_file import TABLE_SUFFIXES, open_table
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import open_fcs
 from cytovae.fcs.placement import Offsets
-from cytovae.plain_file import check_plain
+from cytovae.plain_file import check_plain, folder_exists
 
 FCS_SUFFIXES = (".fcs", ".lmd")
 """What counts as an FCS file in a folder; a file that is named may have any suffix."""
@@ -102,7 +102,7 @@ def with_folders_listed(paths: Sequence[Path]) -> tuple[Path, ...]:
 
     Raises :class:`InputError` if a folder holds no FCS file.
     """
-    return tuple(file for path in paths for file in (_fcs_files_in(path) if path.is_dir() else (path,)))
+    return tuple(file for path in paths for file in (_fcs_files_in(path) if folder_exists(path) else (path,)))
 
 
 def _fcs_files_in(folder: Path) -> tuple[Path, ...]:

@@ -31,6 +31,7 @@ from cytovae.inference.cell_distribution import (
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.network.device import ENCODER_CHUNK
 
+_LONGEST_NUMBER = 9  # digits of the number of a cluster
 MOST_DRAWS_PER_CELL = 1_000  # on average; beyond that, ``min_posterior`` counts as out of reach
 
 
@@ -210,6 +211,6 @@ def events_of_clusters(model: TrainedModel, which: str, n: int, seed: int) -> di
         cells = model.cluster_cells
         counts = np.random.default_rng([seed, 0]).multinomial(n, cells / cells.sum())
         return {cluster: int(count) for cluster, count in enumerate(counts, start=1) if count}
-    if not which.isdecimal():
-        raise UsageError(f"the cluster must be given by its number, or as all or proportional, not as {which!r}")
+    if not which.isdecimal() or len(which) > _LONGEST_NUMBER:
+        raise UsageError(f"the cluster must be given by its number, or as all or proportional, not as {which[:80]!r}")
     return {int(which): n}

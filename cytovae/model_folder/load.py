@@ -39,6 +39,7 @@ from cytovae.model_folder.layout import (
 from cytovae.network.model import MoeSimVae
 from cytovae.network.scaling import Scaling
 from cytovae.network.training_loop import build_network
+from cytovae.plain_file import folder_exists, is_plain
 from cytovae.populations.merge_tree import MergeTree
 from cytovae.settings import SettingError, Settings, settings_from_dict
 
@@ -66,8 +67,8 @@ def load_model(path: Path) -> SavedModel:
         If the folder is missing or incomplete, of another schema version, or damaged. The message names the file and
         the field.
     """
-    if not path.is_dir():
-        found = "is not a folder" if path.exists() else "does not exist"
+    if not folder_exists(path):
+        found = "is not a folder" if is_plain(path) else "does not exist"
         raise ModelError(f"{path} {found}; expected a model folder, as `cytovae train -o` writes it")
     if not (path / RUN).exists():
         raise ModelError(f"{path} holds no complete model: {RUN} is missing. {TRAIN_AGAIN}.")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 from safetensors.numpy import save
 
-from cytovae.atomic import already_exists, check_parent, readable, whole_folder
+from cytovae.atomic import already_exists, check_parent, output_errors, readable, whole_folder
 from cytovae.cells import CellTable
 from cytovae.environment import versions_of
 from cytovae.errors import NumericalError, OutputError
@@ -51,9 +51,10 @@ def check_model_target(path: Path, *, force: bool = False) -> None:
 
     The path must be free or an empty folder; with ``force`` it may hold an earlier model, but no other files.
     """
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise OutputError(f"{path} is not a folder; choose another name for the model")
-    present = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    with output_errors(path):
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise OutputError(f"{path} is not a folder; choose another name for the model")
+        present = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
     foreign = [name for name in present if name not in FILES]
     if foreign:
         raise OutputError(f"{path} holds files that are not part of a model, such as {foreign[0]}; name another folder")

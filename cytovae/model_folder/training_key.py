@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 from cytovae.cells import CellTable
-from cytovae.environment import kernels, versions_of
+from cytovae.environment import versions_of
 from cytovae.errors import ModelError
 from cytovae.model_folder.json_fields import read_json
 from cytovae.model_folder.layout import RUN, member_path
@@ -27,7 +28,8 @@ _LONGEST_VALUE = 40  # characters of a value that an error message spells out; d
 class TrainingKey:
     """Everything that decides the result of training, as pairs of name and value.
 
-    On a CPU, trainings with the same key write the same bytes.
+    On a CPU, trainings with the same key write the same bytes. Their processors may differ, but not in the code paths
+    that torch and BLAS choose for them.
     """
 
     parts: tuple[tuple[str, str], ...]
@@ -47,6 +49,16 @@ class TrainingKey:
             else f"{name} {earlier.get(name, 'unknown')} (now {now.get(name, 'unknown')})"
             for name in names
         )
+
+
+def kernels() -> str:
+    """The code paths of torch and of numpy's BLAS on this processor; others round differently."""
+    blas = {
+        f"{library['internal_api']} {library.get('architecture') or library.get('version')}"
+        for library in threadpool_info()
+        if library["user_api"] == "blas" and "numpy" in library["filepath"]
+    }
+    return ", ".join((f"torch {torch.backends.cpu.get_cpu_capability()}", *sorted(blas)))
 
 
 def training_key(

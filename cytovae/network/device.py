@@ -1,8 +1,10 @@
 """The device of the network, its number of threads, and how many cells it takes at once."""
 
+import os
+
 import torch
 
-from cytovae.errors import DeviceError
+from cytovae.errors import DeviceError, UsageError
 
 # Cells at once on a CPU. The encoder takes what fits the processor's cache. The decoder takes more, because it
 # multiplies the cells of each expert separately and small products are slow.
@@ -54,6 +56,9 @@ def use_threads(n_threads: int, *, with_umap: bool = False) -> None:
     if with_umap:
         # Numba starts its threads at UMAP's first parallel function, which changes torch's number of threads. So they
         # are started here, before torch's number is set.
+        found = os.environ.get("NUMBA_NUM_THREADS", "1")
+        if not found.isdecimal() or set(found) == {"0"}:
+            raise UsageError(f"the environment has NUMBA_NUM_THREADS={found}, expected a number from 1 on; unset it")
         import numba
 
         most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]

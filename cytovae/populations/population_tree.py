@@ -21,6 +21,7 @@ from cytovae.populations.merge_tree import ROUNDING
 from cytovae.populations.partition import count_overlaps, find_micro_clusters
 from cytovae.populations.valley_process import ValleyProcess
 from cytovae.populations.valleys import LEVELS, ValleyHierarchy, valley_hierarchy
+from cytovae.settings import LARGEST_SEED
 
 # Numbers of micro-clusters of the six partitions, relative to the number of experts. Populations that appear with one
 # number of micro-clusters only are artefacts of the partition, so the numbers differ.
@@ -140,7 +141,7 @@ def _partition(coordinates: NDArray[np.float32], n_micro_clusters: int, seed: in
     """Partition number ``index`` of the landmarks: micro-clusters (n,), none of them empty."""
     relative_size = RELATIVE_SIZES[index % len(RELATIVE_SIZES)]
     n = int(min(n_micro_clusters, len(coordinates) // CELLS_PER_MICRO_CLUSTER) * relative_size)
-    label = find_micro_clusters(coordinates, max(n, 1), seed + index)
+    label = find_micro_clusters(coordinates, max(n, 1), (seed + index) % (LARGEST_SEED + 1))
     return np.unique(label, return_inverse=True)[1].astype(np.int64)
 
 

@@ -1,6 +1,6 @@
 """Model and files to a page: what `cytovae report` does, without a terminal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +10,9 @@ from cytovae.atomic import check_target, output_errors, whole_file
 from cytovae.cells import GateLabels
 from cytovae.errors import UsageError
 from cytovae.model_folder.record import ModelRecord
-from cytovae.report.figures import check_figures, write_figures
+from cytovae.report.figures import PICTURE_SUFFIXES, check_figures, write_figures
 from cytovae.study.assign_study import AssignStudy
+from cytovae.study.protected_files import ProtectedFiles
 
 PACKAGES = ("matplotlib", "jinja2")
 
@@ -39,7 +40,7 @@ class ReportSummary:
 
 
 def check_report(
-    target: Path | IO[bytes], inputs: Sequence[Path], *, figures: Path | None = None, force: bool = False
+    target: Path | IO[bytes], protected: ProtectedFiles, *, figures: Path | None = None, force: bool = False
 ) -> None:
     """Check before any work that a report can be written.
 
@@ -47,8 +48,8 @@ def check_report(
     ----------
     target : Path or binary stream
         The page.
-    inputs : sequence of Path
-        Files and folders that must not be written to.
+    protected : ProtectedFiles
+        The files that must not be replaced.
     figures : Path, optional
         Folder for the pictures.
     force : bool
@@ -62,9 +63,7 @@ def check_report(
         If the page or the pictures cannot be written.
     """
     if isinstance(target, Path):
-        page = target.resolve()
-        if any(page.is_relative_to(path.resolve()) for path in inputs):
-            raise UsageError(f"{target} would write over an input; name another output")
+        protected.check(target)
         check_target(target, force=force)
     for package in PACKAGES:
         if find_spec(package) is None:
@@ -73,6 +72,7 @@ def check_report(
             )
     if figures is not None:
         check_figures(figures, force=force)
+        protected.check_names(figures, PICTURE_SUFFIXES)
 
 
 def training_files(record: ModelRecord) -> tuple[Path, ...]:

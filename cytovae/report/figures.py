@@ -11,15 +11,21 @@ if TYPE_CHECKING:
     from cytovae.report.pictures import Pictures
 
 
+PICTURE_SUFFIXES = (".png", ".svg")
+
+
 def check_figures(folder: Path, *, force: bool = False) -> None:
     """Raise :class:`OutputError` if pictures cannot be written to ``folder``.
 
     ``folder`` must be new or empty; with ``force`` it may hold files.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is not a folder; choose another one for the figures")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise OutputError(f"{folder} holds files already; use --force to replace pictures there, or another name")
+    with output_errors(folder):
+        if folder.is_symlink() and not folder.exists():
+            raise OutputError(f"{folder} is a link that leads nowhere; choose another folder for the figures")
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{folder} is not a folder; choose another one for the figures")
+        if folder.is_dir() and any(folder.iterdir()) and not force:
+            raise OutputError(f"{folder} holds files already; use --force to replace pictures there, or another name")
     check_parent(folder, folder if folder.is_dir() else folder.absolute().parent)
 
 

@@ -8,8 +8,10 @@ from importlib import resources
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from cytovae import __version__
+from cytovae.delimited import is_number
 from cytovae.annotations.cluster_gates import percent
 from cytovae.populations.population_tree import COUNTED_SHARE, LANDMARKS_FOR_SHALLOW_VALLEYS, SHALLOWEST
 from cytovae.report.charts import MOST_BARS
@@ -18,6 +20,8 @@ from cytovae.report.content import FAIR_NOVELTY, FAIR_PROBABILITY, HIGH_NOVELTY,
 from cytovae.report.drawing import Picture, colour_of
 from cytovae.report.pictures import Pictures
 from cytovae.settings import Settings
+
+_FORMULA_BEGINS = ("=", "@", "+", "-")
 
 # Shows the markers whose name contains the typed text. Names are compared as text and never become HTML.
 _SCRIPT = """
@@ -43,7 +47,9 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
 
     It loads nothing: pictures are data URIs, and its content security policy forbids every script but its own.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_without_formula
+    )
     environment.filters["data_uri"] = _data_uri
     template = environment.from_string(resources.files("cytovae.report").joinpath("page.html").read_text("utf-8"))
     script_hash = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
@@ -88,6 +94,13 @@ def _cut(settings: Settings) -> dict[str, str]:
         "share": f"{COUNTED_SHARE:.1%}".replace("%", " %"),
         "landmarks": f"{LANDMARKS_FOR_SHALLOW_VALLEYS:,}",
     }
+
+
+def _without_formula(value: object) -> object:
+    """Text that a spreadsheet would take for a formula, when a table of the page is copied there, gets an apostrophe."""
+    if isinstance(value, Markup) or not isinstance(value, str) or not value.lstrip().startswith(_FORMULA_BEGINS):
+        return value
+    return value if is_number(value) or len(value.strip()) == 1 else f"'{value}"
 
 
 def _data_uri(picture: Picture) -> str:

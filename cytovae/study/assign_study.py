@@ -18,12 +18,14 @@ from cytovae import __version__
 from cytovae.annotations.cluster_names import ClusterNames
 from cytovae.annotations.sample_sheet import NO_SAMPLES, SampleSheet
 from cytovae.atomic import check_target
-from cytovae.cells import Assignment
+from cytovae.cells import Assignment, GateLabels
 from cytovae.errors import UsageError
 from cytovae.events.event_file import EventFile
 from cytovae.events.marker_file import EVENTS_PER_CHUNK, MarkerFile, files_for_model
 from cytovae.outputs.columns import Extras
 from cytovae.outputs.formats import ONE_FILE_EACH, AssignmentSink, OutputFormat, assignment_writer, suffix_of
+from cytovae.plain_file import folder_exists, resolved
+from cytovae.study.protected_files import ProtectedFiles
 
 if TYPE_CHECKING:
     from cytovae.inference.assigner import Assigner
@@ -54,6 +56,8 @@ class AssignStudy:
         What is known of each file.
     interpolator : Interpolator or None
         Gives UMAP coordinates, if they are asked for.
+    gates : GateLabels or None
+        The gates of all events of the files, if they are known.
     workers : int
         Number of threads.
     """
@@ -65,6 +69,7 @@ class AssignStudy:
     names: ClusterNames | None = None
     samples: SampleSheet = NO_SAMPLES
     interpolator: "Interpolator | None" = None
+    gates: GateLabels | None = None
     workers: int = 1
 
     @property
@@ -183,7 +188,7 @@ def plan_targets(
     output: str,
     files: Sequence[Path],
     form: OutputFormat,
-    inputs: Sequence[Path],
+    protected: ProtectedFiles,
     *,
     is_folder: bool,
     force: bool,
@@ -199,8 +204,8 @@ def plan_targets(
         The files to assign.
     form : OutputFormat
         Format of the outputs.
-    inputs : sequence of Path
-        Resolved files and folders that must not be written to.
+    protected : ProtectedFiles
+        The files that must not be replaced.
     is_folder : bool
         Whether ``output`` is a folder with one output for each file.
     force : bool
@@ -225,25 +230,24 @@ def plan_targets(
         targets = tuple(Target(Path(output) / f"{stem}{suffix_of(form)}", (index,)) for index, stem in enumerate(stems))
     else:
         targets = (Target(Path(output), everything),)
-    paths = [target.path.resolve() for target in targets if isinstance(target.path, Path)]
+    paths = [resolved(target.path) for target in targets if isinstance(target.path, Path)]
     if len(set(paths)) < len(paths):
         raise UsageError(f"files of the same name cannot each have an output in {output}; write one table instead")
     for path in paths:
-        if any(path.is_relative_to(taken) for taken in inputs):
-            raise UsageError(f"{output} would write over an input; name another output")
-        if path.parent.is_dir() or not is_folder:
+        protected.check(path)
+        if folder_exists(path.parent) or not is_folder:
             check_target(path, force=force)
     return targets
 
 
-def check_tables(folder: Path, targets: Sequence[Target], inputs: Sequence[Path], *, force: bool) -> None:
+def check_tables(folder: Path, targets: Sequence[Target], protected: ProtectedFiles, *, force: bool) -> None:
     """Raise before any work if a summary table cannot be written to ``folder`` or would replace something else."""
-    taken = (*inputs, *(target.path.resolve() for target in targets if isinstance(target.path, Path)))
+    outputs = [resolved(target.path) for target in targets if isinstance(target.path, Path)]
     for name in TABLES:
-        path = (folder / name).resolve()
-        if any(path.is_relative_to(other) for other in taken):
-            raise UsageError(f"--tables would write over an input or another output, {folder / name}")
-        if folder.exists():
+        protected.check(folder / name)
+        if resolved(folder / name) in outputs:
+            raise UsageError(f"--tables would write over another output, {folder / name}")
+        if folder_exists(folder):
             check_target(folder / name, force=force)
 
 
@@ -252,6 +256,11 @@ def open_writer(
 ) -> "AbstractContextManager[AssignmentSink]":
     """A context manager that writes the files of ``target``; the output appears when it ends without an error."""
     saved = study.saved
+    gates = None
+    if study.gates is not None:
+        last = np.cumsum([file.n_events for file in study.files])
+        gated = np.split(study.gates.population, last[:-1])
+        gates = GateLabels(np.concatenate([gated[index] for index in target.files]), study.gates.names)
     about = {
         "version": __version__,
         "transform": saved.transform.kind,
@@ -267,6 +276,7 @@ def open_writer(
         study.n_clusters,
         encode=lambda values: study.assigner.codes(values),
         about=about,
+        gates=gates,
         extras=study.extras,
         force=force,
     )
@@ -303,4 +313,4 @@ def open_assign_study(
 
 def is_folder_name(output: str) -> bool:
     """Whether ``output`` names a folder: it ends with a slash or is an existing one."""
-    return output.endswith(("/", os.sep)) or Path(output).is_dir()
+    return output.endswith(("/", os.sep)) or folder_exists(Path(output))

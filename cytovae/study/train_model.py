@@ -25,9 +25,10 @@ from cytovae.populations.neighbors import Neighbors, nearest_neighbors
 from cytovae.populations.population_tree import PopulationTree, population_tree
 from cytovae.populations.similarity import Similarity, draw_weight, make_similarity
 from cytovae.populations.umap_projection import umap_projection
-from cytovae.settings import Settings
+from cytovae.settings import LARGEST_SEED, Settings
 from cytovae.study.sampling import choose_landmarks
 
+FEWEST_MARKERS = 2  # UMAP projects to two dimensions
 FEWEST_CELLS = 50  # fewer cells have no meaningful neighbourhoods
 CELLS_CHECKED = 1_000  # landmarks whose probabilities must sum to 1 before training returns
 
@@ -76,7 +77,7 @@ def train_model(
     NumericalError
         If training diverges.
     """
-    _check(cells, settings, labels, n_clusters)
+    _check(cells, settings, seed, labels, n_clusters)
     stages = _Stages(progress, kept)
     (rows,) = stages.kept("landmarks", lambda: (choose_landmarks(len(cells), settings.landmarks, seed),))
     values = cells.values[rows]  # (n, m)
@@ -108,7 +109,16 @@ def learn(cells: CellTable, settings: Settings, **options: Any) -> TrainedModel:
     return train_model(cells, settings, **options).model
 
 
-def _check(cells: CellTable, settings: Settings, labels: NDArray[np.int64] | None, n_clusters: int | None) -> None:
+def _check(
+    cells: CellTable, settings: Settings, seed: int, labels: NDArray[np.int64] | None, n_clusters: int | None
+) -> None:
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"the seed must be at least 0 and at most {LARGEST_SEED}, not {seed}")
+    if len(cells.markers) < FEWEST_MARKERS:
+        raise UsageError(
+            f"training needs at least {FEWEST_MARKERS} markers, there is one: {', '.join(cells.markers)}; "
+            "a single marker needs a threshold, not clusters"
+        )
     if len(cells) < FEWEST_CELLS:
         raise UsageError(f"training needs at least {FEWEST_CELLS} cells, there are {len(cells)}")
     if labels is not None and labels.shape != (len(cells),):

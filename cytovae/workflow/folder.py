@@ -12,13 +12,22 @@ from pathlib import Path
 
 from cytovae.annotations.sample_sheet import STUDY_COLUMNS, StudyFile
 from cytovae.atomic import check_target, output_errors, whole_file
+from cytovae.plain_file import resolved
+from cytovae.study.protected_files import NOTHING, ProtectedFiles
 
 SNAKEFILE, CONFIG, SAMPLES, FILE_LIST, JOBS = "Snakefile", "config.yaml", "samples.csv", "files.txt", "jobs.csv"
 
 Setting = str | int | Sequence[str]
 
 
-def write_study(folder: Path, study: Sequence[StudyFile], settings: Mapping[str, Setting], *, force: bool) -> None:
+def write_study(
+    folder: Path,
+    study: Sequence[StudyFile],
+    settings: Mapping[str, Setting],
+    *,
+    force: bool,
+    protected: ProtectedFiles = NOTHING,
+) -> None:
     """Write a workflow that trains a model on a study and assigns each of its files.
 
     Parameters
@@ -31,9 +40,13 @@ def write_study(folder: Path, study: Sequence[StudyFile], settings: Mapping[str,
         Values in ``config.yaml`` that differ from the defaults below.
     force
         Replace files of the same names.
+    protected
+        Files that are not replaced even with ``force``.
 
     Raises
     ------
+    UsageError
+        If a file would replace a protected one.
     OutputError
         If a file exists and ``force`` is not set, or cannot be written.
     """
@@ -66,11 +79,18 @@ def write_study(folder: Path, study: Sequence[StudyFile], settings: Mapping[str,
             CONFIG: _yaml({**defaults, **settings}),
         },
         force=force,
+        protected=protected,
     )
 
 
 def write_benchmark(
-    folder: Path, arguments: Sequence[str], jobs: Iterable[tuple[int, str]], *, threads: int, force: bool
+    folder: Path,
+    arguments: Sequence[str],
+    jobs: Iterable[tuple[int, str]],
+    *,
+    threads: int,
+    force: bool,
+    protected: ProtectedFiles = NOTHING,
 ) -> None:
     """Write a workflow that runs each job of a benchmark by itself.
 
@@ -86,9 +106,13 @@ def write_benchmark(
         Threads of each job.
     force
         Replace files of the same names.
+    protected
+        Files that are not replaced even with ``force``.
 
     Raises
     ------
+    UsageError
+        If a file would replace a protected one.
     OutputError
         If a file exists and ``force`` is not set, or cannot be written.
     """
@@ -108,6 +132,7 @@ def write_benchmark(
             CONFIG: _yaml(settings),
         },
         force=force,
+        protected=protected,
     )
 
 
@@ -119,7 +144,7 @@ def _command() -> str:
     """How a job starts this program: by name if the name on the PATH is this installation, else by its Python."""
     on_path = shutil.which("cytovae")
     installed = Path(sys.executable).parent / "cytovae"
-    if on_path and Path(on_path).resolve() == installed.resolve():
+    if on_path and resolved(Path(on_path)) == resolved(installed):
         return "cytovae"
     return f"{shlex.quote(sys.executable)} -m cytovae"
 
@@ -137,8 +162,9 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def _write(folder: Path, content: Mapping[str, str], *, force: bool) -> None:
+def _write(folder: Path, content: Mapping[str, str], *, force: bool, protected: ProtectedFiles) -> None:
     """Write files by name. Nothing is written if one of them may not be."""
+    protected.check(*(folder / name for name in content))
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name in content:

@@ -33,7 +33,7 @@ rule all:
 rule train:
     # On a random sample: at most max_events_per_file events of each file, and 200,000 in all.
     input:
-        FCS.values(),
+        lambda wildcards: list(FCS.values()),  # a function, because braces in plain names would be wildcards
     output:
         MODEL,
     params:
@@ -96,13 +96,13 @@ rule abundance:
     log:
         "logs/abundance.log",
     shell:
-        "{config[cytovae]} workflow gather assigned --samples {input.samples} --output {output} --force 2> {log}"
+        "{config[cytovae]} workflow gather assigned --samples {input.samples:q} --output {output} --force 2> {log}"
 
 
 rule report:
     input:
         MODEL,
-        FCS.values(),
+        lambda wildcards: list(FCS.values()),
     output:
         "report.html",
     params:

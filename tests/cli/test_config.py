@@ -27,13 +27,13 @@ def printed(*arguments: object, env: dict[str, str] | None = None) -> dict[str, 
 
 def test_flag_over_environment_over_file_over_default(tmp_path: Path) -> None:
     file = tmp_path / "study.toml"
-    file.write_text('seed = 1\nmax-cells = 5\n[train]\nsteps = 10\nbatch = 32\nmarkers = ["CD3", "CD4"]\n')
+    file.write_text('seed = 1\nmax-cells = 5\n[train]\nsteps = 10\nbatch-size = 32\nmarkers = ["CD3", "CD4"]\n')
     assert printed()["seed"] == 0
     told = printed("--config", file)
     assert (told["seed"], told["steps"], told["markers"]) == (1, 10, "CD3,CD4")
     set_there = {"CYTOVAE_SEED": "2", "CYTOVAE_STEPS": "20", "CYTOVAE_CONFIG": str(file)}
     told = printed("--steps", 30, env=set_there)
-    assert (told["seed"], told["steps"], told["batch"]) == (2, 30, 32)
+    assert (told["seed"], told["steps"], told["batch-size"]) == (2, 30, 32)
 
 
 def test_what_is_printed_can_be_read_again(tmp_path: Path) -> None:

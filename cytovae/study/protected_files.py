@@ -1,0 +1,147 @@
+"""Which files no output may replace, not even with --force: the inputs of a command and those of its model."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cytovae.annotations.gates import table_beside
+from cytovae.atomic import readable
+from cytovae.errors import ModelError, UsageError
+from cytovae.plain_file import folder_exists, is_plain, open_plain, resolved
+
+
+@dataclass(frozen=True)
+class ProtectedFiles:
+    """Files that no output may replace.
+
+    Attributes
+    ----------
+    files
+        Absolute paths without links.
+    folders
+        Folders whose existing files are protected, such as a folder of gates.
+    models
+        Model folders, in which nothing else may be written.
+    contents
+        Size in bytes and SHA-256 of the inputs that a model records. They are protected wherever they are.
+    """
+
+    files: frozenset[Path] = frozenset()
+    folders: tuple[Path, ...] = ()
+    models: tuple[Path, ...] = ()
+    contents: frozenset[tuple[int, str]] = frozenset()
+
+    def check(self, *targets: Path) -> None:
+        """Raise :class:`UsageError` if one of the ``targets`` would replace a protected file."""
+        for target in targets:
+            if self._protects(target):
+                raise UsageError(f"{readable(target)} would write over an input; name another output")
+
+    def check_names(self, folder: Path, suffixes: Sequence[str]) -> None:
+        """Raise :class:`UsageError` if ``folder`` is a model, or holds a protected file with one of these suffixes."""
+        place = resolved(folder)
+        taken = [path for path in sorted(self.files) if path.parent == place and path.suffix in suffixes]
+        if taken or any(place.is_relative_to(model) for model in self.models):
+            raise UsageError(f"{readable(folder)} would write over an input; name another output")
+
+    def check_folder(self, folder: Path) -> None:
+        """Raise :class:`UsageError` if a protected file lies in ``folder``, which will be replaced as a whole."""
+        place = resolved(folder)
+        for path in sorted(self.files):
+            if path.is_relative_to(place) and is_plain(path):
+                raise UsageError(f"{readable(folder)} holds the input {readable(path)}; name another output")
+
+    def _protects(self, target: Path) -> bool:
+        path = resolved(target)
+        if path in self.files or any(path.is_relative_to(model) for model in self.models):
+            return True
+        if not is_plain(path):
+            return False
+        return (
+            any(path.is_relative_to(folder) for folder in self.folders)
+            or any(_same(path, file) for file in self.files)
+            or self._is_recorded(path)
+            or any(self._is_recorded(file) for file in _files_with_table(path))
+        )
+
+    def _is_recorded(self, path: Path) -> bool:
+        """Whether the content of a file is that of an input of the model."""
+        size = path.stat().st_size
+        if not any(size == recorded for recorded, _ in self.contents):
+            return False
+        with open_plain(path) as stream:
+            return (size, hashlib.file_digest(stream, "sha256").hexdigest()) in self.contents
+
+
+NOTHING = ProtectedFiles()
+"""For callers that have no inputs to protect."""
+
+
+def protected_files(
+    *,
+    files: Iterable[Path] = (),
+    tables: Iterable[Path | str | None] = (),
+    model: Path | None = None,
+) -> ProtectedFiles:
+    """Collect the files that the outputs of a command must not replace.
+
+    Parameters
+    ----------
+    files
+        The files of events. The gates beside them, ``NAME.gates.csv``, are protected, too.
+    tables
+        Other inputs: sample sheets, names, panels, gates. A folder protects the files in it. Names that are no path,
+        such as a channel, and None are ignored.
+    model
+        The model folder. Its ``run.json`` records the training files; the tables that its command line names are
+        protected, too.
+    """
+    named = [Path(table) for table in tables if table is not None]
+    events = list(files)
+    contents: set[tuple[int, str]] = set()
+    if model is not None:
+        recorded, words, contents = _recorded(model)
+        events += recorded
+        named += words
+    plain = {resolved(path) for path in (*events, *map(table_beside, events))}
+    plain |= {resolved(path) for path in named if is_plain(path)}
+    folders = tuple(resolved(path) for path in named if folder_exists(path))
+    return ProtectedFiles(frozenset(plain), folders, () if model is None else (resolved(model),), frozenset(contents))
+
+
+def _recorded(model: Path) -> tuple[list[Path], list[Path], set[tuple[int, str]]]:
+    """Training files, other files on the command line, and contents of training files that a model records.
+
+    A damaged record protects nothing here; reading the model reports it.
+    """
+    from cytovae.model_folder.json_fields import read_json  # loads torch
+    from cytovae.model_folder.layout import RUN, member_path
+
+    try:
+        run = read_json(member_path(model, RUN))
+        inputs = run.entries("inputs", "a list of input files", "a record of a file")
+        files = [Path(entry.text("file")) for entry in inputs]
+        contents = {(entry.integer("bytes"), entry.text("sha256")) for entry in inputs}
+        argv: Sequence[object] = run.of_type("argv", list, "a list of words")
+    except ModelError:
+        return [], [], set()
+    words = [str(word) for word in argv[1:]]
+    values = [word.partition("=")[2] if word.startswith("--") else word for word in words]
+    return files, [Path(value) for value in values if value and is_plain(Path(value))], contents
+
+
+def _files_with_table(path: Path) -> list[Path]:
+    """The files beside which ``path`` is the table of gates."""
+    if not path.name.endswith(".gates.csv"):
+        return []
+    stem = path.name.removesuffix(".gates.csv")
+    return [file for file in path.parent.glob("*.*") if file.stem == stem and file != path and file.is_file()]
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether two existing names are one file, for file systems that ignore case."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False

@@ -1,0 +1,133 @@
+"""No output replaces an input of a command or of its model, not even with --force."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers.command import Command
+from helpers.study import write_study
+
+from cytovae.errors import OutputError, UsageError
+from cytovae.study.protected_files import protected_files
+
+FORCED = ("--force", "--quiet")
+DEVICE = ("--device", "cpu")
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> list[Path]:
+    """FCS files with gates beside them, and a model that was trained on them."""
+    paths = write_study(tmp_path)
+    for path in paths:
+        path.with_suffix(".gates.csv").write_text("population\n")
+    return paths
+
+
+def test_events_gates_and_tables_are_protected(tmp_path: Path) -> None:
+    for name in ("a.fcs", "a.gates.csv", "names.csv", "other.csv"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link.csv").symlink_to("names.csv")
+    (tmp_path / "gates").mkdir()
+    (tmp_path / "gates" / "b.csv").write_text("b")
+    tables = (tmp_path / "names.csv", tmp_path / "gates", None, "CD3")
+    protected = protected_files(files=[tmp_path / "a.fcs"], tables=tables)
+    for name in ("a.fcs", "a.gates.csv", "names.csv", "link.csv", "gates/b.csv", "gates/../a.fcs"):
+        with pytest.raises(UsageError, match="would write over an input"):
+            protected.check(tmp_path / name)
+    for name in ("other.csv", "new.csv", "gates/new.csv"):
+        protected.check(tmp_path / name)
+
+
+def test_a_folder_that_holds_an_input_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "landmarks.parquet").write_text("x")
+    protected = protected_files(files=[tmp_path / "model" / "landmarks.parquet"])
+    with pytest.raises(UsageError, match=r"holds the input .*landmarks\.parquet"):
+        protected.check_folder(tmp_path / "model")
+    protected.check_folder(tmp_path / "other")
+
+
+def test_recorded_inputs_are_known_by_their_content(study: list[Path], tmp_path: Path) -> None:
+    """A path in a record may be relative to another folder, or the file may have moved."""
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    shutil.copy(study[0], moved / "x.fcs")
+    (moved / "x.gates.csv").write_text("population\n")
+    (moved / "y.gates.csv").write_text("population\n")
+    protected = protected_files(model=tmp_path / "model")
+    for name in ("x.fcs", "x.gates.csv"):
+        with pytest.raises(UsageError):
+            protected.check(moved / name)
+    protected.check(moved / "y.gates.csv")
+
+
+def test_tables_on_the_recorded_command_line_are_protected(study: list[Path], tmp_path: Path) -> None:
+    run = json.loads((tmp_path / "model" / "run.json").read_text())
+    run["argv"] = ["cytovae", "train", "--panel", str(tmp_path / "panel.csv"), f"--labels={tmp_path / 'labels.csv'}"]
+    (tmp_path / "model" / "run.json").write_text(json.dumps(run))
+    for name in ("panel.csv", "labels.csv"):
+        (tmp_path / name).write_text("x")
+        with pytest.raises(UsageError):
+            protected_files(model=tmp_path / "model").check(tmp_path / name)
+
+
+def test_a_damaged_record_is_left_to_the_reader_of_the_model(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{")
+    protected_files(model=tmp_path).check(tmp_path.parent / "x.csv")
+
+
+# --- every writer against every recorded input ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".fcs", ".gates.csv"])
+@pytest.mark.parametrize("other_file", [True, False], ids=["named", "recorded"])
+@pytest.mark.parametrize("writer", ["assign", "tables", "report", "figures", "generate", "inspect", "study", "gather"])
+def test_no_command_replaces_an_input(
+    study: list[Path], tmp_path: Path, ending: str, other_file: bool, writer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --force, and whether the command names the input or only its model does."""
+    model, named = tmp_path / "model", study[int(other_file)]
+    victim = study[0].with_suffix(ending) if ending != ".fcs" else study[0]
+    sheet = tmp_path / "samples.csv"
+    sheet.write_text("file\n" + "".join(f"{path.name}\n" for path in study))
+    place = victim
+    if writer in ("tables", "figures", "study"):  # they choose the names in a folder
+        names = {"tables": "abundance.csv", "figures": "umap.png", "study": "samples.csv"}
+        place = tmp_path / names[writer]
+        if writer != "study":
+            monkeypatch.setattr("cytovae.study.protected_files.table_beside", lambda _path: place)
+            place.write_text("x")
+    if writer == "inspect" and not other_file:
+        pytest.skip("inspect has no model")
+    commands = {
+        "assign": ("assign", model, named, "-o", victim, "--format", "csv", *DEVICE, *FORCED),
+        "tables": ("assign", model, named, "-o", "-", "--tables", tmp_path, *DEVICE, *FORCED),
+        "report": ("report", model, named, "-o", victim, *DEVICE, *FORCED),
+        "figures": ("report", model, named, "-o", tmp_path / "page.html", "--figures", tmp_path, *DEVICE, *FORCED),
+        "generate": ("generate", model, "-o", victim, "--format", "csv", *FORCED),
+        "inspect": ("inspect", study[0], "--panel-out", victim, "--force"),
+        "study": ("workflow", "study", "--samples", sheet, "-o", tmp_path, *FORCED),
+        "gather": ("workflow", "gather", tmp_path, "--samples", sheet, "-o", victim, *FORCED),
+    }
+    before = place.read_bytes()
+    Command().refused(UsageError, *commands[writer])
+    assert place.read_bytes() == before
+
+
+@pytest.mark.parametrize("writer", ["assign", "report", "inspect"])
+def test_a_link_as_output_stays_and_its_target_is_replaced(study: list[Path], tmp_path: Path, writer: str) -> None:
+    target, link = tmp_path / "target.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    link.symlink_to("target.csv")
+    model = tmp_path / "model"
+    commands = {
+        "assign": ("assign", model, study[0], "-o", link, *DEVICE),
+        "report": ("report", model, study[0], "-o", link, *DEVICE),
+        "inspect": ("inspect", study[0], "--panel-out", link),
+    }
+
+    Command().refused(OutputError, *commands[writer])
+    Command().done(*commands[writer], "--force")
+    assert link.is_symlink()
+    assert target.read_text() != "old"

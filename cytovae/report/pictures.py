@@ -73,12 +73,7 @@ def draw_all(
         return render(figure, name, alt, svg=svg)
 
     with style():
-        markers = []
-        for index, marker in enumerate(content.markers):
-            where = "expression on the UMAP, and distribution" if landmarks else "distribution"
-            name = f"marker_{index + 1:02d}_{file_stem(marker)}"
-            markers.append(draw(name, f"{marker}: {where} in each cluster", draw_marker(content, index)))
-            progress(index + 1)
+        markers = _draw_markers(content, draw, progress)
         return Pictures(
             heatmap=draw(
                 "heatmap", "Median expression of each marker in each cluster", draw_heatmap(content, content.clusters)
@@ -144,5 +139,17 @@ def draw_all(
             )
             if named and named.agreement
             else None,
-            markers=tuple(markers),
+            markers=markers,
         )
+
+
+def _draw_markers(
+    content: ReportContent, draw: Callable[[str, str, Figure], Picture], progress: Callable[[int], None]
+) -> tuple[Picture, ...]:
+    where = "expression on the UMAP, and distribution" if content.landmarks else "distribution"
+    markers = []
+    for index, marker in enumerate(content.markers):
+        name = f"marker_{index + 1:02d}_{file_stem(marker)}"
+        markers.append(draw(name, f"{marker}: {where} in each cluster", draw_marker(content, index)))
+        progress(index + 1)
+    return tuple(markers)

@@ -155,12 +155,12 @@ def browser() -> str:
     pytest.skip(f"no Chromium is installed (none of {', '.join(BROWSERS)} is on the PATH)")
 
 
-def opened(page: Path, profile: Path) -> subprocess.CompletedProcess[str]:
+def opened(page: Path, profile: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """The page in a browser after its script has run (standard output), and the console (standard error)."""
     flags = [
         *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
         *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"),
-        *("--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom"),
+        *("--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom", *more),
     ]
     return subprocess.run(
         [browser(), *flags, page.as_uri()], capture_output=True, text=True, check=True, timeout=60, encoding="utf-8"
@@ -198,6 +198,35 @@ def test_the_search_box_filters_the_markers(tmp_path: Path, model: Path, study: 
     shown = opened(page, tmp_path / "profile")
     assert f">1 of {len(MARKERS)}</output>" in shown.stdout
     assert shown.stdout.count("hidden=") == len(MARKERS) - 1
+
+
+MEASURE = """
+<script>
+const cut = Array.from(document.querySelectorAll("table")).filter(table => {
+  const box = table.parentElement;  // a closed <details> has no size
+  return box.clientWidth && table.offsetWidth > box.clientWidth && getComputedStyle(box).overflowX !== "auto";
+});
+const page = document.documentElement;
+document.body.dataset.measured = [cut.length, page.scrollWidth > page.clientWidth,
+  Array.from(document.querySelectorAll("#clusters th")).map(cell => cell.textContent.trim()).slice(0, 5).join("|"),
+  Array.from(document.querySelectorAll("#clusters td:first-child")).map(cell => parseInt(cell.textContent)).join("|"),
+].join(";");
+</script>
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1300, 800])
+def test_no_table_hides_a_column(tmp_path: Path, model: Path, study: list[Path], width: int) -> None:
+    """Wide tables scroll, and the gate of a cluster stands beside its number."""
+    page = tmp_path / "report.html"
+    (tmp_path / "names.csv").write_text("cluster,name\n1,a cell with quite a long name\n3,T\n")
+    done(model, *study, "--gates", "beside", "--names", tmp_path / "names.csv", "-o", page, "--quiet")
+    text = page.read_text(encoding="utf-8")
+    policy = text[text.index('<meta http-equiv="Content-Security-Policy"') :].partition(">")[0] + ">"
+    page.write_text(text.replace(policy, "").replace("</body>", f"{MEASURE}</body>"), encoding="utf-8")
+    shown = opened(page, tmp_path / "profile", f"--window-size={width},900").stdout
+    assert 'data-measured="0;false;cluster|gate|purity|gated|cells;1|2|3|4"' in shown
 
 
 # --- names, samples, novelty ---

@@ -114,6 +114,7 @@ def test_a_gaussian_mixture_finds_separate_populations(blobs: tuple[DataSet, np.
     assert row.ari == 1.0
 
 
+@pytest.mark.slow
 def test_a_failed_job_has_a_row_with_the_reason(blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path) -> None:
     dataset, _, _ = blobs
     too_many = job_of(dataset, Run("kmeans", (601,)))
@@ -135,6 +136,7 @@ def test_a_job_over_its_time_limit_has_a_row(blobs: tuple[DataSet, np.ndarray, n
     assert (row.status, row.reason) == ("failed", "stopped after the time limit of 0.01 s")
 
 
+@pytest.mark.slow
 def test_failed_jobs_are_counted_unless_all_failed(
     blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
@@ -153,6 +155,7 @@ def test_files_that_changed_after_planning_are_refused(blobs: tuple[DataSet, np.
         execute(Job(dataset, ALL, Run("kmeans", (3,)), "another"))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_continues(blobs: tuple[DataSet, np.ndarray, np.ndarray], tmp_path: Path) -> None:
     dataset, _, _ = blobs
     folder = tmp_path / "out"

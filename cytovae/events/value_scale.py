@@ -182,9 +182,7 @@ def _scale_of_values(values: NDArray[Any], low: NDArray[Any], high: NDArray[Any]
     return ValueScale.COUNTS
 
 
-def _by_instrument(
-    instrument: Instrument, low: float | None, high: float | None, maximum: float
-) -> FileScale | None:
+def _by_instrument(instrument: Instrument, low: float | None, high: float | None, maximum: float) -> FileScale | None:
     """The scale of raw values of a known instrument; None if it is unknown."""
     if instrument.kind is InstrumentKind.UNKNOWN:
         return None

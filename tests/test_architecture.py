@@ -59,7 +59,7 @@ WINGS: dict[str, set[str]] = {
     "workflow": {"errors", "plain_file", "atomic", "annotations", "study"},
     "api": {
         *("errors", "atomic", "environment", "cells", "settings", "metrics"),
-        *("events", "network", "inference", "model_folder", "outputs", "study"),
+        *("fcs", "events", "network", "inference", "model_folder", "outputs", "study"),
     },
 }
 

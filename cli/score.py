@@ -156,18 +156,17 @@ def _populations(scored: Scored) -> Table:
 
 def _beside(scored: Sequence[Scored]) -> Table:
     """F1 of each population for each set of labels, with the cluster that it is matched with."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), caption="F1 (cluster)", caption_justify="left")
     table.add_column("population", overflow="fold")
     table.add_column("size", justify="right", overflow="fold")
     for entry in scored:
-        table.add_column(Text(f"{entry.title}: F1", overflow="fold"), justify="right", overflow="fold")
-        table.add_column("cluster", justify="right", overflow="fold")
+        table.add_column(Text(entry.title, overflow="fold"), justify="right", overflow="fold")
     for index, population in enumerate(scored[0].report.populations):
-        cells: list[Text | str] = []
+        cells = []
         for entry in scored:
             of_labels = entry.report.populations[index]
-            cells.append(f"{of_labels.f1:.3f}" if of_labels.cluster else "–")
-            cells.append(Text(_cluster_name(of_labels.cluster, entry.names)))
+            name = _cluster_name(of_labels.cluster, entry.names)
+            cells.append(Text(f"{of_labels.f1:.3f} ({name})" if of_labels.cluster else "–"))
         table.add_row(Text(population.name), f"{population.size:,}", *cells)
     return table
 

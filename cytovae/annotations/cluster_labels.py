@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cytovae.annotations.cluster_names import UNKNOWN
 from cytovae.annotations.label_spec import split_spec
-from cytovae.annotations.label_tables import CLUSTER, EVENT, FILE, is_no_label, read_cluster_table
+from cytovae.annotations.label_tables import CLUSTER, EVENT, FILE, POPULATION_COLUMNS, is_no_label, read_cluster_table
 from cytovae.cells import UNASSIGNED
 from cytovae.errors import InputError
 from cytovae.events.anndata_file import SUFFIX as ANNDATA_SUFFIX
@@ -74,7 +75,8 @@ def read_labels(spec: str | Path, column: str | None = None) -> ClusterLabels:
     Returns
     -------
     ClusterLabels
-        Numbers below 1, missing values and words such as "unassigned" are unassigned.
+        Numbers below 1, missing values and words such as "unassigned" are unassigned; in a column ``population``, also
+        "unknown", the population of clusters without a name.
 
     Raises
     ------
@@ -83,6 +85,8 @@ def read_labels(spec: str | Path, column: str | None = None) -> ClusterLabels:
     """
     path, own = split_spec(spec)
     table = _read_table(path, own or column)
+    if (own or column) == POPULATION_COLUMNS[0]:
+        table[CLUSTER] = table[CLUSTER].mask(table[CLUSTER] == UNKNOWN)
     cluster, names, holds_zero = _as_clusters(str(path), table[CLUSTER])
     file, files = _file_column(str(path), table)
     return ClusterLabels(str(path), cluster, names, files, file, _event_column(str(path), table), holds_zero)

@@ -205,6 +205,13 @@ def test_a_column_may_follow_the_name_of_any_file(tmp_path: Path) -> None:
     assert read_labels(f"{path}:leiden").cluster.tolist() == [2, 3]
 
 
+def test_clusters_without_a_name_are_unassigned_in_the_column_of_populations(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path, pd.DataFrame({"cluster": [1, 2, 3], "population": ["T", "unknown", "B"]}))
+    assert read_labels(f"{path}:population").cluster.tolist() == [2, 0, 1]
+    other = write_csv(tmp_path, pd.DataFrame({"cluster": ["T", "unknown", "B"]}))
+    assert read_labels(other).names == ("B", "T", "unknown")
+
+
 def test_columns_of_obs_are_labels(tmp_path: Path) -> None:
     anndata = pytest.importorskip("anndata", reason="the extra h5ad is not installed")
     obs = pd.DataFrame(

@@ -180,13 +180,13 @@ def test_gates_are_in_the_anndata_of_their_file(model: Path, tmp_path: Path) -> 
 
 def test_names_and_gates_are_never_written_over(model: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.csv"
-    names.write_text("cluster,name\n1,T\n")
+    names.write_text("cluster,name\n1,T\n2,T\n3,B\n4,B\n")
     refused(UsageError, model, FILES[0], "-o", names, "--names", names, "--force")
     copies = [shutil.copy(FILES[0].with_suffix(end), tmp_path / f"a{end}") for end in (".fcs", ".gates.csv")]
     refused(UsageError, model, copies[0], "-o", copies[1], "--gates", "beside", "--force")
     refused(UsageError, model, copies[0], "-o", copies[1], "--gates", copies[1], "--force")
     shown = done(model, copies[0], "-o", tmp_path / "x.csv", "--gates", "beside", "--names", names).stdout
-    assert set(pd.read_csv(tmp_path / "x.csv")["population"]) <= {"T", "unknown"}
+    assert set(pd.read_csv(tmp_path / "x.csv")["population"]) <= {"T", "B"}
     # Clusters and the populations that they are named after are scored side by side.
     assert ["cluster", "population"] in [line.split() for line in shown.splitlines()]
 

@@ -155,7 +155,7 @@ def test_several_methods_are_scored_side_by_side(tmp_path: Path, labels: Path, g
     rows = [line.split() for line in run(labels, other, "--gates", gates)[0].splitlines()]
     assert ["labels.csv", "other.parquet"] in rows
     assert ["F_weighted", "0.8000", "1.0000"] in rows
-    assert ["B", "6", "0.800", "1", "1.000", "b"] in rows
+    assert ["B", "6", "0.800", "(1)", "1.000", "(b)"] in rows
 
 
 def test_gates_of_a_folder_are_named_once(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def read_gated_files(
     ----------
     specs
         FCS files with their gates beside them, ``FILE.fcs:CHANNEL``, ``FILE.h5ad:COLUMN`` (default: gate), tables, a
-        folder of tables ``NAME.gates.csv``, or "beside". A table ``NAME.gates.csv`` must fit ``NAME.fcs`` if that is beside it; any
+        folder of tables ``NAME.gates.csv``, or "beside". A table ``NAME.gates.csv`` must fit ``NAME.fcs`` if that is
+        beside it; any
         other table must have one row for each event of one file, in order.
     labels
         The labels to score. A folder and "beside" mean the gates of their files: in the folder, or beside the files

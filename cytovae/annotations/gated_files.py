@@ -51,8 +51,7 @@ def read_gated_files(
     specs
         FCS files with their gates beside them, ``FILE.fcs:CHANNEL``, ``FILE.h5ad:COLUMN`` (default: gate), tables, a
         folder of tables ``NAME.gates.csv``, or "beside". A table ``NAME.gates.csv`` must fit ``NAME.fcs`` if that is
-        beside it; any
-        other table must have one row for each event of one file, in order.
+        beside it; any other table must have one row for each event of one file, in order.
     labels
         The labels to score. A folder and "beside" mean the gates of their files: in the folder, or beside the files
         that their column ``file`` names, as paths from here or from the folder of the labels.

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-HERE = Path(__file__).parent
-SAMPLE = HERE.parent / "sample_data" / "donor1_baseline.fcs"
-MODEL = HERE / "golden" / "schema1" / "model"
+TESTS = Path(__file__).parents[1]
+SAMPLE = TESTS.parent / "sample_data" / "donor1_baseline.fcs"
+MODEL = TESTS / "golden" / "schema1" / "model"
 CYTOVAE = f"{sys.executable} -m cytovae"
 
 

@@ -1,0 +1,65 @@
+"""The folder that holds a comparison: tables, a summary and pictures."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+from cytovae.atomic import check_parent, flush_to_disk, whole_folder
+from cytovae.comparison.results import Comparison, summary, tables
+from cytovae.errors import OutputError
+from cytovae.outputs.tables import write_table
+
+SUMMARY, FIGURES = "summary.json", "figures"
+_ENTRIES = (
+    *(SUMMARY, FIGURES, "abundance_long.csv", "abundance_wide.csv", "differential_abundance.csv"),
+    *("levels.csv", "differential_levels.csv"),
+)
+
+
+def check_folder(folder: Path, *, force: bool = False) -> None:
+    """Check that a comparison can be written to ``folder``.
+
+    The folder must be new or empty. With ``force`` it may be an earlier comparison, which is replaced as a whole;
+    a folder with any other file is never replaced.
+
+    Raises :class:`OutputError`.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is not a folder; choose another name for the comparison")
+    if folder.is_symlink():
+        raise OutputError(f"{folder} is a link; name the folder itself, because it is replaced as a whole")
+    entries = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in entries if name not in _ENTRIES]
+    if others or (entries and SUMMARY not in entries):
+        shown = (others or entries)[0]
+        raise OutputError(f"{folder} holds other files, such as {shown}; choose a new folder for the comparison")
+    if entries and not force:
+        raise OutputError(f"{folder} holds a comparison already; use --force to replace it, or another name")
+    check_parent(folder, folder.absolute().parent)
+
+
+def write_comparison(folder: Path, comparison: Comparison, *, force: bool = False) -> tuple[str, ...]:
+    """Write a comparison; the folder appears when everything is in it. Returns the names of the files.
+
+    Pictures are written if matplotlib is installed.
+    """
+    check_folder(folder, force=force)
+    with whole_folder(folder) as partial:
+        for name, table in tables(comparison).items():
+            write_table(partial / name, table)
+        text = json.dumps(summary(comparison), indent=2, ensure_ascii=False) + "\n"
+        (partial / SUMMARY).write_text(text, encoding="utf-8")
+        if find_spec("matplotlib") is not None:
+            _write_pictures(partial / FIGURES, comparison)
+        return tuple(sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file()))
+
+
+def _write_pictures(folder: Path, comparison: Comparison) -> None:
+    from cytovae.comparison.pictures import draw_all, style
+
+    folder.mkdir()
+    with style():
+        for name, figure in draw_all(comparison).items():
+            path = folder / f"{name}.png"
+            figure.savefig(path, metadata={"Software": None})
+            flush_to_disk(path)

@@ -11,8 +11,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from cytovae import __version__
-from cytovae.delimited import is_number
 from cytovae.annotations.cluster_gates import percent
+from cytovae.delimited import is_number
 from cytovae.populations.population_tree import COUNTED_SHARE, LANDMARKS_FOR_SHALLOW_VALLEYS, SHALLOWEST
 from cytovae.report.charts import MOST_BARS
 from cytovae.report.cluster_table import cluster_rows
@@ -97,7 +97,7 @@ def _cut(settings: Settings) -> dict[str, str]:
 
 
 def _without_formula(value: object) -> object:
-    """Text that a spreadsheet would take for a formula, when a table of the page is copied there, gets an apostrophe."""
+    """Put an apostrophe before text that a spreadsheet, to which a table is copied, would take for a formula."""
     if isinstance(value, Markup) or not isinstance(value, str) or not value.lstrip().startswith(_FORMULA_BEGINS):
         return value
     return value if is_number(value) or len(value.strip()) == 1 else f"'{value}"

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cytovae.cli.main import app
-from cytovae.errors import InputError
+from cytovae.errors import InputError, UsageError
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
 
@@ -49,6 +49,16 @@ def test_what_is_printed_can_be_read_again(tmp_path: Path) -> None:
         ("[train]\nmax_cells = 1\n", "train.max_cells: found an unknown option"),
         ('[train]\nseed = "many"\n', "train.seed"),
         ("[train\n", "TOML"),
+        ("[trian]\nsteps = 1\n", "trian: found an unknown table, expected one of train"),
+        ("[train.steps]\nx = 1\n", "train.steps: found an unknown table"),
+        ("[seed]\nx = 1\n", "seed: found an unknown table"),
+        ("[assign]\nsteps = 1\n", "assign.steps: found an unknown option"),
+        ("[assign]\nsample = 'x'\n", "assign.sample: found an unknown option, expected one of samples"),
+        ("[benchmark.rum]\nseeds = 1\n", "benchmark.rum: found an unknown table, expected one of run"),
+        ("[benchmark]\nseeds = 1\n", "benchmark.seeds: found an option of a group of commands"),
+        ("[train]\nconfig = 'x'\n", "train.config: found an unknown option"),
+        (f"[train]\nsteps = {'9' * 5_000}\n", "config"),
+        (f"x = {'[' * 5_000}{']' * 5_000}\n", "nested too deeply"),
     ],
 )
 def test_files_that_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -56,6 +66,19 @@ def test_files_that_are_refused(tmp_path: Path, text: str, message: str) -> None
     result = run("train", "--config", tmp_path / "x.toml", "--print-config")
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)
+
+
+def test_tables_of_other_commands_are_allowed(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text("[train]\nsteps = 3\n[assign]\numap = true\n[benchmark.paper.weber]\nseeds = 2\n")
+    assert printed("--config", file)["steps"] == 3
+
+
+@pytest.mark.parametrize("words", [("--cofactor", "nan"), ("--radius", "inf"), ("--landmarks", str(10**13))])
+def test_numbers_that_no_option_means_are_refused(words: tuple[str, str]) -> None:
+    result = run("train", *words, "--print-config")
+    assert isinstance(result.exception, UsageError)
+    assert words[0] in str(result.exception)
 
 
 def cytovae(*arguments: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from cytovae.environment import versions_of
 from cytovae.errors import ModelError
 from cytovae.fcs.file import open_fcs
 from cytovae.model_folder.layout import InputRecord
+from cytovae.model_folder.load import load_model
 from cytovae.model_folder.record import LOSSES, load_landmark_places, matched_inputs, read_record
 
 
@@ -112,3 +113,27 @@ def test_landmarks_without_codes_have_no_positions(folder: Path) -> None:
     (folder / "landmarks.parquet").write_bytes((folder / "history.parquet").read_bytes())
     with pytest.raises(ModelError, match=r"landmarks\.parquet"):
         load_landmark_places(folder)
+
+
+# --- tables of another model ---
+
+
+@pytest.mark.parametrize("name", ["history.parquet", "landmarks.parquet"])
+def test_tables_of_another_model_are_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    other = write_tiny_model(tmp_path / "other", coordinates=COORDINATES + 1, history=())
+    assert (other / name).read_bytes() != (folder / name).read_bytes()
+    (folder / name).write_bytes((other / name).read_bytes())
+    for read in (read_record, load_model, *([load_landmark_places] if name == "landmarks.parquet" else [])):
+        with pytest.raises(ModelError, match=rf"{name} changed after it was written, or belongs to another model"):
+            read(folder)
+
+
+def test_models_without_checksums_of_tables_are_read(folder: Path) -> None:
+    """As version 0.1.0 wrote them."""
+    run = json.loads((folder / "run.json").read_text())
+    assert set(run["sha256"]) == {"model.safetensors", "model.json", "history.parquet", "landmarks.parquet"}
+    del run["sha256"]["history.parquet"], run["sha256"]["landmarks.parquet"]
+    (folder / "run.json").write_text(json.dumps(run))
+    load_model(folder)
+    read_record(folder)
+    load_landmark_places(folder)

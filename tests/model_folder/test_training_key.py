@@ -46,3 +46,11 @@ def test_a_saved_model_keeps_its_key(tmp_path: Path) -> None:
     (folder / "model.json").write_text("{}")
     assert key_of(folder) is None
     assert key_of(tmp_path / "none") is None
+
+
+def test_the_key_names_the_code_paths_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "OTHER")
+    other = training_key(CELLS, SETTINGS, seed=1, device="cpu")
+    (found,) = KEY.differences(dict(other.parts))
+    assert found.startswith("kernels torch OTHER")
+    assert other.digest != KEY.digest

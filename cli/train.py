@@ -1,8 +1,7 @@
 """`cytovae train`: FCS files to a model folder."""
 
-import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,24 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
-from rich import box
-from rich.table import Table
 
 from cytovae.cells import CellTable, GateLabels
 from cytovae.cli import console, options
+from cytovae.cli.training_talk import say_complete, say_panel, spell_files, summary
 from cytovae.errors import UsageError
 from cytovae.settings import PRESETS, Metric, Settings, generating, preset
 
 if TYPE_CHECKING:
-    from cytovae.events.compensation import Compensation
-    from cytovae.events.panel import Panel
-    from cytovae.events.transform import Logicle, Transform
-    from cytovae.inference.trained_model import Learning, SavedModel
+    from cytovae.events.transform import Logicle
+    from cytovae.inference.trained_model import SavedModel
     from cytovae.model_folder.checkpoint import Checkpoint
     from cytovae.study.sampling import Sampling
-    from cytovae.study.train_study import CompleteModel, TrainStudy
-
-_MOST_FILES_SPELLED = 3
+    from cytovae.study.train_study import TrainStudy
 
 
 def train_cli(
@@ -217,11 +211,11 @@ def train_cli(
                 progress=progress,
             )
     if isinstance(result, CompleteModel):
-        _say_complete(output, result)
+        say_complete(output, result)
         return
     if not quiet:
         console.talk.print(summary(result.learning, result.seconds))
-        console.say(f"wrote {output}; next: cytovae assign {output} {_spell_files(files)} -o cells.parquet")
+        console.say(f"wrote {output}; next: cytovae assign {output} {spell_files(files)} -o cells.parquet")
     if truth is not None:
         _show_scores(study, result.saved, truth, resolved_device, quiet=quiet)
 
@@ -233,18 +227,8 @@ def _check_and_say_panel(study: "TrainStudy", *, generative: bool, quiet: bool) 
     if generative:
         check_generative(study.panel)
     if not quiet:
-        _say_panel(study)
+        say_panel(study)
     options.warn_about(study.files)
-
-
-def _say_complete(output: Path, complete: "CompleteModel") -> None:
-    done = f"cut into {complete.n_clusters} clusters" if complete.recut else "there is nothing to resume"
-    console.say(f"{output} is complete, {done}")
-
-
-def _spell_files(files: Sequence[Path]) -> str:
-    """The files of a command, for an example of the next one."""
-    return shlex.join(map(str, files)) if len(files) <= _MOST_FILES_SPELLED else "FILE..."
 
 
 def _read_cells(
@@ -267,45 +251,6 @@ def _read_cells(
     return cells, seconds
 
 
-def _say_panel(study: "TrainStudy") -> None:
-    if study.choice is not None:
-        console.say(f"{study.choice}; --transform and --cofactor choose otherwise")
-    console.say(describe_panel(study.panel, study.transform))
-    if study.unused_state_markers:
-        names = ", ".join(study.unused_state_markers)
-        console.say(f"state markers, not used for clustering: {names} (--state-markers uses them)")
-    if study.compensation.source != "none":
-        console.say(f"compensated by {describe_compensation(study.compensation)}")
-
-
-def describe_panel(panel: "Panel", transform: "Transform") -> str:
-    """The markers on one line, with the transform; a cofactor of its own stands behind its marker."""
-    cofactors = [marker.cofactor for marker in panel.markers]
-    usual = max(set(cofactors), key=cofactors.count)
-    own = transform.kind == "arcsinh"
-    names = [
-        f"{marker.name} (/ {marker.cofactor:g})" if own and marker.cofactor != usual else marker.name
-        for marker in panel.markers
-    ]
-    scale = f"arcsinh(x / {usual:g})" if own else describe_transform(transform)
-    return f"{len(panel)} markers, {scale}: {', '.join(names)}"
-
-
-def describe_transform(transform: "Transform") -> str:
-    """A transform without cofactors in a few words."""
-    if transform.kind != "logicle":
-        return "values as they are"
-    scale = transform.logicle
-    return f"logicle (T {scale.t:g}, W {scale.w:g}, M {scale.m:g}, A {scale.a:g})"
-
-
-def describe_compensation(compensation: "Compensation") -> str:
-    """Where the matrix comes from."""
-    if compensation.spillover is None:
-        return "each file's own matrix"
-    return f"one matrix of {len(compensation.spillover.channels)} channels"
-
-
 def _logicle(text: str | None, transform: str) -> "Logicle":
     from cytovae.events.transform import Logicle
 
@@ -318,24 +263,6 @@ def _logicle(text: str | None, transform: str) -> "Logicle":
     except ValueError as error:
         raise UsageError(f"--logicle takes four numbers T,W,M,A, not {text!r}") from error
     return Logicle(t, w, m, a)
-
-
-def summary(learning: "Learning", seconds: dict[str, float]) -> Table:
-    """The clusters with the training cells in each, and beside them the seconds of each stage."""
-    cells = learning.model.cluster_cells
-    clusters = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("cluster", "training cells", "share"):
-        clusters.add_column(title, justify="right")
-    for number, count in enumerate(cells.tolist(), start=1):
-        clusters.add_row(str(number), f"{count:,}", f"{count / cells.sum():.1%}")
-    stages = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    stages.add_column("stage")
-    stages.add_column("seconds", justify="right")
-    for stage, spent in seconds.items():
-        stages.add_row(stage, f"{spent:.1f}")
-    page = Table.grid(padding=(0, 4))
-    page.add_row(clusters, stages)
-    return page
 
 
 def _settings(preset_name: str, chosen: Mapping[str, object], *, generative: bool) -> Settings:

@@ -142,6 +142,8 @@ def open_train_study(
 
     if identities is None:
         identities = identities_now(file.path for file in raw)
+    if markers and panel_csv is not None:
+        raise UsageError("markers can be named or read from a panel table, not both: drop --markers or --panel")
     compensated = tuple(compensation.of(file) for file in raw)
 
     def resolve(cofactor: float) -> Panel:

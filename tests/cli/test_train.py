@@ -99,7 +99,7 @@ def test_known_labels_and_gates_are_used(tmp_path: Path) -> None:
 def test_options_reach_the_settings(tmp_path: Path) -> None:
     done(
         FILES[0], "-o", tmp_path / "m", "--preset", "paper-weber", "--metric", "euclidean", "--similarity", "neighbors",
-        "--neighbors", 7, "--batch", 64, "--cofactor", 7, "--exclude", "CD45,CD27", *QUICK, "--quiet",
+        "--neighbors", 7, "--batch-size", 64, "--cofactor", 7, "--exclude", "CD45,CD27", *QUICK, "--quiet",
     )  # fmt: skip
     saved = load_model(tmp_path / "m")
     settings = saved.model.settings
@@ -141,7 +141,7 @@ def test_too_many_markers_to_generate_are_refused_before_training(tmp_path: Path
 def test_resume_goes_on_or_begins(tmp_path: Path) -> None:
     """Killed and stopped runs are in tests/soak; here what is said and refused."""
     arguments = (FILES[0], "-o", tmp_path / "m", *QUICK, "--resume")
-    assert "nothing to resume, beginning anew" in done(*arguments).stderr
+    assert "nothing to resume, starting from the beginning" in done(*arguments).stderr
     before = {entry.name: entry.read_bytes() for entry in (tmp_path / "m").iterdir()}
     assert "complete, there is nothing to resume" in done(*arguments).stderr
     assert "--force" in refused(OutputError, *arguments, "--seed", 1)  # a model of something else

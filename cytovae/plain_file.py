@@ -2,8 +2,8 @@
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from cytovae.errors import InputError
 
@@ -31,7 +31,7 @@ def check_plain(path: Path, field: str = "file", error: type[InputError] = Input
             raise error(path, field, name, expected)
 
 
-def open_plain(path: Path, field: str = "file", error: type[InputError] = InputError) -> BinaryIO:
+def open_plain(path: Path, field: str = "file", error: type[InputError] = InputError) -> BufferedReader:
     """Open a plain file for reading bytes; see :func:`check_plain`.
 
     Readers of other libraries get this stream instead of the name: pyarrow takes ``s3://`` and ``hdfs://`` for remote

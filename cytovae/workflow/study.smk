@@ -14,6 +14,12 @@ configfile: "config.yaml"
 with open(config["samples"], encoding="utf-8", newline="") as sheet:
     FCS = {row["name"]: row["file"] for row in csv.DictReader(sheet)}  # name of the file -> its path
 
+
+def watched(paths):
+    """The files whose changes Snakemake notices. It takes braces in a name for a wildcard and has no escape for them."""
+    return [path for path in paths if "{" not in path]
+
+
 MODEL = [f"model/{part}" for part in ("model.safetensors", "model.json", "history.parquet", "landmarks.parquet", "run.json")]
 
 
@@ -33,7 +39,7 @@ rule all:
 rule train:
     # On a random sample: at most max_events_per_file events of each file, and 200,000 in all.
     input:
-        lambda wildcards: list(FCS.values()),  # a function, because braces in plain names would be wildcards
+        watched(FCS.values()),
     output:
         MODEL,
     params:
@@ -62,12 +68,13 @@ rule train:
 rule assign:
     input:
         MODEL,
-        fcs=lambda wildcards: FCS[wildcards.name],
+        lambda wildcards: watched([FCS[wildcards.name]]),
     output:
         cells="assigned/{name}/cells.parquet",
         abundance="assigned/{name}/abundance.csv",
         medians="assigned/{name}/cluster_medians.csv",
     params:
+        fcs=lambda wildcards: FCS[wildcards.name],
         device=config["device"],
         options=config["assign_options"],
     threads: config["assign_threads"]
@@ -80,7 +87,7 @@ rule assign:
         "logs/assign/{name}.log",
     shell:
         """
-        {config[cytovae]} assign model {input.fcs:q} --output {output.cells} --tables assigned/{wildcards.name} --force \\
+        {config[cytovae]} assign model {params.fcs:q} --output {output.cells} --tables assigned/{wildcards.name} --force \\
             --threads {threads} --device {params.device} {params.options} 2> {log}
         """
 
@@ -102,7 +109,7 @@ rule abundance:
 rule report:
     input:
         MODEL,
-        lambda wildcards: list(FCS.values()),
+        watched(FCS.values()),
     output:
         "report.html",
     params:

@@ -97,3 +97,9 @@ def test_files_without_distinct_names_are_refused(plates: Path) -> None:
     (plates / "plate2" / "B_02.fcs").touch()
     with pytest.raises(InputError, match="odd characters"):
         read_study(sheet(plates, "file\nplate2/B 02.fcs\nplate2/B_02.fcs\n"))
+
+
+def test_a_column_that_anndata_reserves_is_refused(tmp_path: Path) -> None:
+    sheet = tmp_path / "samples.csv"
+    with pytest.raises(InputError, match="column _index"):
+        parse_samples("file,_index\na.fcs,1\n", sheet, {"a.fcs": tmp_path / "a.fcs"})

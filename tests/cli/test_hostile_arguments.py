@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperArgument
 
 from cytovae.cli import main
+from cytovae.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "sample_data" / "donor1_baseline.fcs"
@@ -88,6 +89,12 @@ def of_kind(*kinds: str) -> Any:
     return pytest.mark.parametrize("case", chosen, ids=[case.title for case in chosen])
 
 
+def some_slow(*values: object, slow: Sequence[object]) -> Any:
+    """Values for a test, some of which run with the slow tests only."""
+    marked = [pytest.param(value, marks=pytest.mark.slow) for value in slow]
+    return pytest.mark.parametrize("value", [*values, *marked], ids=lambda value: str(value)[:12])
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder with hostile names; a call that hangs there fails."""
@@ -135,19 +142,19 @@ def with_value(case: Case, value: str) -> list[str]:
 
 
 @of_kind("number")
-@pytest.mark.parametrize("value", [DIGITS, f"-{DIGITS}", "nan", "inf", "ten"], ids=["9…9", "-9…9", "nan", "inf", "ten"])
+@some_slow(DIGITS, slow=[f"-{DIGITS}", "nan", "inf", "ten"])
 def test_numbers_that_no_option_takes(case: Case, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert exit_code(monkeypatch, *with_value(case, value)) == USAGE
 
 
-@pytest.mark.parametrize("seed", [2**32, 2**64, 10**30])
+@some_slow(2**32, slow=[2**64, 10**30])
 @pytest.mark.parametrize("case", [case for case in CASES if case.option == "--seed"], ids=lambda case: case.title)
-def test_seeds_that_no_generator_takes(case: Case, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert exit_code(monkeypatch, *with_value(case, str(seed))) == USAGE
+def test_seeds_that_no_generator_takes(case: Case, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exit_code(monkeypatch, *with_value(case, str(value))) == USAGE
 
 
 @of_kind("path")
-@pytest.mark.parametrize("value", ["loop.csv", "pipe.csv", "pipe.parquet", "loop.csv/x.fcs", DIGITS])
+@some_slow("loop.csv", "pipe.csv", slow=["pipe.parquet", "loop.csv/x.fcs", DIGITS])
 def test_paths_that_no_option_takes(case: Case, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if case.command == "workflow gather" and case.option == "":
         pytest.skip("the folder is looked into only for files of the sample sheet")
@@ -155,7 +162,7 @@ def test_paths_that_no_option_takes(case: Case, value: str, monkeypatch: pytest.
 
 
 @of_kind("text")
-@pytest.mark.parametrize("value", ["loop.csv", "pipe.csv", "pipe.parquet", DIGITS])
+@some_slow(DIGITS, slow=["loop.csv", "pipe.csv", "pipe.parquet"])
 def test_text_that_may_be_a_path_or_a_number(case: Case, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert exit_code(monkeypatch, *with_value(case, value)) in REFUSED | {0, DEVICE}
 
@@ -167,3 +174,31 @@ def test_nul_in_a_file_of_options(case: Case, folder: Path, monkeypatch: pytest.
     table = ".".join(case.command.split())
     (folder / "options.toml").write_text(f"[{table}]\n{case.option[2:]} = {json.dumps(chr(0))}\n")
     assert exit_code(monkeypatch, *case.command.split(), "--config", "options.toml") == INPUT
+
+
+def test_every_command_is_covered() -> None:
+    """A new command needs a row in BASES. The two left out take no path or number that reads or writes by itself."""
+    left_out = {words for words, _ in commands(typer.main.get_command(main.app))} - set(BASES)
+    assert left_out <= {"workflow benchmark", "benchmark paper synthetic", "compare"}
+
+
+@pytest.mark.parametrize(
+    "cause", [MemoryError("x"), OSError("malloc of size 800000000 failed"), RuntimeError("can't allocate memory")]
+)
+def test_exhausted_memory_has_its_own_exit_code(
+    monkeypatch: pytest.MonkeyPatch, cause: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where a reader takes the failure for a fault of the file."""
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise InputError("a.parquet", "file", str(cause), "a readable Parquet file") from cause
+
+    monkeypatch.setattr("cytovae.cli.inspect.open_parts", fail)
+    assert exit_code(monkeypatch, "inspect", "a.parquet") == DEVICE
+    assert "not enough memory" in capsys.readouterr().err
+
+
+def test_an_impossible_name_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("cytovae.cli.options.named_files", lambda *_paths, **_options: (Path(DIGITS).stat(),))
+    assert exit_code(monkeypatch, "inspect", "a.fcs") == USAGE
+    assert "too long" in capsys.readouterr().err

@@ -1,8 +1,11 @@
 """Numbers of the report against pandas and examples by hand; pictures and page read back by other libraries."""
 
 import base64
+import html
 import io
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pandas as pd
 import pytest
 
 from cytovae.annotations.gates import read_gates_of_files
+from cytovae.annotations.sample_sheet import SampleSheet
 from cytovae.cells import GateLabels
 from cytovae.errors import InputError, UsageError
 from cytovae.events.event_file import EventFile
@@ -272,3 +276,15 @@ def test_names_are_shown_as_text(page: str) -> None:
 
 def test_the_same_content_gives_the_same_bytes(content: ReportContent, page: str) -> None:
     assert render_page(content, draw_all(content, svg=True), "<b>model</b>") == page
+
+
+@pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "+A1", "-2+3", " =x"])
+def test_text_in_tables_is_no_formula(content: ReportContent, pictures: Pictures, name: str) -> None:
+    """A table that is copied to a spreadsheet must not compute anything."""
+    sheet = SampleSheet(("sample",), {file.name: (name,) for file in content.files})
+    files = tuple(replace(file, name=name, sample=(name,)) for file in content.files)
+    page = render_page(replace(content, files=files, sheet=sheet), pictures, name)
+    cells = [html.unescape(cell) for cell in re.findall(r"<t[dh][^>]*>([^<]*)", page)]
+    assert f"'{name}" in cells
+    assert name not in cells
+    assert not [cell for cell in cells if cell.lstrip().startswith(("=", "@"))]

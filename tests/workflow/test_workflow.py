@@ -173,3 +173,20 @@ def test_a_benchmark_without_arguments_or_with_reserved_ones_is_refused(
 ) -> None:
     refused(UsageError, "workflow", "benchmark", "-o", tmp_path / "b", *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_snakemake
+@pytest.mark.slow
+def test_braces_in_names_of_files_are_no_wildcards(tmp_path: Path) -> None:
+    for name in ("{a}.fcs", "b{{c}.fcs"):
+        (tmp_path / name).write_bytes(FILES[0].read_bytes())
+    samples = sheet(tmp_path, "file\n{a}.fcs\nb{{c}.fcs\n")
+    done("workflow", "study", "--samples", samples, "-o", tmp_path / "study")
+    succeeded(snakemake(tmp_path / "study", "--dry-run"))
+
+
+def test_the_sheet_of_the_user_is_not_replaced_by_that_of_the_workflow(tmp_path: Path) -> None:
+    samples = sheet(tmp_path, f"file\n{FILES[0]}\n")
+    before = samples.read_text()
+    refused(UsageError, "workflow", "study", "--samples", samples, "-o", tmp_path, "--force")
+    assert samples.read_text() == before

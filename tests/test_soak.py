@@ -9,6 +9,7 @@ import pytest
 SOAK = Path(__file__).parent / "soak"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [("kills", "signals"), ("full", "read-only", "neighbours")], ids="-".join)
 def test_nothing_happens_that_must_not(parts: tuple[str, ...]) -> None:
     only = [word for part in parts for word in ("--only", part)]

@@ -283,6 +283,7 @@ def needs(package: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(missing, reason=f"{package} is not installed (in a checkout: pip install '.[baselines]')")
 
 
+@pytest.mark.slow
 @needs("flowsom")
 def test_flowsom_equals_the_estimator_of_the_package_and_uses_the_seed() -> None:
     program = """

@@ -35,6 +35,8 @@ class ProtectedFiles:
     def check(self, *targets: Path) -> None:
         """Raise :class:`UsageError` if one of the ``targets`` would replace a protected file."""
         for target in targets:
+            if any(resolved(target).is_relative_to(model) for model in self.models):
+                raise UsageError(f"{readable(target)} lies in the model's folder; name another output")
             if self._protects(target):
                 raise UsageError(f"{readable(target)} would write over an input; name another output")
 
@@ -54,7 +56,7 @@ class ProtectedFiles:
 
     def _protects(self, target: Path) -> bool:
         path = resolved(target)
-        if path in self.files or any(path.is_relative_to(model) for model in self.models):
+        if path in self.files:
             return True
         if not is_plain(path):
             return False

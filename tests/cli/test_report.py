@@ -94,7 +94,7 @@ def test_nothing_is_replaced_without_force(tmp_path: Path, model: Path, study: l
 
 def test_forbidden_outputs_raise_an_error(tmp_path: Path, model: Path, study: list[Path]) -> None:
     assert "over an input" in refused(UsageError, model, *study, "-o", study[0], "--force")
-    assert "over an input" in refused(UsageError, model, *study, "-o", model / "report.html")
+    assert "model's folder" in refused(UsageError, model, *study, "-o", model / "report.html")
     assert "no folder" in refused(OutputError, model, *study, "-o", tmp_path / "none" / "report.html")
     assert "not a folder" in refused(OutputError, model, *study, "-o", tmp_path / "r.html", "--figures", study[0])
     refused(ModelError, tmp_path / "none", *study, "-o", tmp_path / "report.html")

@@ -62,6 +62,11 @@ class Design:
         return tuple(level for level in self.condition.levels if level != self.reference)
 
     @property
+    def levels(self) -> tuple[str, ...]:
+        """The groups, the reference first."""
+        return (self.reference, *self.compared)
+
+    @property
     def factors(self) -> tuple[Factor, ...]:
         """Condition, blocks and batches."""
         return (self.condition, *self.others)

@@ -87,10 +87,10 @@ def draw_dots(comparison: Comparison) -> Figure:
     grid = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
     for axes in grid[len(shown) :]:
         axes.set_visible(False)
-    colors = _colors(design.condition.levels)
+    colors = _colors(design.levels)
     for axes, population in zip(grid, shown, strict=False):
         percent = 100 * comparison.fractions[:, population]
-        for position, level in enumerate(design.condition.levels):
+        for position, level in enumerate(design.levels):
             own = percent[design.condition.rows(level)]
             spread = np.linspace(-0.18, 0.18, len(own)) if len(own) > 1 else np.zeros(1)
             axes.plot(position + spread, own, "o", ms=4, mew=0, alpha=0.85, color=colors[level])
@@ -119,15 +119,6 @@ def draw_volcano(comparison: Comparison, titles: dict[Difference, str], unit: st
         found = difference.fdr <= FDR
         color = colors[difference.level] if found else "#b4bac6"
         axes.plot(difference.effect.effect, _height(difference), "o", ms=6 if found else 4.5, mew=0, color=color)
-    for number, difference in enumerate([d for d in tested if d.fdr <= FDR][:_MOST_LABELS]):
-        several = f" ({difference.level})" if len(design.compared) > 1 else ""
-        axes.annotate(
-            _short(titles[difference], 34) + several,
-            (difference.effect.effect, _height(difference)),
-            xytext=(6, 3 if number % 2 else -7),
-            textcoords="offset points",
-            fontsize=7.5,
-        )
     axes.axvline(0, color=_FAINT, lw=1, zorder=0)
     axes.set_xlabel(f"{unit}, against {design.reference}")
     axes.set_ylabel("−log10 p")
@@ -136,7 +127,32 @@ def draw_volcano(comparison: Comparison, titles: dict[Difference, str], unit: st
     axes.set_title(f"{len(tested)} tests, {sum(d.fdr <= FDR for d in tested)} with an FDR of at most {FDR:.0%}")
     if len(colors) > 1:
         _legend(axes, colors)
+    figure.draw_without_rendering()  # fixes the positions of points
+    several = len(design.compared) > 1
+    labels = {d: _short(titles[d], 34) + (f" ({d.level})" if several else "") for d in tested if d.fdr <= FDR}
+    _label_points(axes, {label: (d.effect.effect, _height(d)) for d, label in labels.items()})
     return figure
+
+
+def _label_points(axes: Any, points: dict[str, tuple[float, float]]) -> None:
+    """Write labels beside points, without those that would cover a point or an earlier label."""
+    size = 7.5
+    pixel = axes.figure.dpi / 72
+    half = 3 * pixel  # of a point
+    pixels = axes.transData.transform(np.array(list(points.values())).reshape(-1, 2))
+    taken = [(x - half, y - half, x + half, y + half) for x, y in pixels.tolist()]
+    for label, (x, y) in points.items():
+        if len(taken) == len(points) + _MOST_LABELS:
+            return
+        left, bottom = axes.transData.transform((x, y)) + np.array([6.0, -2.5]) * pixel
+        right, top = left + 0.62 * size * pixel * len(label), bottom + 1.2 * size * pixel
+        if any(
+            left < behind and before < right and bottom < above and below < top
+            for before, below, behind, above in taken
+        ):
+            continue
+        taken.append((left, bottom, right, top))
+        axes.annotate(label, (x, y), xytext=(6, -2.5), textcoords="offset points", fontsize=size, annotation_clip=False)
 
 
 def draw_abundance_effects(comparison: Comparison) -> Figure:
@@ -181,7 +197,8 @@ def _heatmaps(
         axes.set_facecolor("#d9dce3")  # not tested
         image = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
         for row, column in zip(*np.nonzero(starred), strict=True):
-            axes.text(column, row, "*", ha="center", va="center", fontsize=10)
+            ink = "white" if abs(values[row, column]) > 0.6 * limit else _INK
+            axes.text(column, row, "*", ha="center", va="center", fontsize=10, color=ink)
         axes.set_xticks(range(len(columns)), [_short(name, 18) for name in columns], rotation=90)
         axes.set_yticks(range(n_populations), [_short(name, 30) for name in comparison.populations])
         axes.set_title(_short(title, 16))
@@ -192,13 +209,13 @@ def _heatmaps(
 
 def draw_samples(comparison: Comparison) -> Figure:
     """Samples by the similarity of their abundances, see :func:`sample_positions`."""
-    condition = comparison.samples.design.condition
+    design = comparison.samples.design
     positions, explained = sample_positions(comparison.cells)
     figure = Figure(figsize=(6.0, 5.0), layout="constrained")
     axes = figure.subplots()
-    colors = _colors(condition.levels)
+    colors = _colors(design.levels)
     for level, color in colors.items():
-        rows = condition.rows(level)
+        rows = design.condition.rows(level)
         axes.plot(positions[rows, 0], positions[rows, 1], "o", ms=7, mew=0, color=color)
     for name, (x, y) in zip(comparison.samples.names, positions, strict=True):
         axes.annotate(_short(name, 20), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7, color=_QUIET)

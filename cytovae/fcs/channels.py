@@ -8,7 +8,6 @@ from cytovae.errors import FcsError
 from cytovae.fcs.keywords import BLANKS, decimal_number, quoted, quoted_list, whole_number
 from cytovae.fcs.text import FcsText
 
-
 _DESCRIPTIONS = ("S", "ANALYTE", "TYPE", "FEATURE")
 
 

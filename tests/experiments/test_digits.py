@@ -41,14 +41,14 @@ def write_digits(folder: Path, images: np.ndarray, labels: np.ndarray, n_train: 
         for kind, values in (("images-idx3", images[own]), ("labels-idx1", labels[own])):
             content = idx(values.astype(np.uint8))
             path = folder / f"{stem}-{kind}-ubyte{'.gz' if zipped else ''}"
-            path.write_bytes(gzip.compress(content) if zipped else content)
+            path.write_bytes(gzip.compress(content, mtime=0) if zipped else content)
 
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_an_idx_file_written_by_hand(tmp_path: Path, zipped: bool) -> None:
     content = bytes.fromhex("00000803 00000002 00000001 00000003 000102 0a0bff")
     path = tmp_path / "images"
-    path.write_bytes(gzip.compress(content) if zipped else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if zipped else content)
     assert read_idx(path, 3).tolist() == [[[0, 1, 2]], [[10, 11, 255]]]
 
 
@@ -61,7 +61,7 @@ def test_an_idx_file_written_by_hand(tmp_path: Path, zipped: bool) -> None:
         (bytes.fromhex("00000803 00000001"), "header: found 8 bytes, expected 16"),
         (bytes.fromhex("00000803 00000001 00000002 00000002 010203"), r"found 3 bytes of data, expected 4 \(1 x 2 x 2"),
         (bytes.fromhex("00000803 00000001 00000001 00000001 0102"), "found 2 bytes of data, expected 1"),
-        (gzip.compress(bytes(100))[:-9], "an IDX file, whole or gzipped"),
+        (gzip.compress(bytes(100), mtime=0)[:-9], "an IDX file, whole or gzipped"),
     ],
 )
 def test_a_damaged_idx_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:

@@ -14,7 +14,7 @@ from cytovae.inference.assigner import assign
 from cytovae.inference.trained_model import Learning
 from cytovae.metrics import score
 from cytovae.settings import Settings, preset
-from cytovae.study.train_model import learn, learn_with_history
+from cytovae.study.train_model import learn, train_model
 
 MARKERS = tuple(f"CD{index}" for index in range(8))
 SIZES = (350, 200, 120, 80, 50)
@@ -47,7 +47,7 @@ def mixture(seed: int = 0) -> tuple[CellTable, GateLabels]:
 
 @cache
 def learned(steps: int = SMALL.steps, seed: int = 0) -> Learning:
-    return learn_with_history(mixture(seed)[0], replace(SMALL, steps=steps), seed=seed)
+    return train_model(mixture(seed)[0], replace(SMALL, steps=steps), seed=seed)
 
 
 # --- what is found ----------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_cells_never_seen_go_to_their_population() -> None:
 
 def test_learning_from_some_cells_serves_all() -> None:
     cells, gates = mixture()
-    result = learn_with_history(cells, replace(SMALL, landmarks=400), seed=0)
+    result = train_model(cells, replace(SMALL, landmarks=400), seed=0)
     assert result.landmarks.shape == (400,)
     assert len(np.unique(result.landmarks)) == 400
     assert result.coordinates.shape == (400, 2)
@@ -127,7 +127,7 @@ def test_a_seed_means_the_same_model_bit_for_bit() -> None:
     cells, _ = mixture()
     settings = replace(SMALL, steps=60)
     before = torch.get_rng_state()
-    first, second, other = (learn_with_history(cells, settings, seed=seed) for seed in (3, 3, 4))
+    first, second, other = (train_model(cells, settings, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), before)
     for left, right in zip(
         first.model.network.state_dict().values(), second.model.network.state_dict().values(), strict=True
@@ -157,7 +157,7 @@ def test_the_number_of_clusters_may_be_asked_for(n_clusters: int) -> None:
 def test_the_paper_presets_run(name: str) -> None:
     """With their own similarity and their experts as clusters: every expert that has cells is one, and no other."""
     cells, _ = mixture()
-    result = learn_with_history(cells, replace(preset(name), steps=200, umap_epochs=60), seed=0)
+    result = train_model(cells, replace(preset(name), steps=200, umap_epochs=60), seed=0)
     model = result.model
     used = model.tree.cells > 0
     assert model.n_clusters == used.sum()

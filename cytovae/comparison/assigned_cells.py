@@ -193,9 +193,11 @@ def _by_event(
     if not numbered:
         return codes
     event = np.concatenate(numbered)
-    if len(event) and (event.min() < 0 or len(np.unique(event)) < len(event)):
+    if np.array_equal(event, np.arange(len(event))):
+        return codes
+    if event.min() < 0 or np.bincount(event).max() > 1:
         raise InputError(path, EVENT, f"negative or repeated events of {name}", "each event of a file at most once")
-    ordered = np.full(int(event.max(initial=-1)) + 1, _NO_POPULATION, dtype=np.int32)
+    ordered = np.full(int(event.max()) + 1, _NO_POPULATION, dtype=np.int32)
     ordered[event] = codes
     return ordered
 

@@ -10,7 +10,11 @@ import pytest
 from helpers.command import Command
 
 from cytovae.errors import InputError, OutputError, UsageError
+from cytovae.fcs.channels import Channel
+from cytovae.fcs.file import open_fcs
+from cytovae.fcs.write import write_fcs
 
+ROOT = Path(__file__).parents[2]
 COMPARE = Command(("compare",))
 SHARES = np.array([30, 20, 15, 12, 9, 7, 4, 3]) / 100
 NAMES = [f"s{number}" for number in range(8)]
@@ -121,6 +125,31 @@ def test_a_sample_that_is_missing_from_the_sheet_is_refused(study: Path, tmp_pat
     sheet = pd.read_csv(study / "samples.csv")
     sheet.iloc[1:].to_csv(study / "short.csv", index=False)
     assert "no row for s0.fcs" in COMPARE.refused(InputError, *arguments(study, tmp_path / "out", sheet="short.csv"))
+
+
+@pytest.mark.usefixtures("no_matplotlib")
+def test_state_markers_are_compared_with_files_and_model(tmp_path: Path) -> None:
+    rng, tables = np.random.default_rng(1), []
+    source = open_fcs(ROOT / "sample_data" / "donor1_baseline.fcs")
+    channels = (*source.channels, Channel(len(source.channels), "Sm154Di", "154Sm_pStat3", 1000.0))
+    for number, name in enumerate(NAMES):
+        cluster = rng.integers(1, 4, 300)
+        raised = (cluster == 2) & (number >= 4)
+        level = rng.gamma(5, np.where(raised, 20, 4))
+        write_fcs(tmp_path / f"{name}.fcs", np.column_stack([source.read(stop=300), level]), channels)
+        tables.append(pd.DataFrame({"file": f"{name}.fcs", "event": np.arange(300), "cluster": cluster}))
+    pd.concat(tables).to_parquet(tmp_path / "cells.parquet")
+    rows = [f"{name},{'ctrl' if number < 4 else 'stim'}" for number, name in enumerate(NAMES)]
+    (tmp_path / "samples.csv").write_text("file,condition\n" + "\n".join(rows) + "\n")
+    model = ROOT / "tests" / "golden" / "schema1" / "model"
+    done = COMPARE.done(*arguments(tmp_path, tmp_path / "out", "--files", tmp_path, "--model", model))
+    assert "pStat3 in cluster 2: +1." in done.stderr
+    levels = pd.read_csv(tmp_path / "out" / "levels.csv")
+    found = pd.read_csv(tmp_path / "out" / "differential_levels.csv")
+    assert len(levels) == 8 * 3
+    assert found["marker"].unique().tolist() == ["pStat3"]
+    assert found["population"][found["fdr"] <= 0.05].tolist() == ["cluster 2"]
+    assert found["effect"][1] == pytest.approx(np.log(5), abs=0.2)
 
 
 def test_files_need_the_model(study: Path, tmp_path: Path) -> None:

@@ -11,9 +11,6 @@ FILES  ?= 100
 CELLS  ?= 100000
 CORES  ?= 2
 
-# Threads of torch that wait for each other on busy cores make small tests many times slower.
-ONE_THREAD = OMP_NUM_THREADS=1
-
 .DEFAULT_GOAL := help
 .PHONY: help install demo check mypy test test-fast docs site pictures readme-figures bench bench-more bench-speed \
 	bench-compare soak golden study scaling clean
@@ -46,10 +43,10 @@ mypy: $(VENV)/installed ## run mypy --strict on the package
 	cd .typing && MYPYPATH=. $(abspath $(BIN))/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p cytovae
 
 test: check ## run the checks, then every test (under ten minutes on two cores)
-	$(ONE_THREAD) $(BIN)/python -m pytest
+	$(BIN)/python -m pytest
 
 test-fast: $(VENV)/installed ## run the tests that are neither slow nor need a browser or shared data (under 90 seconds)
-	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile -m "not slow and not browser and not corpus"
+	$(BIN)/python -m pytest -q -n $(CORES) --dist loadfile -m "not slow and not browser and not corpus"
 
 docs: $(VENV)/installed ## write docs/cli.md and the list of modules from the sources
 	$(BIN)/python docs/make_cli.py

@@ -102,6 +102,7 @@ def test_paper_weber_runs_and_prints_every_score_in_its_own_table(tmp_path: Path
     assert (out / "results.parquet").is_file()
 
 
+@pytest.mark.slow
 def test_cytovae_is_trained_with_the_preset_and_the_given_steps(tmp_path: Path) -> None:
     levine32(tmp_path, raw_file=True)
     out = tmp_path / "out"
@@ -115,6 +116,7 @@ def test_cytovae_is_trained_with_the_preset_and_the_given_steps(tmp_path: Path) 
     assert "torch 2" in row["versions"]
 
 
+@pytest.mark.slow
 def test_paper_bodenmiller_scores_wells_both_ways_and_drops_small_populations(tmp_path: Path) -> None:
     raw, _ = populations(10)
     write_fcs(tmp_path / "A02.fcs", [*BODENMILLER_MARKERS, "pStat3"], np.hstack([raw, np.ones((300, 1))]))
@@ -135,6 +137,7 @@ def test_paper_bodenmiller_scores_wells_both_ways_and_drops_small_populations(tm
     assert "0.772 ± 0.050" in done.stdout
 
 
+@pytest.mark.slow
 def test_jobs_are_listed_and_run_one_by_one(tmp_path: Path) -> None:
     raw, _ = populations(4)
     write_fcs(tmp_path / "a.fcs", ["CD3", "CD4", "CD8", "CD19"], raw)
@@ -183,6 +186,7 @@ def test_gates_beside_the_files_may_be_named(tmp_path: Path) -> None:
     assert (row["status"], row["f1_mean"]) == ("ok", 1.0)
 
 
+@pytest.mark.slow
 def test_labels_of_another_tool_are_a_row(tmp_path: Path) -> None:
     out = tmp_path / "out"
     file = separate_populations(tmp_path)
@@ -211,6 +215,7 @@ def test_a_run_without_any_result_fails(tmp_path: Path) -> None:
     assert isinstance(again.exception, InputError)  # also if all jobs are finished already
 
 
+@pytest.mark.slow
 def test_a_run_with_some_results_warns_of_failed_jobs(tmp_path: Path) -> None:
     arguments = ["benchmark", "run", str(separate_populations(tmp_path)), "-o", str(tmp_path / "out"), "--quiet"]
     done = CliRunner().invoke(app, [*arguments, "--methods", "kmeans", "--clusters", "3,301"])

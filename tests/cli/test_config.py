@@ -86,6 +86,7 @@ def cytovae(*arguments: object, cwd: Path, **env: str) -> subprocess.CompletedPr
     return subprocess.run(command, cwd=cwd, env=os.environ | env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_in_the_working_folder_or_at_home(tmp_path: Path) -> None:
     here, home, out = tmp_path / "here", tmp_path / "home", tmp_path / "out"
     for folder in (here, home, out):

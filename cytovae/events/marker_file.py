@@ -102,11 +102,8 @@ class MarkerFile:
         if not len(rows):
             return raw
         step, columns = EVENTS_PER_CHUNK, list(self.columns)
-        mapped = self.file.mapped() if isinstance(self.file, FcsFile) else None
-        if mapped is not None:  # reads these rows only
-            for start in range(0, len(rows), step):
-                raw[start : start + step] = mapped[rows[start : start + step]][:, columns]
-            return raw
+        if isinstance(self.file, FcsFile):
+            return self.file.read_at(rows, columns)  # reads these rows only
         for number, chunk in enumerate(self.file.chunks(columns, step)):
             low, high = np.searchsorted(rows, [number * step, (number + 1) * step])
             raw[low:high] = chunk[rows[low:high] - number * step]

@@ -15,5 +15,6 @@ integer data, which is applied because those integers are only channel numbers o
 
 The modules in the order in which data flows: ``keywords`` (TEXT to names and values), ``fcsparser_check`` (a second
 opinion on TEXT), ``text`` (HEADER, TEXT and data sets), ``channels``, ``layout`` and ``placement`` (what DATA holds
-and where), ``selection`` and ``decode`` (rows and columns to values), ``file``, ``write_text`` and ``write``.
+and where), ``shifted_data`` (signs that it is elsewhere), ``selection`` and ``decode`` (rows and columns to values),
+``file``, ``write_text`` and ``write``.
 """

@@ -1,7 +1,10 @@
 """An FCS file, checked but not yet read: FcsFile and open_fcs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,11 @@ from cytovae.fcs.decode import decode
 from cytovae.fcs.layout import Layout, read_layout
 from cytovae.fcs.placement import Offsets, locate_data
 from cytovae.fcs.selection import chunk_starts, selected_columns, selected_rows
+from cytovae.fcs.shifted_data import check_shift
 from cytovae.fcs.text import read_text
+
+_BLOCK_BYTES = 1 << 18  # read and decoded at once
+_SKIPPED_BYTES = 1 << 14  # a longer stretch between two events is skipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +95,32 @@ class FcsFile:
         """
         selected = selected_columns(columns, len(self.channels), self.path)
         rows = selected_rows(start, stop, self.n_events, self.path)
-        if not rows:
-            return np.empty((0, len(selected)), self.dtype)
-        return decode(self._raw_rows(rows.start, len(rows)), self._layout, selected, apply_log)
+        out: NDArray[Any] = np.empty((len(rows), len(selected)), self.dtype)
+        step = max(1, _BLOCK_BYTES // self._layout.row_bytes)
+        with self._opened() as file:
+            for begin in range(0, len(rows), step):
+                end = min(begin + step, len(rows))
+                raw = self._raw_rows(file, rows.start + begin, end - begin)
+                out[begin:end] = decode(raw, self._layout, selected, apply_log)
+        return out
+
+    def read_at(self, rows: NDArray[np.int64], columns: Sequence[int] | None = None) -> NDArray[Any]:
+        """Read the events at ascending ``rows``, without the long stretches between them; see :meth:`read`."""
+        selected = selected_columns(columns, len(self.channels), self.path)
+        out: NDArray[Any] = np.empty((len(rows), len(selected)), self.dtype)
+        if not len(rows):
+            return out
+        row_bytes = self._layout.row_bytes
+        # One access per stretch of rows. A stretch ends before a gap that is not worth reading, or a block's end.
+        far = np.diff(rows) * row_bytes > _SKIPPED_BYTES
+        block = rows * row_bytes // _BLOCK_BYTES
+        starts = [0, *(np.flatnonzero(far | (np.diff(block) > 0)) + 1).tolist(), len(rows)]
+        with self._opened() as file:
+            for begin, end in pairwise(starts):
+                first = int(rows[begin])
+                raw = self._raw_rows(file, first, int(rows[end - 1]) - first + 1)
+                out[begin:end] = decode(raw[rows[begin:end] - first], self._layout, selected, True)
+        return out
 
     def chunks(
         self, columns: Sequence[int] | None, chunk_size: int, *, apply_log: bool = True
@@ -99,25 +129,28 @@ class FcsFile:
         for start in chunk_starts(self.n_events, chunk_size):
             yield self.read(columns, start, start + chunk_size, apply_log=apply_log)
 
-    def mapped(self) -> NDArray[Any] | None:
-        """Map all events into memory, read-only and without a copy, in the byte order of the file.
-
-        None if the file has no events or must be decoded, because it does not hold floats of one width. Pages are read
-        on access: do not keep the array longer than the file is certain to exist.
-        """
-        widths = {column.width for column in self._layout.columns}
-        if not self.n_events or len(widths) != 1 or any(column.kind == "I" for column in self._layout.columns):
-            return None
-        return self._raw_rows(0, self.n_events).view(f"{self._layout.order}f{widths.pop()}")
-
-    def _raw_rows(self, start: int, n_rows: int) -> NDArray[np.uint8]:
-        row_bytes = self._layout.row_bytes
+    @contextmanager
+    def _opened(self) -> Iterator[FileIO]:
         try:
-            return np.memmap(self.path, np.uint8, "r", self._first_byte + start * row_bytes, (n_rows, row_bytes))
+            with FileIO(self.path) as file:
+                yield file
         except OSError as error:
             raise InputError(self.path, "file", error.strerror or str(error), "a readable FCS file") from error
-        except ValueError as error:  # the map would extend beyond the end of the file
-            raise FcsError(self.path, "DATA", "a shorter file than when it was opened", "the same file") from error
+
+    def _raw_rows(self, file: FileIO, start: int, n_rows: int) -> NDArray[np.uint8]:
+        """Raw bytes of shape (n_rows, row_bytes).
+
+        They are copied and not mapped into memory: access to a mapped page of a file that was truncated in the
+        meantime kills the process (SIGBUS), also if the size was checked just before.
+        """
+        raw = np.empty((n_rows, self._layout.row_bytes), np.uint8)
+        missing = raw.data.cast("B")
+        file.seek(self._first_byte + start * self._layout.row_bytes)
+        while missing:
+            if not (n_bytes := file.readinto(missing)):
+                raise FcsError(self.path, "DATA", "a shorter file than when it was opened", "the same file")
+            missing = missing[n_bytes:]
+        return raw
 
 
 def open_fcs(path: str | Path, *, data_set: int | None = None, offsets: Offsets = "auto") -> FcsFile:
@@ -145,6 +178,7 @@ def open_fcs(path: str | Path, *, data_set: int | None = None, offsets: Offsets 
     channels = read_channels(text, notes)
     layout = read_layout(text, notes)
     n_events, first_byte = locate_data(text, layout.row_bytes, offsets, notes)
+    check_shift(text, layout, n_events, first_byte, offsets_chosen=offsets != "auto", notes=notes)
     return FcsFile(
         path=text.path,
         version=text.version,

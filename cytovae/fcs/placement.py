@@ -54,7 +54,7 @@ def locate_data(text: FcsText, row_bytes: int, offsets: Offsets, notes: list[str
     }
     n_events = _number_of_events(text, segments, row_bytes)
     needed = n_events * row_bytes
-    if not needed and all(len(segment) <= 1 for segment in segments.values()):
+    if not needed and all(segment.n_bytes <= 1 for segment in segments.values()):
         return 0, 0
     agree = len(segments) == 2 and len(set(segments.values())) == 1
     surpluses = {name: _surplus(text, segment, needed, agree) for name, segment in segments.items()}
@@ -86,7 +86,7 @@ def _number_of_events(text: FcsText, segments: Mapping[str, Segment], row_bytes:
         return n_events
     if text.version != "FCS2.0" or value.strip(BLANKS):
         raise FcsError(text.path, "$TOT", quoted(value), "the number of events")
-    counts = {len(segment) // row_bytes for segment in segments.values() if len(segment) % row_bytes in (0, 1)}
+    counts = {segment.n_bytes // row_bytes for segment in segments.values() if segment.n_bytes % row_bytes in (0, 1)}
     if len(counts) != 1:
         found = f"no such keyword, and {_spell_segments(segments)} with {row_bytes} bytes per event"
         raise FcsError(text.path, "$TOT", found, "a whole number of events in DATA", _which_offsets(segments))
@@ -105,7 +105,7 @@ def _text_segment(text: FcsText, notes: list[str]) -> Segment | None:
 def _surplus(text: FcsText, segment: Segment, needed: int, agree: bool) -> int | None:
     """0 if DATA fits the segment exactly, 1 if the segment ends one byte late, None if DATA does not fit."""
     data = Segment(segment.first, segment.first + needed - 1)
-    surplus = len(segment) - needed
+    surplus = segment.n_bytes - needed
     if surplus not in (0, 1) or segment.first < HEADER_BYTES or data.last >= text.size or data.overlaps(text.text):
         return None
     # A begin that is one byte early looks the same as an end that is one byte late. It is the end if HEADER and TEXT
@@ -118,9 +118,9 @@ def _surplus(text: FcsText, segment: Segment, needed: int, agree: bool) -> int |
 def _no_segment_fits(text: FcsText, segments: Mapping[str, Segment], n_events: int, row_bytes: int) -> FcsError:
     """The error for a file whose sizes contradict each other. It blames $TOT if DATA itself is sound."""
     sound = {
-        len(segment) // row_bytes
+        segment.n_bytes // row_bytes
         for segment in segments.values()
-        if len(segment) % row_bytes == 0 and _surplus(text, segment, len(segment), True) == 0
+        if segment.n_bytes % row_bytes == 0 and _surplus(text, segment, segment.n_bytes, True) == 0
     }
     if len(sound) == 1 and len(set(segments.values())) == 1:
         (count,) = sound
@@ -141,7 +141,7 @@ def _no_segment_fits(text: FcsText, segments: Mapping[str, Segment], n_events: i
 
 
 def _spell_segments(segments: Mapping[str, Segment]) -> str:
-    spelled = "; ".join(f"{name} {segment} ({len(segment)} bytes)" for name, segment in segments.items())
+    spelled = "; ".join(f"{name} {segment} ({segment.n_bytes} bytes)" for name, segment in segments.items())
     return spelled or "no offsets of DATA"
 
 

@@ -26,7 +26,9 @@ class Segment:
     first: int
     last: int
 
-    def __len__(self) -> int:
+    @property
+    def n_bytes(self) -> int:
+        """The number of bytes, of any size: a keyword may claim more than ``len`` can return."""
         return max(0, self.last - self.first + 1)
 
     def __str__(self) -> str:
@@ -49,6 +51,8 @@ class FcsText:
         The number of bytes from ``origin`` to the end of the file.
     text, header_data
         The segments of primary TEXT and, as HEADER gives it, of DATA; None if HEADER gives none.
+    header_analysis
+        The first byte of ANALYSIS as HEADER gives it; 0 if it gives none.
     keywords
         Values of TEXT and supplemental TEXT by trimmed, upper-case name.
     unpaired
@@ -63,6 +67,7 @@ class FcsText:
     size: int
     text: Segment
     header_data: Segment | None
+    header_analysis: int
     encoding: str
     keywords: dict[str, str]
     n_channels: int
@@ -170,7 +175,7 @@ def _raw_header_and_text(file: BinaryIO, text: FcsText) -> tuple[bytes, bytes]:
     file.seek(text.origin)
     header = file.read(HEADER_BYTES)
     file.seek(text.origin + text.text.first)
-    return header, file.read(len(text.text))
+    return header, file.read(text.text.n_bytes)
 
 
 def _read_data_set(file: BinaryIO, path: Path, origin: int, file_size: int) -> FcsText:
@@ -192,7 +197,7 @@ def _read_data_set(file: BinaryIO, path: Path, origin: int, file_size: int) -> F
         )
     header_data = _header_segment(offsets[2], offsets[3])
     file.seek(origin + text.first)
-    raw = file.read(len(text))
+    raw = file.read(text.n_bytes)
     if header_data is not None and text.last == header_data.first and raw[-1] != raw[0]:
         # TEXT ends one byte too late, on the first byte of DATA. fcsparser removes this byte, too.
         text, raw = Segment(text.first, text.last - 1), raw[:-1]
@@ -207,6 +212,7 @@ def _read_data_set(file: BinaryIO, path: Path, origin: int, file_size: int) -> F
         size=size,
         text=text,
         header_data=header_data,
+        header_analysis=offsets[4],
         encoding=encoding,
         keywords=keywords,
         n_channels=n_channels,

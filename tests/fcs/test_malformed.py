@@ -12,165 +12,19 @@ to another legal value.
 
 import os
 import random
-import struct
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from helpers.small_fcs import FLOAT, INTEGER, LAYOUTS, NotSound, same_values, strict_values
 
 from cytovae.errors import FcsError, InputError
 from cytovae.fcs.file import open_fcs
 
 MUTATIONS = int(os.environ.get("CYTOVAE_MUTATIONS", "300"))
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A small file, built byte by byte."""
-
-    version: str = "FCS3.0"
-    datatype: str = "F"
-    byteord: str = "4,3,2,1"
-    bits: tuple[int, ...] = (32, 32, 32)
-    ranges: tuple[str, ...] = ("1024", "1024", "262144")
-    amplification: tuple[str, ...] = ("0,0", "0,0", "0,0")
-    n_events: int = 5
-    delimiter: str = "/"
-    text_offsets: bool = True
-    tail: bytes = b""
-    header_offsets: bool = True
-
-    def data(self) -> bytes:
-        order = ">" if self.byteord[0] != "1" else "<"
-        values = random.Random(len(self.bits) * self.n_events)
-        out = b""
-        for _ in range(self.n_events):
-            for bits, limit in zip(self.bits, self.ranges, strict=True):
-                if self.datatype == "I":
-                    value = values.randrange(min(1 << bits, int(limit)))
-                    out += value.to_bytes(bits // 8, "big" if order == ">" else "little")
-                else:
-                    out += struct.pack(order + {"F": "f", "D": "d"}[self.datatype], values.uniform(-10, 1000))
-        return out
-
-    def keywords(self) -> dict[str, str]:
-        words = {"$BEGINDATA": "", "$ENDDATA": ""} if self.text_offsets else {}
-        words |= {"$BEGINSTEXT": "0", "$ENDSTEXT": "0", "$NEXTDATA": "0", "$MODE": "L"}
-        words |= {"$BYTEORD": self.byteord, "$DATATYPE": self.datatype, "$CYT": "built by hand"}
-        words |= {"$PAR": str(len(self.bits)), "$TOT": str(self.n_events)}
-        for number, bits in enumerate(self.bits, start=1):
-            words[f"$P{number}B"] = str(bits)
-            words[f"$P{number}E"] = self.amplification[number - 1]
-            words[f"$P{number}N"] = f"CH{number}-A"
-            words[f"$P{number}R"] = self.ranges[number - 1]
-            words[f"$P{number}S"] = f"CD{number}"
-        return words
-
-    def build(self, changed: dict[str, str | None] | None = None, header: dict[int, int] | None = None) -> bytes:
-        """The bytes of the file, with replaced keywords (None removes one) and replaced numbers of HEADER."""
-        data, words = self.data(), self.keywords() | (changed or {})
-        text_first, gap = 64, 6
-        first = last = 0
-        for _ in range(3):  # offsets have a fixed width, so this converges
-            if self.text_offsets and not {"$BEGINDATA", "$ENDDATA"} & set(changed or {}):
-                words |= {"$BEGINDATA": f"{first:06d}", "$ENDDATA": f"{last:06d}"}
-            d = self.delimiter
-            text = (d + "".join(f"{k}{d}{v}{d}" for k, v in words.items() if v is not None)).encode()
-            first = text_first + len(text) + gap
-            last = first + len(data) - 1
-        numbers = [text_first, text_first + len(text) - 1, first, last, 0, 0]
-        if not self.header_offsets:
-            numbers[2:4] = [0, 0]
-        numbers = [(header or {}).get(position, number) for position, number in enumerate(numbers)]
-        head = (self.version + " " * 4 + "".join(f"{number:>8}" for number in numbers)).encode()
-        return head.ljust(text_first) + text + b" " * gap + data + self.tail
-
-
-LAYOUTS = {
-    "float, 3.0": Recipe(),
-    "double, 3.1": Recipe("FCS3.1", "D", "1,2,3,4", (64, 64), ("1024", "1024"), ("0,0", "0,0"), delimiter="|"),
-    "16 bits, 2.0": Recipe(
-        "FCS2.0", "I", "2,1", (16, 16, 16), ("1024", "1024", "65536"), ("0,0", "4,1", "0,0"), text_offsets=False
-    ),
-    "24 bits, 3.0": Recipe("FCS3.0", "I", "1,2,3,4", (24, 24), ("16777216", "4096"), ("0,0", "0,0"), delimiter="\\"),
-    "32 bits, 3.1": Recipe("FCS3.1", "I", "4,3,2,1", (32, 32), ("4294967296", "262144"), ("0,0", "5,0"), delimiter="!"),
-    "mixed widths, 3.2": Recipe(
-        "FCS3.2", "I", "1,2,3,4", (8, 16, 24, 64), ("256", "1000", "16777216", "1048576"), ("0,0",) * 4,
-        header_offsets=False, delimiter="\x0c",
-    ),
-}  # fmt: skip
-
-
-class NotSound(Exception):
-    """The strict reader rejects the file."""
-
-
-def strict_values(raw: bytes) -> NDArray[np.float64]:
-    """The values of a file that follows the standard exactly. Raises NotSound for any other file."""
-    try:
-        return _strict(raw)
-    except (ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError, struct.error) as error:
-        raise NotSound(repr(error)) from error
-
-
-def _demand(condition: bool, what: str) -> None:
-    if not condition:
-        raise NotSound(what)
-
-
-def _digits(value: str) -> int:
-    _demand(value.strip().isdecimal() and value.isascii(), value)
-    return int(value)
-
-
-def _strict(raw: bytes) -> NDArray[np.float64]:
-    _demand(raw[:6] in (b"FCS2.0", b"FCS3.0", b"FCS3.1", b"FCS3.2"), "version")
-    places = [_digits(raw[at : at + 8].decode("ascii")) for at in range(10, 58, 8)]
-    _demand(58 <= places[0] < places[1] < len(raw), "TEXT")
-    text = raw[places[0] : places[1] + 1].decode("utf-8")
-    _demand(text[0] == text[-1] and text[0] * 2 not in text, "delimiter")
-    parts = text[1:-1].split(text[0])
-    _demand(len(parts) % 2 == 0 and all(parts), "pairs")
-    names = [name.upper() for name in parts[::2]]
-    _demand(len(set(names)) == len(names), "twice")
-    words = dict(zip(names, parts[1::2], strict=True))
-    segments = [(places[2], places[3])] if places[2] else []
-    if "$BEGINDATA" in words or "$ENDDATA" in words:
-        segments.append((_digits(words["$BEGINDATA"]), _digits(words["$ENDDATA"])))
-    _demand(len(set(segments)) == 1, "places")
-    first, last = segments[0]
-    n_channels, n_events = _digits(words["$PAR"]), _digits(words["$TOT"])
-    bits = [_digits(words[f"$P{n}B"]) for n in range(1, n_channels + 1)]
-    _demand(last - first + 1 == n_events * sum(bits) // 8 and first > places[1] and last < len(raw), "size")
-    _demand(words.get("$MODE", "L").upper() == "L", "mode")
-    orders: dict[str, Literal["little", "big"]] = {"1,2,3,4": "little", "1,2": "little", "4,3,2,1": "big", "2,1": "big"}
-    order = orders[words["$BYTEORD"]]
-    at, rows = first, []
-    for _ in range(n_events):
-        row = []
-        for number, width in enumerate(bits, start=1):
-            chunk = raw[at : at + width // 8]
-            at += width // 8
-            kind = words["$DATATYPE"].upper()
-            if kind == "I":
-                limit = _digits(words[f"$P{number}R"])
-                value = int.from_bytes(chunk, order) & ((1 << (limit - 1).bit_length()) - 1)
-                decades, zero = (float(part) for part in words.get(f"$P{number}E", "0,0").split(","))
-                row.append(10 ** (decades * value / limit) * (zero or 1) if decades else float(value))
-            else:
-                letter = {("F", 32): "f", ("D", 64): "d"}[kind, width]
-                row.append(struct.unpack((">" if order == "big" else "<") + letter, chunk)[0])
-        rows.append(row)
-    return np.array(rows, float).reshape(n_events, n_channels)
-
-
-def _same(values: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
-    return values.shape == expected.shape and np.allclose(values, expected, rtol=1e-12, atol=0, equal_nan=True)
 
 
 @pytest.fixture
@@ -183,7 +37,7 @@ def test_valid_layouts_equal_the_strict_reader(layout: str, path: Path) -> None:
     raw = LAYOUTS[layout].build()
     path.write_bytes(raw)
     file = open_fcs(path)
-    assert _same(file.read(), strict_values(raw))
+    assert same_values(file.read(), strict_values(raw))
     assert [channel.name for channel in file.channels] == [f"CH{n + 1}-A" for n in range(len(file.channels))]
     assert not [note for note in file.notes if not note.startswith("log $PnE")]
 
@@ -217,15 +71,14 @@ def test_a_mutation_never_gives_wrong_values(layout: str, path: Path) -> None:
                 values = open_fcs(path).read()
             except FcsError:
                 continue
-            if not _same(values, truth):
+            if not same_values(values, truth):
                 try:
                     expected = strict_values(raw)
                 except NotSound as why:
                     pytest.fail(f"byte {at} {sound[at : at + 1]!r} → {bytes([byte])!r} ({why}): {values} for {truth}")
-                assert _same(values, expected), f"byte {at} {sound[at : at + 1]!r} → {bytes([byte])!r}"
+                assert same_values(values, expected), f"byte {at} {sound[at : at + 1]!r} → {bytes([byte])!r}"
 
 
-FLOAT, INTEGER = LAYOUTS["float, 3.0"], LAYOUTS["32 bits, 3.1"]
 REFUSED: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "HEADER version"),
     "gzip": (b"\x1f\x8b" + bytes(100), "HEADER version"),
@@ -270,6 +123,12 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a keyword twice": (FLOAT.build().replace(b"$CYT/built by hand", b"$TOT/7000000000000"), "$TOT"),
     "no offsets of DATA": (replace(FLOAT, header_offsets=False).build({"$BEGINDATA": None, "$ENDDATA": None}), "DATA"),
     "two segments, neither fits": (FLOAT.build({"$BEGINDATA": "100", "$ENDDATA": "200"}, header={3: 900}), "DATA"),
+    "an $ENDDATA that no 64-bit integer holds": (
+        replace(FLOAT, header_offsets=False).build({"$BEGINDATA": "500", "$ENDDATA": str(2**64)}), "DATA"
+    ),
+    "offsets of 20 digits": (
+        replace(FLOAT, header_offsets=False).build({"$BEGINDATA": "9" * 20, "$ENDDATA": "9" * 20}), "DATA"
+    ),
     "DATA two bytes too long": (FLOAT.build({"$BEGINDATA": None, "$ENDDATA": None}, header={2: 500, 3: 561}), "DATA"),
     "a 10 MB TEXT of delimiters": (
         b"FCS3.0    " + b"".join(b"%8d" % n for n in (58, 10_000_057, 0, 0, 0, 0)) + b"/" * 10_000_000, "TEXT"
@@ -307,9 +166,9 @@ def test_conflicting_offsets_are_resolved_by_size_or_by_the_caller(path: Path) -
     truth = strict_values(FLOAT.build())
     path.write_bytes(FLOAT.build(header={2: 300, 3: 400}))
     file = open_fcs(path)
-    assert _same(file.read(), truth)
+    assert same_values(file.read(), truth)
     assert any("HEADER puts DATA at" in note for note in file.notes)
-    assert _same(open_fcs(path, offsets="text").read(), truth)
+    assert same_values(open_fcs(path, offsets="text").read(), truth)
     with pytest.raises(FcsError, match="HEADER bytes 300-400"):
         open_fcs(path, offsets="header")
 
@@ -317,7 +176,7 @@ def test_conflicting_offsets_are_resolved_by_size_or_by_the_caller(path: Path) -
 @pytest.mark.parametrize("offset", [0, 99_999_999])
 def test_header_may_refer_to_the_offsets_in_text(offset: int, path: Path) -> None:
     path.write_bytes(FLOAT.build(header={2: offset, 3: offset}))
-    assert _same(open_fcs(path).read(), strict_values(FLOAT.build()))
+    assert same_values(open_fcs(path).read(), strict_values(FLOAT.build()))
     assert not open_fcs(path).notes
 
 
@@ -327,7 +186,7 @@ def test_an_end_one_byte_late_is_tolerated_and_a_begin_one_byte_early_is_not(pat
     first, last = int(sound[26:34]), int(sound[34:42])
     path.write_bytes(recipe.build(header={3: last + 1}))
     file = open_fcs(path)
-    assert _same(file.read(), strict_values(sound))
+    assert same_values(file.read(), strict_values(sound))
     assert any("one byte late" in note for note in file.notes)
     path.write_bytes(recipe.build(header={2: first - 1}))
     _check_rejected(path, "DATA")
@@ -362,7 +221,7 @@ def test_tolerated_oddities_are_noted(case: str, path: Path) -> None:
     changed, note = TOLERATED[case]
     path.write_bytes(FLOAT.build(changed))
     file = open_fcs(path)
-    assert _same(file.read(), strict_values(FLOAT.build()))
+    assert same_values(file.read(), strict_values(FLOAT.build()))
     assert [text for text in file.notes if note in text] if note else not file.notes
 
 
@@ -380,7 +239,7 @@ def test_fcs_2_0_without_tot_counts_the_rows_of_data(late: int, path: Path) -> N
     path.write_bytes(whole[:34] + f"{end:>8}".encode() + whole[42:])
     file = open_fcs(path)
     assert file.n_events == recipe.n_events
-    assert _same(file.read(), strict_values(recipe.build()))
+    assert same_values(file.read(), strict_values(recipe.build()))
 
 
 def test_a_wrong_tot_is_named_with_both_numbers(path: Path) -> None:
@@ -422,8 +281,8 @@ def test_a_chain_of_data_sets_is_only_followed_forwards(path: Path) -> None:
     path.write_bytes(FLOAT.build({"$NEXTDATA": f"{size:08d}"}) + other.build({"$NEXTDATA": "-0000001"}))
     first, second = open_fcs(path), open_fcs(path, data_set=1)
     assert any("2 data sets" in note for note in first.notes)
-    assert _same(first.read(), strict_values(FLOAT.build()))
-    assert _same(second.read(), strict_values(other.build()))
+    assert same_values(first.read(), strict_values(FLOAT.build()))
+    assert same_values(second.read(), strict_values(other.build()))
     with pytest.raises(FcsError, match="data set"):
         open_fcs(path, data_set=2)
     with pytest.raises(FcsError, match="data set"):
@@ -439,15 +298,15 @@ def test_a_chain_of_data_sets_that_loops_ends(back: int, path: Path) -> None:
     path.write_bytes(FLOAT.build({"$NEXTDATA": f"{size:08d}"}) + FLOAT.build({"$NEXTDATA": pointing}))
     file = open_fcs(path)
     assert any("2 data sets" in note for note in file.notes)
-    assert _same(file.read(), strict_values(first))
-    assert _same(open_fcs(path, data_set=1).read(), strict_values(first))
+    assert same_values(file.read(), strict_values(first))
+    assert same_values(open_fcs(path, data_set=1).read(), strict_values(first))
 
 
 def test_a_hundred_thousand_keywords_are_read(path: Path) -> None:
     path.write_bytes(FLOAT.build({f"WORD{number}": "x" for number in range(100_000)}, header=None))
     file = open_fcs(path)
     assert len(file.keywords) > 100_000
-    assert _same(file.read(), strict_values(FLOAT.build()))
+    assert same_values(file.read(), strict_values(FLOAT.build()))
 
 
 def test_supplemental_text_does_not_override_primary_text(path: Path) -> None:
@@ -487,3 +346,27 @@ def test_a_file_that_shrinks_after_opening_is_rejected(path: Path) -> None:
     path.write_bytes(raw[:-8])
     with pytest.raises(FcsError, match="shorter"):
         file.read()
+
+
+def test_a_file_that_is_cut_between_two_reads_raises_an_error(path: Path) -> None:
+    recipe = replace(FLOAT, n_events=6_000)
+    raw = recipe.build()
+    path.write_bytes(raw)
+    file = open_fcs(path)
+    chunks = file.chunks(None, 100)
+    next(chunks)
+    os.truncate(path, len(raw) // 2)
+    with pytest.raises(FcsError, match="shorter"):
+        list(chunks)
+    with pytest.raises(FcsError, match="shorter"):
+        file.read_at(np.array([0, 5_999]))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_single_events_equal_those_of_the_whole_file(layout: str, path: Path) -> None:
+    path.write_bytes(replace(LAYOUTS[layout], n_events=9_000).build())
+    file = open_fcs(path)
+    rows = np.array([0, 1, 7, 4_000, 4_001, 8_999])
+    columns = [1, 0]
+    np.testing.assert_array_equal(file.read_at(rows, columns), file.read(columns)[rows])
+    assert file.read_at(np.array([], int), columns).shape == (0, 2)

@@ -16,6 +16,7 @@ from pathlib import Path
 import disks  # first, because it limits the number of threads before any library is loaded
 import files
 import interruptions
+import shifts
 import threads
 import versions
 from rows import ROOT, Effort, Row
@@ -25,6 +26,7 @@ from cytovae import __version__
 PARTS: dict[str, Callable[[Path, Effort], list[Row]]] = {
     "cuts": files.cuts,
     "mutations": files.mutations,
+    "shifts": shifts.shifts,
     "hostile": files.hostile,
     "corpus": files.corpus,
     "kills": interruptions.kills,

@@ -14,7 +14,7 @@ from rows import Effort, Row, seconds
 from cytovae.errors import FcsError
 from cytovae.fcs.file import open_fcs
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fcs"))
+sys.path[:0] = [str(Path(__file__).parents[1] / "fcs"), str(Path(__file__).parents[1])]
 import numpy as np
 import test_corpus as recordings
 import test_malformed as malformed
@@ -60,11 +60,11 @@ def mutations(folder: Path, effort: Effort) -> list[Row]:
                 except Exception as error:  # noqa: BLE001 (any other error is a failure)
                     failures.append(f"{layout}: byte {at} → {byte}: {error!r}")
                     continue
-                if malformed._same(values, truth):
+                if malformed.same_values(values, truth):
                     true_values += 1
                     continue
                 try:
-                    sound_too = malformed._same(values, malformed.strict_values(raw))
+                    sound_too = malformed.same_values(values, malformed.strict_values(raw))
                 except malformed.NotSound:
                     sound_too = False
                 others += sound_too

@@ -149,6 +149,7 @@ def test_resume_goes_on_or_begins(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["m"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "code"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 143), (signal.SIGHUP, 143)],
@@ -173,6 +174,7 @@ def test_a_signal_keeps_the_state_and_nothing_else(tmp_path: Path, sent: signal.
     assert ("training" in stages) == (sent == signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_the_sample_study_is_clustered_well(tmp_path: Path) -> None:
     """The whole way with the default settings: F_weighted of all 11,400 gated cells is at least 0.9."""
     result = done(*FILES, "-o", tmp_path / "m", "--gates", "beside", "--device", "cpu", "--threads", 1)

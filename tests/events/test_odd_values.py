@@ -13,6 +13,8 @@ from cytovae.cli.main import app
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.write import write_fcs
 
+pytestmark = pytest.mark.slow  # each test trains a model
+
 QUICK = ("--steps", "30", "--experts", "12", "--device", "cpu", "--quiet")
 N = 240
 

@@ -76,6 +76,7 @@ def everything(learning: Learning) -> dict[str, NDArray[Any]]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -16,6 +16,8 @@ from cytovae.metrics import score
 from cytovae.settings import Settings, preset
 from cytovae.study.train_model import learn, train_model
 
+pytestmark = pytest.mark.slow  # each test trains a model
+
 MARKERS = tuple(f"CD{index}" for index in range(8))
 SIZES = (350, 200, 120, 80, 50)
 SMALL = Settings(

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,28 +54,77 @@ def split_lines(text: str, path: Path, error: type[InputError] = InputError) -> 
 
     ``path`` is for messages only. Raises ``error`` with the number of a line that cannot be parsed.
     """
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter_of(text.partition("\n")[0]))
+    return list(iterate_lines(io.StringIO(text), delimiter_of(text.partition("\n")[0]), path, error))
+
+
+def iterate_lines(
+    lines: Iterable[str], delimiter: str, path: Path, error: type[InputError] = InputError
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number (from 1) and cells of each row of a text table; no cells for an empty line.
+
+    Raises ``error`` if a row cannot be parsed, or if an unpaired quotation mark has joined several rows to one.
+    """
+    reader = csv.reader(lines, delimiter=delimiter)
+    n_columns, last = 0, 0
     try:
-        return [(reader.line_num, cells) for cells in reader]
+        for cells in reader:
+            is_header, n_columns = last == 0, n_columns or len(cells)
+            if reader.line_num > last + 1 and _is_joined(cells, n_columns, delimiter, is_header):
+                hint = "Is a quotation mark unpaired?"
+                raise error(path, f"line {last + 1}", "a cell of several lines", "one line for each row", hint)
+            last = reader.line_num
+            yield last, cells
     except csv.Error as cause:
         raise error(path, f"line {reader.line_num}", str(cause), "a table") from cause
 
 
-def parse_table(text: str, path: Path) -> TextTable:
+def _is_joined(cells: Sequence[str], n_columns: int, delimiter: str, is_header: bool) -> bool:
+    """Whether a cell of several lines contains what looks like other rows."""
+    if n_columns == 1 or is_header:
+        return n_columns == 1 and any("\n" in cell for cell in cells)
+    return any(line.count(delimiter) >= n_columns - 1 for cell in cells for line in cell.split("\n")[1:])
+
+
+def check_n_cells(
+    number: int, cells: Sequence[str], n_columns: int, path: Path, error: type[InputError] = InputError
+) -> None:
+    """Raise ``error`` if the row on line ``number`` has another number of cells than the header."""
+    if len(cells) != n_columns:
+        found, hint = f"{len(cells)} cells", "Quote cells that contain the delimiter."
+        raise error(path, f"line {number}", found, f"{n_columns}, as in the header", hint)
+
+
+def plain_name(text: str) -> str:
+    """The name of a column in lower case without white space."""
+    return "".join(text.casefold().split())
+
+
+def check_columns(
+    header: Sequence[str], used: Collection[str], path: Path, error: type[InputError] = InputError
+) -> None:
+    """Raise ``error`` if two columns of ``header`` have the same plain name, and it is one of ``used``."""
+    first: dict[str, str] = {}
+    for name in header:
+        plain = plain_name(name)
+        if plain in used and plain in first:
+            hint = "Rename or remove one of them."
+            raise error(path, "header", f"{first[plain]!r} and {name!r}", f"each column once: {plain}", hint)
+        first[plain] = name
+
+
+def parse_table(text: str, path: Path, error: type[InputError] = InputError) -> TextTable:
     """Parse a text table with a header. ``path`` is for messages only.
 
     Raises
     ------
     InputError
-        If a line cannot be parsed, or has another number of cells than the header.
+        Of the type ``error``: if a line cannot be parsed, or has another number of cells than the header.
     """
-    lines = [(number, tuple(cell.strip() for cell in cells)) for number, cells in split_lines(text, path)]
+    lines = [(number, tuple(cell.strip() for cell in cells)) for number, cells in split_lines(text, path, error)]
     header = lines[0][1] if lines else ()
     rows = tuple((number, cells) for number, cells in lines[1:] if any(cells))
     for number, cells in rows:
-        if len(cells) != len(header):
-            hint = "Quote cells that contain the delimiter."
-            raise InputError(path, f"line {number}", f"{len(cells)} cells", f"{len(header)}, as in the header", hint)
+        check_n_cells(number, cells, len(header), path, error)
     return TextTable(text.partition("\n")[0].strip(), header, rows)
 
 

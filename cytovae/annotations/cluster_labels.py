@@ -1,6 +1,5 @@
 """Cluster labels of any method, from tables, FCS channels and AnnData, aligned with the events of files."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cytovae.annotations.cluster_names import UNKNOWN
+from cytovae.annotations.file_column import match_files
 from cytovae.annotations.label_spec import split_spec
 from cytovae.annotations.label_tables import CLUSTER, EVENT, FILE, POPULATION_COLUMNS, is_no_label, read_cluster_table
 from cytovae.cells import UNASSIGNED
@@ -140,7 +140,7 @@ def align_labels(labels: ClusterLabels, files: Sequence[str | Path], sizes: Sequ
     ----------
     labels
         Without a ``file`` column: one row per event, in the order of ``files``. With it, the rows of each file are
-        looked up by path, by file name, or by file name without suffix, and rows of other files are left out. With
+        looked up by the end of the path, with or without suffix, and rows of other files are left out. With
         ``event``, the rows of a file may have any order.
     files
         Names of the files.
@@ -162,8 +162,9 @@ def align_labels(labels: ClusterLabels, files: Sequence[str | Path], sizes: Sequ
         rows_of_files = np.split(np.arange(len(labels)), np.cumsum(sizes)[:-1])
     else:
         rows_of_files = []
-        for file, size in zip(files, sizes, strict=True):
-            rows = np.flatnonzero(labels.file == _find_file(labels, str(file)))
+        indices = match_files(labels.files, [str(file) for file in files], labels.path)
+        for file, size, index in zip(files, sizes, indices, strict=True):
+            rows = np.flatnonzero(labels.file == index)
             _check_n_rows(labels.path, len(rows), size, Path(file).name)
             rows_of_files.append(rows)
     if labels.event is not None:
@@ -283,30 +284,6 @@ def _check_n_rows(path: str, n_rows: int, n_events: int, files: str) -> None:
     if n_rows != n_events:
         hint = "Labels and gates must belong to the same events, one row for each."
         raise InputError(path, "rows", f"{n_rows} labels", f"{n_events}, one for each event of {files}", hint)
-
-
-def _find_file(labels: ClusterLabels, file: str) -> int:
-    """The index in ``labels.files`` of the file that the user calls ``file``."""
-    for form in (str, _file_name, without_suffix):
-        matches = [index for index, name in enumerate(labels.files) if form(name) == form(file)]
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            names = ", ".join(labels.files[index] for index in matches)
-            hint = "Give the path as it is in the table."
-            raise InputError(labels.path, FILE, f"several files like {file}: {names}", "one", hint)
-    known = ", ".join(labels.files[:5]) + (" …" if len(labels.files) > 5 else "")
-    raise InputError(labels.path, FILE, f"rows of {known or 'no file'}", f"rows of {file}")
-
-
-def _file_name(name: str) -> str:
-    """The last part of a path that may come from Windows."""
-    return re.split(r"[/\\]", name)[-1]
-
-
-def without_suffix(name: str) -> str:
-    """The last part of a path without the suffix of a file of events, labels or gates."""
-    return re.sub(r"(\.gates)?\.(fcs|lmd|csv|tsv|txt|parquet|h5ad)$", "", _file_name(name), flags=re.IGNORECASE)
 
 
 def sorted_by_event(path: str, event: NDArray[np.int64], rows: NDArray[np.intp]) -> NDArray[np.intp]:

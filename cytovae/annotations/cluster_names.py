@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.annotations.label_tables import is_no_label
-from cytovae.delimited import parse_table, read_text
+from cytovae.delimited import check_columns, parse_table, read_text
 from cytovae.errors import InputError, UsageError
 
 UNKNOWN = "unknown"
@@ -133,6 +133,7 @@ def parse_names(text: str, path: Path, n_clusters: int) -> dict[int, str]:
     columns = next((pair for pair in _HEADERS if set(pair) <= set(header)), None)
     if columns is None:
         raise InputError(path, "header", repr(table.first_line), "columns cluster, name")
+    check_columns(table.header, columns, path)
     cluster_column, name_column = (header.index(column) for column in columns)
     names: dict[int, str] = {}
     seen: set[int] = set()

@@ -14,8 +14,8 @@ from cytovae.annotations.cluster_labels import (
     as_texts,
     read_observations,
     sorted_by_event,
-    without_suffix,
 )
+from cytovae.annotations.file_column import without_suffix
 from cytovae.annotations.gates import read_gates, read_gates_of_files
 from cytovae.annotations.label_spec import split_spec
 from cytovae.annotations.label_tables import CLUSTER, EVENT, FILE, POPULATION_COLUMNS, read_cluster_table
@@ -156,6 +156,7 @@ def _tables_beside(labels: ClusterLabels | None) -> list[Path]:
     for name in names:
         places = (Path(name), folder / name)
         found += [place.with_suffix(_ENDING) for place in places if is_plain(place.with_suffix(_ENDING))][:1]
+    _check_distinct(found, names, folder)
     if not found:
         shown = ", ".join(names[:5]) or "no file is named by the labels"
         hint = "Name the folder of the gates: --gates DIR."
@@ -170,9 +171,19 @@ def _tables_in(folder: Path, labels: ClusterLabels | None) -> list[Path]:
     if tables and names:
         by_stem = {without_suffix(table.name): table for table in tables}
         chosen = [by_stem[stem] for stem in map(without_suffix, names) if stem in by_stem]
+        _check_distinct(chosen, names, folder)
         if not chosen:
             raise GateError(folder, "gates", f"gates of {', '.join(sorted(by_stem)[:5])}", f"of {', '.join(names[:5])}")
         return chosen
     if not tables:
         raise GateError(folder, "gates", "no table", "tables NAME.gates.csv")
     return tables
+
+
+def _check_distinct(tables: Sequence[Path], names: Sequence[str], folder: Path) -> None:
+    """Raise an error if two files of the labels would get the same table."""
+    for table in tables:
+        if tables.count(table) > 1:
+            same = " and ".join(name for name in names if without_suffix(name) == without_suffix(table.name))
+            found = f"{table.name}, which fits {same}"
+            raise GateError(folder, "gates", found, "one table for each file", "Name the FCS files one by one instead.")

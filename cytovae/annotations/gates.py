@@ -1,12 +1,14 @@
 """Manual gates of files: one label per event, from a table, a channel, or one FCS file per population."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cytovae.annotations.label_tables import PARQUET_SUFFIXES, TEXT_DELIMITERS, is_no_label, read_gate_table
+from cytovae.annotations.gate_tables import read_gate_table
+from cytovae.annotations.label_tables import PARQUET_SUFFIXES, TEXT_DELIMITERS, is_no_label
 from cytovae.annotations.population_files import read_populations
 from cytovae.cells import UNGATED, GateLabels
 from cytovae.delimited import read_text
@@ -140,14 +142,16 @@ def _as_gates(labels: Iterable[str], names: Path | None) -> GateLabels:
 
 def _read_new_names(path: Path) -> dict[str, str]:
     """The population of each label, from lines of label, tab, population. A header line is allowed."""
-    names = {}
+    names: dict[str, str] = {}
     for number, line in enumerate(read_text(path, "gates", GateError).splitlines(), start=1):
         label, tab, population = line.partition("\t")
         label, population = label.strip().strip('"'), population.strip().strip('"')
         if not line.strip() or (number == 1 and label.casefold() in ("label", "population")):
             continue
-        if not tab:
+        if not tab or "\t" in population:
             raise GateError(path, f"line {number}", repr(line), "label, tab, population")
+        if label in names:
+            raise GateError(path, f"line {number}", f"{label} again", "one line for each label")
         names[label] = _clean(population, zero_is_ungated=False)
     return names
 
@@ -181,7 +185,11 @@ def _read_observations(name: str, file: AnnDataFile) -> list[str]:
 def _read_folder(folder: Path, files: Sequence[EventFile], zero_is_ungated: bool) -> list[str]:
     """Labels from a folder: a table or a folder of populations for each file, or the populations of the only file."""
     labels = []
+    stems = Counter(file.path.stem for file in files)
     for file in files:
+        if stems[file.path.stem] > 1 and len({other.path for other in files if other.path.stem == file.path.stem}) > 1:
+            hint = "Use gates beside the files, or a table with the columns file, event and population."
+            raise GateError(folder, "gates", f"several files called {file.path.stem}", "files of different names", hint)
         table, populations = folder / f"{file.path.stem}.gates.csv", folder / file.path.stem
         if table.is_file() or populations.is_dir():
             labels += _labels_of(table if table.is_file() else populations, (file,), zero_is_ungated)

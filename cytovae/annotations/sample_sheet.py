@@ -5,15 +5,14 @@
 
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cytovae.delimited import TextTable, parse_table, read_text
+from cytovae.annotations.file_column import match_cells
+from cytovae.delimited import TextTable, check_columns, parse_table, plain_name, read_text
 from cytovae.errors import InputError
-from cytovae.plain_file import resolved
 
 STUDY_COLUMNS = ("file", "sample", "batch", "condition")
 """The columns that a workflow uses."""
@@ -60,9 +59,8 @@ def read_samples(path: Path, files: Mapping[str, Path]) -> SampleSheet:
 def parse_samples(text: str, path: Path, files: Mapping[str, Path]) -> SampleSheet:
     """Parse a sample sheet and look up ``files`` in it.
 
-    A row annotates the file with that path, absolute or relative to the working folder or to the folder of the
-    sheet; failing that, the one file with that name, with or without its suffix. Rows of other files are ignored,
-    so one sheet can serve a whole study.
+    A row annotates the file that its cell names, see :func:`cytovae.annotations.file_column.match_cells`. Rows of
+    other files are ignored, so one sheet can serve a whole study.
 
     Parameters
     ----------
@@ -77,11 +75,13 @@ def parse_samples(text: str, path: Path, files: Mapping[str, Path]) -> SampleShe
     Raises
     ------
     InputError
-        If a line cannot be parsed, a file has two rows or none, or a column has a name that outputs use.
+        If a line cannot be parsed, a file has two rows or none, a row fits several files, two columns have the same
+        name, or a column has a name that outputs use.
     """
     table = parse_table(text, path)
+    check_columns(table.header, {plain_name(name) for name in table.header} - {""}, path)
     header = _column_names(table)
-    if header.count("file") != 1 or len(header) < 2 or len(set(header)) < len(header) or "" in header:
+    if "file" not in header or len(header) < 2 or len(set(header)) < len(header) or "" in header:
         expected = "a column file and others beside it, such as sample, batch, condition, each once"
         raise InputError(path, "header", repr(table.first_line), expected)
     reserved = [column for column in header if column != "file" and _RESERVED.fullmatch(column)]
@@ -90,9 +90,11 @@ def parse_samples(text: str, path: Path, files: Mapping[str, Path]) -> SampleShe
         raise InputError(path, f"column {reserved[0]}", "a name that is taken", "another name", hint)
     file_column = header.index("file")
     rows: dict[str, tuple[str, ...]] = {}
+    known = tuple(files)
+    found = match_cells((cells[file_column] for _, cells in table.rows), tuple(files.values()), path, names=known)
     for number, cells in table.rows:
         texts = [" ".join(cell.split()) for cell in cells]
-        for name in _files_named(cells[file_column], path, files):
+        for name in (known[index] for index in found.get(cells[file_column], ())):
             if name in rows:
                 raise InputError(path, f"line {number}, file", f"{cells[file_column]} again", "one row for each file")
             rows[name] = tuple(text for column, text in enumerate(texts) if column != file_column)
@@ -101,21 +103,6 @@ def parse_samples(text: str, path: Path, files: Mapping[str, Path]) -> SampleShe
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise InputError(path, "file", f"no row for {', '.join(missing[:3])}{more}", "a row for each file")
     return SampleSheet(tuple(column for column in header if column != "file"), rows)
-
-
-def _files_named(cell: str, sheet: Path, files: Mapping[str, Path]) -> Sequence[str]:
-    """The names of the files that ``cell`` refers to. An ambiguous file name refers to none."""
-    for candidate in (Path(cell), sheet.parent / cell):
-        same = [name for name, file in files.items() if resolved(file) == resolved(candidate)]
-        if same:
-            return same
-    cell = unicodedata.normalize("NFC", cell)  # macOS spells names of files decomposed
-    named = [
-        name
-        for name, file in files.items()
-        if cell in (unicodedata.normalize("NFC", file.name), unicodedata.normalize("NFC", file.stem))
-    ]
-    return named if len(named) == 1 else []
 
 
 # --- the files of a workflow ------------------------------------------------------------------------------------------
@@ -158,8 +145,7 @@ def read_study(path: Path) -> tuple[StudyFile, ...]:
     header = _column_names(table)
     if "file" not in header:
         raise InputError(path, "header", repr(table.first_line), f"a column file (and {', '.join(STUDY_COLUMNS[1:])})")
-    if repeated := [column for column, times in Counter(header).items() if times > 1 and column in STUDY_COLUMNS]:
-        raise InputError(path, "header", f"{repeated[0]} twice", "each column once")
+    check_columns(table.header, STUDY_COLUMNS, path)
     rows = [dict(zip(header, cells, strict=True)) for _, cells in table.rows]
     files: list[Path] = []
     for (number, _), row in zip(table.rows, rows, strict=True):

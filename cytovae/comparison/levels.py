@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.annotations.cluster_labels import without_suffix
+from cytovae.annotations.file_column import without_suffix
 from cytovae.comparison.abundance import FEWEST_CELLS, Difference
 from cytovae.comparison.assigned_cells import AssignedCells
 from cytovae.comparison.design import FEWEST_SAMPLES, Design

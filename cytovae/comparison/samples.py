@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.annotations.cluster_labels import without_suffix
+from cytovae.annotations.file_column import without_suffix
 from cytovae.annotations.sample_sheet import SampleSheet, parse_samples
 from cytovae.comparison.design import Design, Factor, check_design
 from cytovae.delimited import parse_table, read_text

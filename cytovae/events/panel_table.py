@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytovae.atomic import whole_file
-from cytovae.delimited import read_text, split_lines
+from cytovae.delimited import check_columns, parse_table, read_text
 from cytovae.errors import PanelError
 
 _YES = frozenset({"", "1", "1.0", "yes", "y", "true", "t", "x"})
@@ -42,18 +42,13 @@ def read_panel(path: Path) -> tuple[PanelRow, ...]:
     PanelError
         If the table is malformed or no row is used; it names the line.
     """
-    text = read_text(path, "panel table", PanelError)
-    lines = split_lines(text, path, PanelError)
-    header = [column.strip().casefold() for column in (lines[0][1] if lines else ())]
+    table = parse_table(read_text(path, "panel table", PanelError), path, PanelError)
+    header = [column.casefold() for column in table.header]
     if not {"channel", "marker"} & set(header):
-        found = repr(text.partition("\n")[0].strip())
         expected = f"columns {', '.join(_COLUMNS)} (at least channel or marker)"
-        raise PanelError(path, "header", found, expected)
-    rows = []
-    for number, fields in lines[1:]:
-        cells = {column: cell.strip() for column, cell in zip(header, fields, strict=False)}
-        if any(cells.values()):
-            rows.append(_row(cells, path, f"line {number}"))
+        raise PanelError(path, "header", repr(table.first_line), expected)
+    check_columns(table.header, _COLUMNS, path, PanelError)
+    rows = [_row(dict(zip(header, cells, strict=True)), path, f"line {number}") for number, cells in table.rows]
     if not any(row.use for row in rows):
         raise PanelError(path, "use", "no marker to use", "at least one row with use = 1")
     return tuple(rows)

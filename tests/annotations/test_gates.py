@@ -1,5 +1,6 @@
 """Gates in every supported form, and those of published data sets against independent counts."""
 
+import csv
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas
 import pytest
 
 from cytovae.annotations.gates import gates_beside, read_gates, read_gates_of_files
+from cytovae.annotations.label_tables import is_no_label
 from cytovae.cells import GateLabels
 from cytovae.errors import GateError
 from cytovae.events.anndata_file import open_h5ad
@@ -115,13 +117,18 @@ def test_a_wrong_number_of_rows_is_refused(tmp_path: Path, file: FcsFile) -> Non
     ("text", "message"),
     [
         ("a,b\n1,2\n1,2\n1,2\n1,2\n", "columns a, b"),
-        ("a,population\n1,A\n1\n1,A\n1,A\n", "row 3.*found 1 cells"),
+        ("a,population\n1,A\n1\n1,A\n1,A\n", "line 3.*found 1 cells"),
         ("event,population\n0,A\n4,A\n", r"found '4', expected each of 0 … 3"),
         ("event,population\n0,A\n0,B\n", "'0' a second time"),
         ("event,population\nx,A\n", "'x'"),
         ("file,population\nb.fcs,A\n", r"no row for a\.fcs.*about b\.fcs"),
         ("file,population\na.fcs,A\n", r"1 rows for a\.fcs, expected 4"),
         ("", "empty file"),
+        ("celltype\nA\nB\nA\n", "4 lines, of which the first is 'celltype'.*Name the column 'population'"),
+        ("B\nB\nA\nB\nA\n", "5 lines, of which the first is 'B'"),
+        ("population\nA\nB, naive\nA\nA\n", "line 3: found 2 cells, expected 1"),
+        ("Population,population\nA,B\nA,B\nA,B\nA,B\n", "'Population' and 'population'"),
+        ('event,population\n0,"A\n1,B\n2,A\n', "line 2.*quotation mark"),
     ],
 )
 def test_bad_tables_are_refused(tmp_path: Path, file: FcsFile, text: str, message: str) -> None:
@@ -267,6 +274,20 @@ def test_one_table_for_several_files(tmp_path: Path, study: list[FcsFile]) -> No
         read_gates_of_files(study, path)
 
 
+def test_rows_that_fit_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    files = [fcs(tmp_path / folder / "a.fcs", [[1, 10, 2], [2, 20, 1]]) for folder in ("1", "2")]
+    path = tmp_path / "all.csv"
+    path.write_text("file,population\na.fcs,T\na.fcs,B\n")
+    with pytest.raises(GateError, match=r"'a\.fcs', which fits .*1/a\.fcs and .*2/a\.fcs"):
+        read_gates_of_files(files, path)
+    path.write_text("file,population\n2/a.fcs,T\n2/a.fcs,B\n1/a.fcs,NK\n1/a.fcs,T\n")
+    assert names_of(read_gates_of_files(files, path)) == ["NK", "T", "T", "B"]
+    (tmp_path / "gates").mkdir()
+    (tmp_path / "gates" / "a.gates.csv").write_text("population\nT\nB\n")
+    with pytest.raises(GateError, match="several files called a"):
+        read_gates_of_files(files, tmp_path / "gates")
+
+
 def test_one_channel_in_several_files(study: list[FcsFile]) -> None:
     assert names_of(read_gates_of_files(study, "label")) == ["2", "", "1", "2", "3"]
 
@@ -303,6 +324,21 @@ def test_published_gates(name: str, n_gated: int, n_populations: int) -> None:
     assert len(gates.names) == n_populations
     table = pandas.read_csv(SHARED / f"{name}.gates.csv", skip_blank_lines=False, keep_default_na=False)
     assert names_of(gates) == table["population"].tolist()
+
+
+@pytest.mark.corpus
+@needs_shared_data
+def test_every_published_table_of_gates_is_read_as_it_is() -> None:
+    tables = sorted(table for table in SHARED.rglob("*.gates.csv") if gates_beside(table) is None)
+    files = [(table, table.with_name(table.name.replace(".gates.csv", ".fcs"))) for table in tables]
+    for table, path in files:
+        file = open_fcs(path)
+        with table.open(encoding="utf-8", newline="") as stream:
+            (header, *rows) = csv.reader(stream)
+        assert header == ["population"]
+        expected = [row[0] if row and not is_no_label(row[0]) else "" for row in rows]
+        assert names_of(read_gates(table, file)) == expected, table.name
+    assert len(files) > 30
 
 
 @pytest.mark.corpus

@@ -24,7 +24,7 @@ def test_a_path_may_be_relative_to_the_sheet(tmp_path: Path) -> None:
     files = {"1/x.fcs": tmp_path / "1" / "x.fcs", "2/x.fcs": tmp_path / "2" / "x.fcs"}
     sheet = parse_samples("file,batch\n2/x.fcs,B\n1/x.fcs,A\n", tmp_path / "sheet.csv", files)
     assert [sheet.of(name) for name in files] == [("A",), ("B",)]
-    with pytest.raises(InputError, match=r"no row for 1/x\.fcs"):  # an ambiguous name refers to no file
+    with pytest.raises(InputError, match=r"'x\.fcs', which fits .*1/x\.fcs and .*2/x\.fcs"):
         parse_samples("file,batch\nx.fcs,B\n", tmp_path / "sheet.csv", files)
 
 
@@ -33,7 +33,8 @@ def test_a_path_may_be_relative_to_the_sheet(tmp_path: Path) -> None:
     [
         ("sample,batch\na,1\n", "column file"),
         ("file\na.fcs\n", "others beside it"),
-        ("file,sample,sample\n", "each once"),
+        ("file,sample,sample\n", "'sample' and 'sample', expected each column once"),
+        ("file,Time point,time_point\n", "each once"),
         ("file,cluster\na.fcs,1\n", "taken"),
         ("file,sample\na.fcs,1\na,2\n", "line 3.*again"),
         ("file,sample\na.fcs,1,2\n", "line 2.*3 cells"),

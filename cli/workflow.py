@@ -101,6 +101,8 @@ def benchmark_cli(
         )
     if taken := [word for word in words if word.split("=")[0] in reserved]:
         raise UsageError(f"the workflow sets {taken[0]} itself; leave it out")
+    if printing := [word for word in words if word in ("--print-config", "--help")]:
+        raise UsageError(f"{printing[0]} lists no job; use it with `cytovae benchmark {words[0]}`")
     command = [sys.executable, "-m", "cytovae", "benchmark", *words, "--output", str(output / "results"), "--list-jobs"]
     listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if listed.returncode:

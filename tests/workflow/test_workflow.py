@@ -167,7 +167,9 @@ def test_the_jobs_of_a_benchmark_run_one_by_one(tmp_path: Path, monkeypatch: pyt
     assert "k-means" in (tmp_path / "bench" / "results" / "table.md").read_text()
 
 
-@pytest.mark.parametrize("arguments", [(), ("run", "a.fcs", "--job", "3"), ("run", "a.fcs", "--jobs=2")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("run", "a.fcs", "--job", "3"), ("run", "a.fcs", "--jobs=2"), ("run", "--print-config")]
+)
 def test_a_benchmark_without_arguments_or_with_reserved_ones_is_refused(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:

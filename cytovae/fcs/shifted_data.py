@@ -1,5 +1,6 @@
 """Signs that TEXT was edited in place, so that stale offsets locate DATA some bytes too early or too late."""
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -158,6 +159,9 @@ def _sign_at_the_edge(text: FcsText, around: _Surroundings) -> str:
     filler = around.gap[len(cut_off) :]
     if 0 < len(cut_off) <= _SHORT and filler and around.head.startswith(filler[-1:] * len(cut_off)):
         return "DATA begins with the padding that stands before it"
+    d = re.escape(around.delimiter)
+    if not around.gap and re.match(rb"[$A-Za-z][ -~]{2,}?" + d + rb"[ -~]+?" + d, around.head):
+        return "DATA begins with a keyword"  # TEXT seems complete: exactly one pair was pushed out of it
     is_cut = text.unpaired or around.ending or around.gap
     if is_cut and len(around.gap) <= _SHORT and not filler:
         onward = around.gap + around.head

@@ -76,3 +76,15 @@ def test_edits_at_random_never_move_data_silently(tmp_path: Path, monkeypatch: p
     assert sum(row.times for row in rows) == 500
     assert all("0 with moved DATA, silently" in row.happened for row in rows)
     assert not any(row.happened.startswith("0 refused by two signs") for row in rows)
+
+
+def test_a_keyword_at_the_begin_of_data_is_a_sign(path: Path) -> None:
+    """The edit pushes exactly the last keyword out of TEXT, so that TEXT seems complete."""
+    sound = replace(FLOAT, n_events=50, text_offsets=False).build()
+    first, last = int(sound[26:34]), int(sound[34:42])
+    without_gap = sound[:26] + f"{first - 6:>8}{last - 6:>8}".encode() + sound[42 : first - 6] + sound[first:]
+    path.write_bytes(without_gap)
+    assert not _signs(path)
+    path.write_bytes(_edited(without_gap, len("$P3S/CD3/")))
+    with pytest.raises(FcsError, match="DATA begins with a keyword"):
+        open_fcs(path)

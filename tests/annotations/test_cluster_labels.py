@@ -160,6 +160,10 @@ def test_a_channel_of_an_fcs_file(tmp_path: Path) -> None:
     [
         ("x.csv", "a,b\n1,2\n", "columns", "'a', 'b'"),
         ("x.csv", "1\n2\n2\n", "first line", "Add a header line"),
+        ("x.csv", "T\nB\nT\n", "first line", "Add a header line"),
+        ("x.csv", "cluster\nB, naive\n", "line 2", "2 cells"),
+        ("x.csv", "cluster,x\n1,2\n1\n", "line 3", "1 cells"),
+        ("x.csv", "Cluster,cluster\n1,2\n", "header", "'Cluster' and 'cluster'"),
         ("x.csv", "cluster\n0.25\n1\n", "cluster", "0.25"),
         ("x.csv", "cluster\n99999999999\n", "cluster", "1e+11"),
         ("x.csv", "", "labels", "readable table"),
@@ -293,6 +297,7 @@ def test_the_name_of_a_single_file_need_not_match(tmp_path: Path) -> None:
         ({"file": ["a", "a", "b"], "cluster": [1, 2, 3]}, ["a", "b"], [2, 2], "1 labels, expected 2"),
         ({"file": ["a", "a", "b"], "cluster": [1, 2, 3]}, ["a", "c"], [2, 1], "expected rows of c"),
         ({"file": ["1/a.fcs", "2/a.fcs"], "cluster": [1, 2]}, ["a.fcs"], [1], "several files like a.fcs"),
+        ({"file": ["a.fcs", "b"], "cluster": [1, 2]}, ["1/a.fcs", "2/a.fcs"], [1, 1], "fits 1/a.fcs and 2/a.fcs"),
         ({"event": [0, 0, 2], "cluster": [1, 2, 3]}, ["a"], [3], "twice or out of range"),
         ({"event": [1, 2, 3], "cluster": [1, 2, 3]}, ["a"], [3], "twice or out of range"),
     ],

@@ -92,6 +92,9 @@ def test_a_folder_means_the_gates_of_the_files_of_the_labels(tmp_path: Path) -> 
     assert read_gated_files([str(folder)]).sizes == (2, 3, 1)  # labels without files: all gates, by name
     with pytest.raises(GateError, match=r"found gates of a, b, c, expected of x\.fcs"):
         read_gated_files([folder], read_labels(labels_of(tmp_path / "other.csv", ["x.fcs"])))
+    same = read_labels(labels_of(tmp_path / "same.csv", ["1/a.fcs"] * 2 + ["2/a.fcs"] * 2))
+    with pytest.raises(GateError, match=r"a\.gates\.csv, which fits 1/a\.fcs and 2/a\.fcs"):
+        read_gated_files([folder], same)
     (tmp_path / "empty").mkdir()
     with pytest.raises(GateError, match="no table"):
         read_gated_files([tmp_path / "empty"])

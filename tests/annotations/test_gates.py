@@ -18,7 +18,7 @@ from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import FcsFile, open_fcs
 from cytovae.fcs.write import write_fcs
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 needs_shared_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data sets are missing")
 
 

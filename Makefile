@@ -43,10 +43,10 @@ mypy: $(VENV)/installed ## run mypy --strict on the package
 	cd .typing && MYPYPATH=. $(abspath $(BIN))/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p cytovae
 
 test: check ## run the checks, then every test (under ten minutes on two cores)
-	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/installed ## run the tests that are neither slow nor need a browser or shared data (under 90 seconds)
-	$(BIN)/python -m pytest -q -n $(CORES) --dist loadfile -m "not slow and not browser and not corpus"
+	$(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not corpus"
 
 docs: $(VENV)/installed ## write docs/cli.md and the list of modules from the sources
 	$(BIN)/python docs/make_cli.py

@@ -25,13 +25,14 @@ class Interruption:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._signalled)
-        told = sys.unraisablehook
+        report = sys.unraisablehook
 
-        def tell(lost: "sys.UnraisableHookArgs") -> None:
-            if not isinstance(lost.exc_value, KeyboardInterrupt | SystemExit):  # a callback lost it; it is tried again
-                told(lost)
+        def report_unless_interrupted(lost: "sys.UnraisableHookArgs") -> None:
+            # After a signal, callbacks lose its exception, and destructors meet objects that are only half built.
+            if self.code is None and not isinstance(lost.exc_value, KeyboardInterrupt | SystemExit):
+                report(lost)
 
-        sys.unraisablehook = tell
+        sys.unraisablehook = report_unless_interrupted
 
     def over(self) -> None:
         """Try no more: the process is about to end."""

@@ -22,6 +22,8 @@ from cytovae.cells import GateLabels
 from cytovae.errors import InputError, OutputError, UsageError
 from cytovae.metrics import score
 
+pytestmark = pytest.mark.slow
+
 ALL = Protocol()
 
 

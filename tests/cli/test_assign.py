@@ -28,6 +28,8 @@ from cytovae.inference.assigner import assign
 from cytovae.metrics import score
 from cytovae.model_folder.load import load_model
 
+pytestmark = pytest.mark.slow
+
 BASELINE, STIM = FILES
 
 

@@ -22,6 +22,8 @@ from cytovae.fcs.file import open_fcs
 from cytovae.inference.assigner import Assigner
 from cytovae.model_folder.load import load_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -11,6 +11,8 @@ from cytovae.cli.main import app
 from cytovae.errors import InputError, PanelError, UsageError
 from cytovae.experiments.cytometry import BODENMILLER_MARKERS, bodenmiller_wells, weber_sets
 
+pytestmark = pytest.mark.slow
+
 
 def write_fcs(path: Path, names: list[str], values: np.ndarray) -> None:
     with path.open("wb") as stream:

@@ -16,6 +16,8 @@ from cytovae.fcs.write import write_fcs
 from cytovae.inference.generation import events_of_clusters, generate
 from cytovae.model_folder.load import load_model
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = sorted((Path(__file__).parents[2] / "sample_data").glob("*.fcs"))
 QUICK = ("--steps", 400, "--landmarks", 1500, "--experts", 30, "--device", "cpu", "--threads", 1, "--quiet")
 

@@ -16,6 +16,8 @@ from typer.core import TyperArgument
 from cytovae.cli import main
 from cytovae.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "sample_data" / "donor1_baseline.fcs"
 MODEL = ROOT / "tests" / "golden" / "schema1" / "model"

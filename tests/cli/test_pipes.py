@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parents[1]
 SAMPLE = TESTS.parent / "sample_data" / "donor1_baseline.fcs"
 MODEL = TESTS / "golden" / "schema1" / "model"

@@ -18,6 +18,8 @@ from cytovae.errors import ModelError, OutputError, UsageError
 from cytovae.fcs.file import open_fcs
 from cytovae.inference.assigner import Assigner
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib", reason="the report's extra is not installed")
 pytest.importorskip("jinja2", reason="the report's extra is not installed")
 

@@ -18,6 +18,8 @@ from cytovae.errors import CytovaeError, DeviceError, GateError, OutputError, Pa
 from cytovae.fcs.file import open_fcs
 from cytovae.model_folder.load import load_model
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path(__file__).parents[2] / "sample_data"
 FILES = sorted(SAMPLE.glob("*.fcs"))
 QUICK = ("--steps", 20, "--landmarks", 400, "--experts", 20, "--device", "cpu", "--threads", 1)

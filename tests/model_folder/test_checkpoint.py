@@ -23,6 +23,8 @@ from cytovae.model_folder.training_key import TrainingKey, training_key
 from cytovae.settings import Settings
 from cytovae.study.train_model import train_model
 
+pytestmark = pytest.mark.slow
+
 SMALL = Settings(
     experts=8, code=3, encoder_depth=1, encoder_width=12, clustering_width=12, expert_width=4, batch=32, steps=120,
     umap_epochs=20, landmarks=150,

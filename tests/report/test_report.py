@@ -44,6 +44,8 @@ from cytovae.report.page import render_page
 from cytovae.report.pictures import Pictures, draw_all
 from cytovae.study.assign_study import AssignStudy, open_assign_study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:

@@ -159,6 +159,11 @@ def test_the_public_sets_have_the_stated_cells() -> None:
         "flowsom_ff": (19_225, 13_671, 9, 6),
         "nilsson_rare": (44_140, 358, 13, 1),
         "levine32_balanced": (1_500, 1_400, 32, 14),
+        "cytomem_pbmc": (30_000, 30_000, 25, 7),
+        "gatemeclass_flow": (74_118, 74_118, 10, 6),
+        "hipc_ftv1": (21_900, 21_900, 7, 10),
+        "nolanlab_gatingml": (31_230, 26_502, 10, 5),
+        "optimalflow_siteb": (120_000, 107_532, 10, 22),
     }
     for dataset in read_table(PUBLIC, SHARED, tuple(stated)):
         gated = load(dataset)
@@ -171,7 +176,7 @@ def test_the_public_table_lists_every_set() -> None:
     if not SHARED.is_dir():
         pytest.skip(f"the public data sets are not at {SHARED}")
     found = read_table(PUBLIC, SHARED)
-    assert [len(dataset.files) for dataset in found] == [1, 4, 1, 2, 1, 16, 1, 1]
+    assert [len(dataset.files) for dataset in found] == [1, 4, 1, 2, 1, 16, 1, 1, 1, 1, 1, 1, 3]
     assert [dataset.name for dataset in found if dataset.rare] == ["nilsson_rare"]
 
 

@@ -1,5 +1,7 @@
 """Write the golden model of the current schema: ``make golden``, after a change of a schema that is not yet released.
 
+Its input is cells.fcs beside this script, which never changes.
+
 The golden model of a released schema is never written again, because later versions must read it as it is.
 """
 
@@ -15,7 +17,7 @@ import pandas as pd
 from cytovae.model_folder.layout import SCHEMA_VERSION
 
 HERE = Path(__file__).parent
-FILE = "sample_data/donor1_baseline.fcs"
+FILE = "tests/golden/cells.fcs"
 SMALL = ("--experts", "12", "--steps", "60", "--landmarks", "600", "--device", "cpu", "--threads", "1", "--quiet")
 
 

@@ -16,7 +16,7 @@ from cytovae.model_folder.load import load_model
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = sorted((ROOT / "tests" / "golden").glob("schema*"))
-FILE = ROOT / "sample_data" / "donor1_baseline.fcs"
+FILE = ROOT / "tests" / "golden" / "cells.fcs"
 
 
 def assignment(folder: Path, device: str = "cpu") -> tuple[NDArray[np.int32], NDArray[np.float32]]:

@@ -26,7 +26,10 @@ from cytovae.cli.config import ConfiguredCommand
 from cytovae.errors import UsageError
 
 if TYPE_CHECKING:
-    from cytovae.experiments.experiment import Conditions, Experiment, Piece
+    from collections.abc import Sequence
+
+    from cytovae.benchmark.datasets import DataSet
+    from cytovae.experiments.experiment import Conditions, Experiment, Finished, Piece
 
 app = typer.Typer(
     help="Repeat the experiments of the paper on its data.\n\n"
@@ -38,6 +41,7 @@ MnistData = Annotated[
     Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder of MNIST's four IDX files.")
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="A smaller version that takes minutes on two cores.")]
+_BODENMILLER_METHODS = "cytovae:paper-bodenmiller,flowsom"
 Force = Annotated[bool, typer.Option("--force", help="Start anew, also in a folder with other contents.")]
 
 
@@ -90,7 +94,7 @@ def weber_cli(
 def bodenmiller_cli(
     data: Data,
     output: Output,
-    methods: Methods = "cytovae:paper-bodenmiller,flowsom",
+    methods: Methods = _BODENMILLER_METHODS,
     seeds: Seeds = 1,
     clusters: Clusters = None,
     jobs: AtOnce = 1,
@@ -100,6 +104,7 @@ def bodenmiller_cli(
     time_limit: TimeLimit = None,
     steps: Steps = None,
     device: Device = "cpu",
+    search: Annotated[bool, typer.Option("--search", help="Compare readings of the paper's settings instead.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Table A1: wells of Bodenmiller et al. 2012 (FCS files with gates beside them), with the paper's settings.
@@ -107,12 +112,20 @@ def bodenmiller_cli(
     Ten surface markers, populations of 30 cells or more. cytovae learns from 80 % of a well and is scored on the rest;
     the other methods are scored both on all cells, as in the paper, and on the same held-out cells.
 
+    With --search, other readings of the settings are compared, in what the paper does not print or prints in two ways:
+    30 of them on the wells H05 and H08, the best five on all wells.
+
     Example: cytovae benchmark paper bodenmiller --data bodenmiller2012 -o bodenmiller
     """
     from cytovae.benchmark.runner import plan
     from cytovae.experiments.cytometry import ALL_CELLS, HELD_OUT, bodenmiller_table, bodenmiller_wells
 
     wells = bodenmiller_wells(data)
+    if search:
+        if list_jobs or clusters or job is not None or time_limit or seeds != 1 or methods != _BODENMILLER_METHODS:
+            raise UsageError("--search takes no --methods, --seeds, --clusters, --list-jobs, --job or --time-limit")
+        _search_readings(output, wells, data, jobs, threads, steps, device, quiet)
+        return
     names = options.words(methods, "--methods")
     numbers = benchmark_jobs.cluster_numbers(clusters)
     planned = plan(wells, names, seeds, HELD_OUT, threads=threads, steps=steps, device=device, numbers=numbers)
@@ -121,6 +134,37 @@ def bodenmiller_cli(
         planned += plan(wells, others, seeds, ALL_CELLS, threads=threads, numbers=numbers)
     run_options = benchmark_jobs.RunOptions(output, jobs, time_limit, list_jobs, job, quiet)
     benchmark_jobs.run(planned, run_options, table_name="bodenmiller.md", table=bodenmiller_table)
+
+
+def _search_readings(
+    folder: Path,
+    wells: "Sequence[DataSet]",
+    data: Path,
+    at_once: int,
+    threads: int,
+    steps: int | None,
+    device: str,
+    quiet: bool,
+) -> None:
+    from functools import partial
+
+    from cytovae.experiments import paper_search
+    from cytovae.experiments.experiment import Conditions, Experiment, prepare, write_results
+
+    design = paper_search.design_of(wells, data, steps=steps, device=device)
+    prepare(folder, paper_search.SEARCH)
+    finished: list[Finished] = []
+    with console.meter("search", design.most_runs) as meter:
+        for each in paper_search.search(folder, design, at_once=at_once, threads=threads):
+            finished.append(each)
+            meter.update(len(finished), each.piece.title)
+    pieces = [each.piece for each in finished]
+    experiment = Experiment(paper_search.SEARCH, pieces, partial(paper_search.tables, design), lambda _finished: {})
+    conditions = Conditions(paper_search.SEEDS, device, threads, steps is not None)
+    written = write_results(folder, experiment, finished, conditions)
+    if not quiet:
+        console.say(f"wrote {', '.join(str(path) for path in written)}")
+    typer.echo(experiment.tables(finished))
 
 
 # --- experiments in pieces --------------------------------------------------------------------------------------------

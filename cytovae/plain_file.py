@@ -1,5 +1,6 @@
 """Input files: only plain local files are opened, never pipes, devices, folders or names of remote stores."""
 
+import hashlib
 import os
 import stat
 from io import BufferedReader
@@ -42,6 +43,12 @@ def open_plain(path: Path, field: str = "file", error: type[InputError] = InputE
         return path.open("rb")
     except OSError as cause:
         raise error(path, field, _reason(cause), "a readable file") from cause
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal. Raises :class:`OSError` if it cannot be read."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def is_plain(path: Path) -> bool:

@@ -5,6 +5,7 @@ import fnmatch
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,12 @@ def allowed(module: str, patterns: list[str]) -> bool:
     return any(fnmatch.fnmatchcase(module, pattern) for pattern in patterns)
 
 
+@cache
+def parsed(source: str) -> ast.Module:
+    """The syntax tree of a module. Several checks look at the same module."""
+    return ast.parse(source)
+
+
 def imported(tree: ast.AST) -> Iterator[str]:
     """Dotted names of everything imported, at the top or inside functions."""
     for node in ast.walk(tree):
@@ -166,7 +173,7 @@ def wing_of(module: str) -> str:
 
 
 def forbidden_imports(source: str, module: str) -> list[str]:
-    names, wing = set(imported(ast.parse(source))), wing_of(module)
+    names, wing = set(imported(parsed(source))), wing_of(module)
     ours = {name.split(".")[1] for name in names if name.startswith("cytovae.")} - {wing, "__version__"}
     if wing not in WINGS:  # the command line may import everything, the package itself only the API
         ours = {"cli": set(), "__main__": ours - {"cli"}, "__init__": ours - {"api"}}[wing]
@@ -184,7 +191,7 @@ def forbidden_imports(source: str, module: str) -> list[str]:
 def opened_files(source: str, module: str) -> list[str]:
     if wing_of(module) in OPENERS:
         return []
-    tree = ast.parse(source)
+    tree = parsed(source)
     libraries = {library for library in FILE_LIBRARIES if any(within(name, library) for name in imported(tree))}
     calls = {".".join(call).strip(".") for call in called(tree) if call[1] in FILE_CALLS or call in FILE_CALLS_OF}
     return [f"{module} opens files with {what}" for what in sorted(libraries | calls)]
@@ -193,7 +200,7 @@ def opened_files(source: str, module: str) -> list[str]:
 def spoken_words(source: str, module: str) -> list[str]:
     if allowed(module, SPEAKERS):
         return []
-    tree = ast.parse(source)
+    tree = parsed(source)
     calls = {call for call in called(tree) if call in EXITS}
     raised = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc is not None]
     names = {name.id for part in raised for name in ast.walk(part) if isinstance(name, ast.Name)} & {"SystemExit"}
@@ -209,7 +216,7 @@ def vague_name(_source: str, module: str) -> list[str]:
 def too_long(source: str, module: str) -> list[str]:
     """Modules over 350 lines and functions over 80; the commands count without their options."""
     complaints = [f"{module} has {n} lines"] if (n := source.count("\n")) > 350 else []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0].lineno if node.name.endswith("_cli") else node.lineno
             if (n := (node.end_lineno or 0) - first + 1) > 80:
@@ -248,7 +255,7 @@ def test_the_table_has_no_way_back_up() -> None:
 
 def test_no_module_imports_itself_in_a_circle() -> None:
     names = {module.replace("/", "."): source for source, module in sources() if module.startswith("cytovae/")}
-    edges = {name: {other for other in imported(ast.parse(source)) if other in names} for name, source in names.items()}
+    edges = {name: {other for other in imported(parsed(source)) if other in names} for name, source in names.items()}
     ahead = {name for name in edges if edges[name]}
     while ahead:  # remove modules that import nothing that is left; what remains is a circle
         free = {name for name in ahead if not edges[name] & ahead}
@@ -332,6 +339,7 @@ def test_starting_up_loads_nothing_heavy() -> None:
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
 
 
+@pytest.mark.slow
 def test_assigning_loads_nothing_that_only_training_needs(tmp_path: Path) -> None:
     training = ("umap", "sklearn", "pynndescent", "numba", "scipy", "matplotlib", "torch._dynamo")
     model, file = ROOT / "tests" / "golden" / "schema1" / "model", ROOT / "sample_data" / "donor1_baseline.fcs"

@@ -36,6 +36,7 @@ def test_processors_are_those_that_the_process_may_use() -> None:
     assert n_processors() == len(allowed)
 
 
+@pytest.mark.slow
 def test_memory_is_the_peak() -> None:
     before = process_memory_mb()
     np.ones(int(before * 2**20 / 8) + 2**24)  # as much again, and 128 MiB

@@ -290,6 +290,11 @@ def drop_small_populations(gates: GateLabels, smallest: int) -> GateLabels:
     return GateLabels(np.where(small[gates.population], UNGATED, gates.population).astype(np.int32), gates.names)
 
 
+def only(gates: GateLabels, rows: NDArray[np.bool_]) -> GateLabels:
+    """Make all cells but those of the mask ``rows`` (n_cells,) ungated, so that only these are scored."""
+    return GateLabels(np.where(rows, gates.population, UNGATED).astype(np.int32), gates.names)
+
+
 def held_out(n_cells: int, share: float, seed: int) -> NDArray[np.bool_]:
     """Draw a ``share`` of the cells that no method may learn from, as a mask (n_cells,); another with each seed."""
     if not 0 < share < 1:

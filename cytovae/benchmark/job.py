@@ -22,11 +22,12 @@ from cytovae.benchmark.datasets import (
     fingerprint,
     held_out,
     load,
+    only,
     rest_as_population,
     subsample,
 )
 from cytovae.benchmark.methods import ASSIGNS_NEW_CELLS, LABELS, Clustering, Run, cluster, cpu_seconds
-from cytovae.cells import UNGATED, CellTable, GateLabels
+from cytovae.cells import CellTable, GateLabels
 from cytovae.environment import loaded_versions, machine, process_memory_mb
 from cytovae.errors import UsageError
 from cytovae.metrics import PopulationScore, ScoreReport, score
@@ -223,10 +224,7 @@ def _row(
     learn: NDArray[np.bool_] | None,
     result: Clustering,
 ) -> Row:
-    scored = (
-        gates if held is None else GateLabels(np.where(held, gates.population, UNGATED).astype(np.int32), gates.names)
-    )
-    report = score(result.cluster, scored)
+    report = score(result.cluster, gates if held is None else only(gates, held))
     return Row(
         dataset=job.dataset.name,
         protocol=str(job.protocol),

@@ -134,7 +134,7 @@ def _not_a_marker(channel: Channel) -> str:
     metal = metal_of(channel.name) or metal_of(channel.label)
     if not stain and metal and (use := metal_use(metal)):
         return use
-    pulse = _pulse(channel)
+    pulse = pulse_of_channel(channel)
     is_pulse_time = pulse.part in {"w", "t"} and not known_antigen(name)
     return "pulse parameter" if not stain and is_pulse_time else ""
 
@@ -151,7 +151,10 @@ def _mark_raw_detectors(channels: Sequence[Channel], stains: Sequence[str], reas
     kinds = [plain_key(channel.kind).replace("_", "") for channel in channels]
     unlabelled = [index for index in range(len(channels)) if not reasons[index] and not stains[index]]
     raw = {index for index in unlabelled if kinds[index] == _RAW_KIND}
-    if _UNMIXED_KIND not in kinds and len({_pulse(channels[index]).stem for index in raw}) < _FEWEST_RAW_KINDS:
+    if (
+        _UNMIXED_KIND not in kinds
+        and len({pulse_of_channel(channels[index]).stem for index in raw}) < _FEWEST_RAW_KINDS
+    ):
         raw = set()
     others = [
         index
@@ -174,7 +177,7 @@ def _names_dye_or_antigen(name: str) -> bool:
 # --- copies of a detector ---
 
 
-def _pulse(channel: Channel) -> Pulse:
+def pulse_of_channel(channel: Channel) -> Pulse:
     """The detector of a channel; ``$PnFEATURE`` says which part of the pulse it is if the name does not."""
     name, label = split_name(channel.name)
     pulse = pulse_of(name if label else channel.name)
@@ -184,7 +187,7 @@ def _pulse(channel: Channel) -> Pulse:
 
 def _with_inherited(channels: Sequence[Channel], stains: Sequence[str]) -> list[str]:
     """The stains, where a compensated channel without a stain has that of its raw channel."""
-    pulses = [_pulse(channel) for channel in channels]
+    pulses = [pulse_of_channel(channel) for channel in channels]
     raw = {
         (pulse.stem, pulse.part): stain
         for pulse, stain in zip(pulses, stains, strict=True)
@@ -201,19 +204,23 @@ def _mark_copies(channels: Sequence[Channel], stains: Sequence[str], reasons: li
     by_detector: dict[str, list[int]] = {}
     for index, channel in enumerate(channels):
         if not reasons[index]:
-            by_detector.setdefault(_pulse(channel).stem, []).append(index)
+            by_detector.setdefault(pulse_of_channel(channel).stem, []).append(index)
     n_detectors = {
-        part: sum(any(_pulse(channels[index]).part == part for index in indices) for indices in by_detector.values())
+        part: sum(
+            any(pulse_of_channel(channels[index]).part == part for index in indices) for indices in by_detector.values()
+        )
         for part in "ah"
     }
     # A FACSCalibur records the height of all detectors, and the area of one.
     prefers_height = 2 * n_detectors["a"] < n_detectors["h"]
     for indices in by_detector.values():
-        ranks = {index: _rank(_pulse(channels[index]), prefers_height=prefers_height) for index in indices}
+        ranks = {index: _rank(pulse_of_channel(channels[index]), prefers_height=prefers_height) for index in indices}
         best = min(indices, key=lambda index: ranks[index])
         for index in indices:
             if ranks[index] > ranks[best] and _may_be_one_stain(stains[index], stains[best]):
-                reasons[index] = _copy_reason(_pulse(channels[index]), _pulse(channels[best]), channels[best])
+                reasons[index] = _copy_reason(
+                    pulse_of_channel(channels[index]), pulse_of_channel(channels[best]), channels[best]
+                )
 
 
 def _rank(pulse: Pulse, *, prefers_height: bool) -> tuple[bool, int, bool]:

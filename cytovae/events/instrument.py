@@ -75,7 +75,7 @@ def instrument_of(file: EventFile, columns: Sequence[int]) -> Instrument:
     uses = channel_uses(file.channels)
     markers = [file.channels[column] for column in columns]
     reasons = {use.reason for use in uses}
-    ranges = [top for top in (_top(file, channel) for channel in markers) if math.isfinite(top)]
+    ranges = [top for top in (top_of_channel(file, channel) for channel in markers) if math.isfinite(top)]
     top = max(ranges, default=math.nan)
     metals = _most(bool(metal_of(channel.name) or metal_of(channel.label)) for channel in markers)
     is_mass = _MASS.search(model) is not None
@@ -96,8 +96,8 @@ def instrument_of(file: EventFile, columns: Sequence[int]) -> Instrument:
     return Instrument(InstrumentKind.FLOW, evidence, top)
 
 
-def _top(file: EventFile, channel: Channel) -> float:
-    """The largest value that a channel can hold."""
+def top_of_channel(file: EventFile, channel: Channel) -> float:
+    """The largest value that a channel can hold: $PnR, or that of a logarithmic amplifier ($PnE)."""
     amplification = file.keywords.get(f"$P{channel.index + 1}E", "").split(",")
     decades, at_zero = (decimal_number(part) or 0.0 for part in (amplification[0], amplification[-1]))
     is_logarithmic = file.keywords.get("$DATATYPE", "").strip() == "I" and 0 < decades < 20

@@ -26,16 +26,13 @@ from cytovae.experiments.experiment import (
     measurements_of,
     over_seeds,
 )
+from cytovae.experiments.on_coordinates import learn_on_coordinates
 from cytovae.experiments.two_sample import mmd_test
 from cytovae.inference.assigner import assign
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.metrics import ScoreReport, score
-from cytovae.network.scaling import fit_scaling
-from cytovae.network.training_loop import build_network, train
-from cytovae.populations.expert_merges import keep_experts, merge_experts
 from cytovae.populations.neighbors import nearest_neighbors
 from cytovae.populations.population_tree import PopulationTree, population_tree
-from cytovae.populations.similarity import draw_weight, make_similarity
 from cytovae.populations.umap_projection import umap_projection
 from cytovae.settings import Metric, Settings
 
@@ -173,20 +170,9 @@ class _Projections:
 
 
 def _trained(gated: GatedCells, settings: Settings, projections: _Projections, seed: int, device: str) -> TrainedModel:
-    """As :func:`cytovae.study.train_model.learn`, with coordinates and populations that exist already."""
     coordinates, tree = projections.of(settings)
-    merging = settings.resolution == "merge"
-    scaling = fit_scaling(gated.cells.values)
-    x = torch.tensor(scaling.scale(gated.cells.values), device=device)
-    similarity = make_similarity(coordinates, settings, seed=seed, tree=tree if merging else None, device=device)
-    network = build_network(x.shape[1], settings, seed).to(device)
-    for _ in train(network, x, similarity, draw_weight(similarity), settings, seed):
-        pass
-    network.eval()
-    with torch.inference_mode():
-        probabilities = network.assign(x).cpu().numpy()
-    merges = merge_experts(probabilities, tree) if merging else keep_experts(probabilities)
-    return TrainedModel(network.cpu(), settings, gated.cells.markers, scaling, merges, merges.n_found)
+    populations = tree if settings.resolution == "merge" else None
+    return learn_on_coordinates(gated.cells, coordinates, settings, seed=seed, device=device, tree=populations)
 
 
 def _scores(dataset: str, method: str, seed: int, report: ScoreReport) -> list[Measurement]:

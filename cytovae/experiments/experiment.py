@@ -11,7 +11,9 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,18 +137,64 @@ def prepare(folder: Path, experiment: str, *, force: bool = False) -> None:
         raise OutputError(f"{folder} cannot be created: {error.strerror}") from error
 
 
-def do_pieces(folder: Path, experiment: str, pieces: Sequence[Piece]) -> Iterator[Finished]:
+def do_pieces(
+    folder: Path, experiment: str, pieces: Sequence[Piece], *, at_once: int = 1, threads: int = 1
+) -> Iterator[Finished]:
     """Run the pieces that are not finished, and yield all of them in their order.
 
-    Raises :class:`OutputError` if an outcome cannot be written, and :class:`InputError` if one is damaged.
+    Parameters
+    ----------
+    folder : Path
+        The folder of the experiment.
+    experiment : str
+        Its name.
+    pieces : sequence of Piece
+        The pieces.
+    at_once : int
+        With two or more, so many processes of their own run the pieces, which then must be picklable.
+    threads : int
+        Threads of each of those processes.
+
+    Raises
+    ------
+    OutputError
+        If an outcome cannot be written.
+    InputError
+        If one is damaged.
     """
-    for piece in pieces:
-        path = _pieces_folder(folder, experiment) / f"{piece.key}.json"
-        if not path.exists():
-            started = time.monotonic()
-            outcome = piece.do()
-            _save_outcome(path, outcome, time.monotonic() - started)
-        yield _load_outcome(path, piece)
+    paths = {piece.key: _pieces_folder(folder, experiment) / f"{piece.key}.json" for piece in pieces}
+    if at_once == 1:
+        for piece in pieces:
+            if not paths[piece.key].exists():
+                _finish(paths[piece.key], piece)
+            yield _load_outcome(paths[piece.key], piece)
+        return
+    pool = ProcessPoolExecutor(at_once, get_context("spawn"), initializer=_start_process, initargs=(threads,))
+    try:
+        missing = [piece for piece in pieces if not paths[piece.key].exists()]
+        running = {piece.key: pool.submit(_finish, paths[piece.key], piece) for piece in missing}
+        for piece in pieces:
+            if piece.key in running:
+                running[piece.key].result()
+            yield _load_outcome(paths[piece.key], piece)
+    except BaseException:
+        for process in active_children():  # nobody waits for pieces that are running
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_process(threads: int) -> None:
+    from cytovae.network.device import use_threads
+
+    use_threads(threads, with_umap=True)
+
+
+def _finish(path: Path, piece: Piece) -> None:
+    started = time.monotonic()
+    outcome = piece.do()
+    _save_outcome(path, outcome, time.monotonic() - started)
 
 
 def write_results(

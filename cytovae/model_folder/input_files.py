@@ -8,7 +8,8 @@ from pathlib import Path
 from cytovae.atomic import readable
 from cytovae.errors import InputError
 from cytovae.events.event_file import EventFile
-from cytovae.model_folder.layout import InputRecord, sha256_of
+from cytovae.model_folder.layout import InputRecord
+from cytovae.plain_file import sha256_of
 
 _HINT = "Do not change files during training; run the command again."
 

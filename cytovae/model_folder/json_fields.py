@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from cytovae.errors import ModelError
-from cytovae.model_folder.layout import RUN, TRAIN_AGAIN, sha256_of
+from cytovae.model_folder.layout import RUN, TRAIN_AGAIN
+from cytovae.plain_file import sha256_of
 
 LARGEST_JSON = 16 << 20  # bytes
 

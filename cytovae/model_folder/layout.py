@@ -5,7 +5,6 @@ holds the losses during training, ``landmarks.parquet`` the training cells with 
 the model came about. ``run.json`` is written last, so a folder without it is incomplete.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,12 +37,6 @@ def member_path(folder: Path, name: str) -> Path:
     if not inside or not path.is_file():
         raise ModelError(f"{path} is not a plain file, or is a link out of the model folder. {TRAIN_AGAIN}.")
     return path
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # --- arrays of model.safetensors ---

@@ -38,7 +38,6 @@ from cytovae.model_folder.layout import (
     RunRecord,
     member_path,
     must_be_finite,
-    sha256_of,
 )
 from cytovae.model_folder.load import load_model
 from cytovae.settings import settings_to_dict

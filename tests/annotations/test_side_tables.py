@@ -27,6 +27,8 @@ from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import FcsFile, open_fcs
 from cytovae.fcs.write import write_fcs
 
+pytestmark = pytest.mark.slow
+
 REFUSED = "refused"
 SIZES = (5, 4)
 LABELS = ["T", "B", "B, naive", "NK; bright", "ungated", ""]

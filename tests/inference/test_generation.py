@@ -16,6 +16,8 @@ from cytovae.network.scaling import Scaling
 from cytovae.settings import Settings, generating
 from cytovae.study.train_model import learn
 
+pytestmark = pytest.mark.slow
+
 SMALL = Settings(experts=20, batch=128, steps=300, umap_epochs=80, encoder_width=32, clustering_width=32)
 CENTRES = np.array([[1, 1, 5, 5], [5, 1, 1, 5], [1, 5, 1, 1]], np.float32)
 

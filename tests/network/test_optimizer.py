@@ -72,6 +72,7 @@ def test_a_state_of_other_parameters_is_refused() -> None:
         Adam(parameters()).load(Adam(parameters()[:2]).state())
 
 
+@pytest.mark.slow
 def test_training_does_not_import_torchs_compiler() -> None:
     code = """
 import sys, numpy as np, torch

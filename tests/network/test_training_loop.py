@@ -14,6 +14,8 @@ from cytovae.network.training_loop import Augment, ProgressRecord, build_network
 from cytovae.populations.similarity import Similarity
 from cytovae.settings import Settings, preset
 
+pytestmark = pytest.mark.slow
+
 SMALL = Settings(
     experts=6,
     code=3,

@@ -9,6 +9,8 @@ from sklearn.metrics import adjusted_rand_score
 from cytovae.errors import UsageError
 from cytovae.populations.expert_merges import keep_experts
 
+pytestmark = pytest.mark.slow
+
 # --- one population or several ----------------------------------------------------------------------------------------
 
 

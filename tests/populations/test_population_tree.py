@@ -1,9 +1,12 @@
 """The tree of micro-clusters: the level at which it is cut."""
 
 import numpy as np
+import pytest
 from helpers.gaussian_cells import gaussians
 
 from cytovae.populations.population_tree import population_tree
+
+pytestmark = pytest.mark.slow
 
 
 def n_populations(populations: int, size: int) -> int:

@@ -66,6 +66,7 @@ def assign_cli(
     device: options.Device = "auto",
     threads: options.Threads = None,
     gates: options.Gates = None,
+    qc: options.QualityControl = None,
     layer: options.Layer = None,
     file_key: options.FileKey = None,
     data_set: options.DataSet = None,
@@ -78,7 +79,8 @@ def assign_cli(
 
     Markers are found by name, whatever their order. The table has a row for each event, in the order of the file, with
     the columns file, event (from 0), cluster (from 1), probability (of that cluster), p_1 … p_K. With --names it also
-    has population and population_probability; numbers of clusters stay.
+    has population and population_probability; numbers of clusters stay. With --qc, all events are assigned, and the
+    column qc is `pass` or the reason why an event fails quality control.
 
     Example: cytovae assign model/ sample_data/*.fcs -o with_clusters/ --format fcs --tables tables/
     """
@@ -91,7 +93,9 @@ def assign_cli(
     paths = options.named_files(files)
     if umap and form in ("clr", "flowjo-csv"):
         raise UsageError(f"{form} has no place for UMAP coordinates; leave --umap out or choose another format")
-    protected = protected_files(files=paths, tables=(names, samples, gates), model=model)
+    if qc is not None and form in ("clr", "flowjo-csv"):
+        raise UsageError(f"{form} has no place for quality control; leave --qc out or choose another format")
+    protected = protected_files(files=paths, tables=(names, samples, gates, qc), model=model)
     stems = None
     if file_key is not None and is_folder:
         stems = [file.part or file.path.stem for file in options.open_files(paths, layer=layer, file_key=file_key)]
@@ -114,7 +118,7 @@ def assign_cli(
         workers=options.n_threads(threads),
     )
     labels = options.read_spec(gates, study.raw, zero_ungated=zero_ungated) if gates is not None else None
-    study = replace(study, gates=labels)
+    study = replace(study, gates=labels, quality=options.flags_of(qc, study.raw, data_set))
     options.warn_about(study.files)
     summary = assign_study.cluster_summary(study) if tables is not None else None
     assigned: list[AssignedFile] = []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cytovae.events.compensation import Compensation
     from cytovae.events.event_file import EventFile
     from cytovae.events.marker_file import MarkerFile
+    from cytovae.quality.flags import EventFlags
 
 BESIDE = "beside"
 MOST_THREADS = 4096
@@ -86,6 +87,16 @@ Names = Annotated[
     typer.Option(
         metavar="CSV",
         help="Table of cluster and name. Clusters of one name are one population; clusters keep their numbers.",
+        show_default=False,
+    ),
+]
+
+QualityControl = Annotated[
+    Path | None,
+    typer.Option(
+        "--qc",
+        metavar="DIR",
+        help="Folder that `cytovae qc` wrote. Files are found in it by their checksums.",
         show_default=False,
     ),
 ]
@@ -180,6 +191,20 @@ def compensation_of(spec: str | None) -> "Compensation":
     if spec is None:
         return Compensation()
     return Compensation("file") if spec == FROM_FILE else Compensation("matrix", read_matrix(Path(spec)))
+
+
+def flags_of(folder: Path | None, files: "Sequence[EventFile]", data_set: int | None) -> "EventFlags | None":
+    """What quality control in ``folder`` says of the events of ``files``; None without a folder.
+
+    Raises :class:`UsageError` for another data set than the first, which is the one that `cytovae qc` checks.
+    """
+    from cytovae.quality.flags import read_flags
+
+    if folder is None:
+        return None
+    if data_set:
+        raise UsageError("--qc is about the first data set of a file; leave out --data-set or --qc")
+    return read_flags(folder, files)
 
 
 def sheet_of(path: Path | None, files: "Sequence[EventFile]") -> "SampleSheet":

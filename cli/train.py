@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cytovae.events.transform import Logicle
     from cytovae.inference.trained_model import SavedModel
     from cytovae.model_folder.checkpoint import Checkpoint
+    from cytovae.quality.flags import EventFlags
     from cytovae.study.sampling import Sampling
     from cytovae.study.train_study import TrainStudy
 
@@ -106,6 +107,7 @@ def train_cli(
         int | None, typer.Option(min=0, metavar="N", help="Cells to train on, drawn from those read; 0 = all.")
     ] = None,
     gates: options.Gates = None,
+    qc: options.QualityControl = None,
     layer: options.Layer = None,
     file_key: options.FileKey = None,
     data_set: options.DataSet = None,
@@ -168,7 +170,7 @@ def train_cli(
     use_threads(1, with_umap=True)
     paths = options.named_files(files)
     before, compensation = identities(paths), options.compensation_of(compensate)
-    protected_files(files=paths, tables=(panel, labels, gates, compensate)).check_folder(output)
+    protected_files(files=paths, tables=(panel, labels, gates, compensate, qc)).check_folder(output)
     check_model_target(output, force=force or resume)
     checkpoint = Checkpoint(output, resume=resume, force=force, every=save_every, warn=console.warn)
     with _hint_on_interrupt(checkpoint), checkpoint:
@@ -187,8 +189,11 @@ def train_cli(
         known = options.read_spec(labels, study.raw, zero_ungated=zero_ungated) if labels is not None else None
         truth = options.read_spec(gates, study.raw, zero_ungated=zero_ungated) if gates is not None else None
         _check_and_say_panel(study, generative=generative, quiet=quiet)
-        cells, seconds_of_reading = _read_cells(study, settings, max_events_per_file, sampling, seed)
+        flags = options.flags_of(qc, study.raw, data_set)
+        cells, seconds_of_reading = _read_cells(study, settings, max_events_per_file, sampling, seed, flags)
         if not quiet:
+            if flags is not None:
+                console.say(f"{flags.n_failed:,} cells fail quality control; the model does not learn from them")
             console.say(f"read {len(cells):,} of {study.n_events:,} cells, device {resolved_device}")
 
         with console.stages(quiet=quiet, announce=True) as progress:
@@ -232,7 +237,12 @@ def _check_and_say_panel(study: "TrainStudy", *, generative: bool, quiet: bool) 
 
 
 def _read_cells(
-    study: "TrainStudy", settings: Settings, max_events_per_file: int | None, sampling: "Sampling", seed: int
+    study: "TrainStudy",
+    settings: Settings,
+    max_events_per_file: int | None,
+    sampling: "Sampling",
+    seed: int,
+    flags: "EventFlags | None",
 ) -> "tuple[CellTable, float]":
     """The training cells, and the seconds that reading them took. Warns about constant markers."""
     from cytovae.study.sampling import MOST_TRAINING_CELLS, constant_markers, draw_cells
@@ -244,6 +254,7 @@ def _read_cells(
         sampling=sampling,
         at_most=max(MOST_TRAINING_CELLS, settings.landmarks) if settings.landmarks else None,
         seed=seed,
+        passing=None if flags is None else flags.passing(),
     )
     seconds = perf_counter() - began
     if constant := constant_markers(cells, study.files):

@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cytovae.errors import OutputError
@@ -62,6 +62,43 @@ def check_parent(path: Path, parent: Path) -> None:
         raise OutputError(f"{path} cannot be written: there is no folder {parent}")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"{path} cannot be written: no permission to write in {parent}")
+
+
+def check_own_folder(
+    folder: Path, mark: str, belongs: Callable[[str], bool], what: str, *, force: bool = False
+) -> None:
+    """Check that a folder of results can be written, which replaces an earlier one as a whole.
+
+    Parameters
+    ----------
+    folder
+        The folder. It must be new or empty; with ``force`` it may be an earlier result.
+    mark
+        The file that every such result has.
+    belongs
+        Whether a name is that of a file or folder in such a result. A folder with any other entry is never replaced.
+    what
+        What the result is called, for messages.
+    force
+        Accept an earlier result.
+
+    Raises
+    ------
+    OutputError
+        If something else is in the way, or the parent folder is missing or not writable.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is not a folder; choose another name for the {what}")
+    if folder.is_symlink():
+        raise OutputError(f"{folder} is a link; name the folder itself, because it is replaced as a whole")
+    entries = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in entries if not belongs(name)]
+    if others or (entries and mark not in entries):
+        shown = (others or entries)[0]
+        raise OutputError(f"{folder} holds other files, such as {shown}; choose a new folder for the {what}")
+    if entries and not force:
+        raise OutputError(f"{folder} holds a {what} already; use --force to replace it, or another name")
+    check_parent(folder, folder.absolute().parent)
 
 
 def already_exists(path: Path | str) -> OutputError:

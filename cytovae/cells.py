@@ -105,12 +105,15 @@ class Assignment:
         In [0, 1]; 1 for a cell unlike any training cell.
     coordinates : ndarray of float32, shape (n_cells, 2), optional
         Position on the UMAP of the training cells.
+    qc : ndarray of uint8, shape (n_cells,), optional
+        The reason why a cell fails quality control, as a number; 0 if it passes.
     """
 
     cluster: NDArray[np.int32]
     probabilities: NDArray[np.float32]
     novelty: NDArray[np.float32] | None = None
     coordinates: NDArray[np.float32] | None = None
+    qc: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.cluster)

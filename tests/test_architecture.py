@@ -40,14 +40,15 @@ WINGS: dict[str, set[str]] = {
         *("events", "populations", "network", "inference"),
     },
     "outputs": {"errors", "plain_file", "atomic", "delimited", "cells", "fcs", "events", "annotations", "inference"},
+    "quality": {"errors", "plain_file", "atomic", "delimited", "fcs", "events"},
     "study": {
         *("errors", "plain_file", "atomic", "cells", "settings", "events", "annotations"),
-        *("populations", "network", "inference", "model_folder", "outputs"),
+        *("populations", "network", "inference", "model_folder", "outputs", "quality"),
     },
     "comparison": {"errors", "atomic", "delimited", "fcs", "events", "annotations", "inference", "outputs"},
     "report": {
         *("errors", "delimited", "atomic", "cells", "settings", "metrics", "events", "annotations"),
-        *("populations", "inference", "model_folder", "study"),
+        *("populations", "inference", "model_folder", "quality", "study"),
     },
     "benchmark": {
         *("errors", "plain_file", "toml_file", "atomic", "environment", "cells", "settings", "metrics"),
@@ -99,6 +100,7 @@ OPENERS = {
         "model_folder",
         "outputs",
         "comparison",
+        "quality",
         "report",
         "benchmark",
     ),

@@ -22,9 +22,8 @@ from cytovae.events.anndata_file import SUFFIX as ANNDATA_SUFFIX
 from cytovae.events.anndata_file import open_h5ad
 from cytovae.events.panel import find_channel
 from cytovae.fcs.file import FcsFile, open_fcs
-from cytovae.outputs.columns import CLUSTER_CHANNEL, POPULATION, POPULATION_CHANNELS
+from cytovae.outputs.columns import CLUSTER_CHANNEL, POPULATION, POPULATION_CHANNELS, QC, QC_CHANNEL
 
-QC = "qc"
 _ROWS_PER_CHUNK = 1_000_000
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".gz")
 _NO_POPULATION = -1
@@ -266,8 +265,11 @@ def _fcs_chunks(path: Path) -> Iterator[pd.DataFrame]:
     file = open_fcs(path)
     column = find_channel(file, CLUSTER_CHANNEL, field="clusters").index
     names = _names_of_clusters(file)
-    for values in file.chunks([column], _ROWS_PER_CHUNK):
+    checked = [channel.index for channel in file.channels if channel.name == QC_CHANNEL]
+    for values in file.chunks([column, *checked[:1]], _ROWS_PER_CHUNK):
         chunk = pd.DataFrame({CLUSTER: np.rint(values[:, 0]).astype(np.int64)})
+        if checked:
+            chunk[QC] = np.where(values[:, 1] == 0, "", "failed")
         if names:
             chunk[POPULATION] = chunk[CLUSTER].map(names)
         yield _named(chunk, path)

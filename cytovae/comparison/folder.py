@@ -4,9 +4,8 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
-from cytovae.atomic import check_parent, flush_to_disk, whole_folder
+from cytovae.atomic import check_own_folder, flush_to_disk, whole_folder
 from cytovae.comparison.results import Comparison, summary, tables
-from cytovae.errors import OutputError
 from cytovae.outputs.tables import write_table
 
 SUMMARY, FIGURES = "summary.json", "figures"
@@ -24,18 +23,7 @@ def check_folder(folder: Path, *, force: bool = False) -> None:
 
     Raises :class:`OutputError`.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is not a folder; choose another name for the comparison")
-    if folder.is_symlink():
-        raise OutputError(f"{folder} is a link; name the folder itself, because it is replaced as a whole")
-    entries = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    others = [name for name in entries if name not in _ENTRIES]
-    if others or (entries and SUMMARY not in entries):
-        shown = (others or entries)[0]
-        raise OutputError(f"{folder} holds other files, such as {shown}; choose a new folder for the comparison")
-    if entries and not force:
-        raise OutputError(f"{folder} holds a comparison already; use --force to replace it, or another name")
-    check_parent(folder, folder.absolute().parent)
+    check_own_folder(folder, SUMMARY, _ENTRIES.__contains__, "comparison", force=force)
 
 
 def write_comparison(folder: Path, comparison: Comparison, *, force: bool = False) -> tuple[str, ...]:

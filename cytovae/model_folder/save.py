@@ -40,6 +40,7 @@ from cytovae.model_folder.layout import (
     must_be_finite,
 )
 from cytovae.model_folder.load import load_model
+from cytovae.plain_file import sha256_of
 from cytovae.settings import settings_to_dict
 
 _PACKAGES = ("cytovae", "python", "numpy", "pyarrow", "torch", "umap-learn", "safetensors")  # recorded in run.json

@@ -12,6 +12,7 @@ cluster             int32   number of the cluster in the model, from 1, whatever
 probability         float32 probability of that cluster
 population          string  population of that cluster, if clusters have names; "unknown" for clusters without one
 population_...      float32 ``population_probability``: the sum of p_ over the clusters of that population
+qc                  string  "pass", or why quality control failed the event, if it was checked
 novelty             float32 novelty, if the model measures it
 umap_1, umap_2      float32 UMAP coordinates, if requested
 p_1, …, p_K         float32 probability of each cluster; rows sum to 1
@@ -40,11 +41,12 @@ TableFormat = Literal["parquet", "csv", "clr", "flowjo-csv"]
 # Tables of cells, and the observations of AnnData.
 FILE, EVENT, CLUSTER, PROBABILITY = "file", "event", "cluster", "probability"
 POPULATION, POPULATION_PROBABILITY = "population", "population_probability"
-NOVELTY, UMAP = "novelty", ("umap_1", "umap_2")
+QC, NOVELTY, UMAP = "qc", "novelty", ("umap_1", "umap_2")
 
 # Channels and keywords of FCS files.
 CLUSTER_CHANNEL, PROBABILITY_CHANNEL, NOVELTY_CHANNEL = "cytovae_cluster", "cytovae_probability", "cytovae_novelty"
 POPULATION_CHANNELS = ("cytovae_population", "cytovae_population_probability")
+QC_CHANNEL = "cytovae_qc"
 UMAP_CHANNELS = ("cytovae_umap_1", "cytovae_umap_2")
 UMAP_SHIFT = "CYTOVAE_UMAP_SHIFT"  # what was added to the coordinates
 
@@ -67,6 +69,8 @@ class Extras:
         The population of each cluster, see :class:`ClusterNames`; empty if clusters have no names.
     samples : SampleSheet
         What is known of each file.
+    qc : tuple of str
+        What the numbers in :attr:`Assignment.qc` mean; empty if events were not checked.
     novelty : bool
         Whether there is novelty.
     umap : bool
@@ -80,6 +84,7 @@ class Extras:
     novelty: bool = False
     umap: bool = False
     umap_shift: tuple[float, float] = (0.0, 0.0)
+    qc: tuple[str, ...] = ()
 
     @property
     def names(self) -> ClusterNames:
@@ -104,6 +109,7 @@ def channel_names(extras: Extras) -> tuple[str, ...]:
     return (
         *(CLUSTER_CHANNEL, PROBABILITY_CHANNEL),
         *(POPULATION_CHANNELS if extras.populations else ()),
+        *([QC_CHANNEL] if extras.qc else []),
         *([NOVELTY_CHANNEL] if extras.novelty else []),
         *(UMAP_CHANNELS if extras.umap else []),
     )
@@ -111,18 +117,19 @@ def channel_names(extras: Extras) -> tuple[str, ...]:
 
 def channel_label(name: str) -> str:
     """The $PnS of one of :func:`channel_names`, such as "cytovae UMAP 1"."""
-    return name.replace("_", " ").replace("umap", "UMAP")
+    return name.replace("_", " ").replace("umap", "UMAP").replace("qc", "QC")
 
 
 def fcs_keywords(extras: Extras, sample: Sequence[str]) -> dict[str, str]:
     """Keywords that a copy of an FCS file gets: names of clusters, and ``sample``, its row of the sample sheet.
 
     CYTOVAE_CLUSTER_n is the population of cluster n, CYTOVAE_POPULATION_n the name of number n in the channel of
-    populations, where 0 is unknown.
+    populations, where 0 is unknown, CYTOVAE_QC_n number n in the channel of quality control.
     """
     clusters = {f"CYTOVAE_CLUSTER_{number}": name for number, name in enumerate(extras.populations, start=1)}
     named = (UNKNOWN, *extras.names.populations) if extras.populations else ()
     populations = {f"CYTOVAE_POPULATION_{number}": name for number, name in enumerate(named)}
+    populations |= {f"CYTOVAE_QC_{number}": name for number, name in enumerate(extras.qc)}
     columns = [f"CYTOVAE_{column.upper()}" for column in extras.samples.columns]
     return clusters | populations | dict(zip(columns, sample, strict=False))
 
@@ -135,12 +142,21 @@ def channel_values(assignment: Assignment, extras: Extras) -> NDArray[np.float32
     columns = [assignment.cluster, probability_of(assignment)]
     if extras.populations:
         columns += [extras.names.numbers[assignment.cluster - 1], population_probability(assignment, extras)]
+    if extras.qc:
+        columns.append(qc_numbers(assignment))
     return np.column_stack([*columns, *optional_values(assignment, extras)]).astype(np.float32, copy=False)
 
 
 def population_probability(assignment: Assignment, extras: Extras) -> NDArray[np.float32]:
     """The probability of each cell's population, float32 (n_cells,); see :meth:`ClusterNames.probability`."""
     return extras.names.probability(assignment.cluster, assignment.probabilities)
+
+
+def qc_numbers(assignment: Assignment) -> NDArray[np.uint8]:
+    """The numbers of quality control, uint8 (n_cells,). Raises :class:`UsageError` if they are missing."""
+    if assignment.qc is None or assignment.qc.shape != (len(assignment),):
+        raise UsageError(f"results of quality control do not fit {len(assignment)} cells")
+    return assignment.qc
 
 
 def free_name(name: str, taken: Sequence[str]) -> str:
@@ -176,6 +192,7 @@ def table_schema(kind: TableFormat, n_clusters: int, extras: Extras = NO_EXTRAS)
             (CLUSTER, pa.int32()),
             (PROBABILITY, pa.float32()),
             *([(POPULATION, pa.string()), (POPULATION_PROBABILITY, pa.float32())] if extras.populations else []),
+            *([(QC, pa.string())] if extras.qc else []),
             *([(NOVELTY, pa.float32())] if extras.novelty else []),
             *((column, pa.float32()) for column in UMAP if extras.umap),
             *((f"p_{cluster}", pa.float32()) for cluster in range(1, n_clusters + 1)),
@@ -211,6 +228,8 @@ def table_rows(
     if populations:
         named.append(pa.array(populations, pa.string()).take(pa.array(assignment.cluster - 1)))
         named.append(pa.array(population_probability(assignment, extras)))
+    if extras.qc:
+        named.append(pa.array(extras.qc, pa.string()).take(pa.array(qc_numbers(assignment))))
     novelty, umap = optional_values(assignment, extras)
     columns = [
         pa.repeat(file, n_cells),

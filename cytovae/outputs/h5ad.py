@@ -20,7 +20,7 @@ from cytovae.events.panel import Panel
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.write import fits_float32
 from cytovae.outputs import columns
-from cytovae.outputs.columns import NO_EXTRAS, Extras, optional_values
+from cytovae.outputs.columns import NO_EXTRAS, Extras, optional_values, qc_numbers
 
 
 class H5adWriter:
@@ -105,6 +105,7 @@ class H5adWriter:
         self._z: NDArray[np.float32] | None = None  # the first chunk tells the number of columns
         self._cluster = np.empty(n_rows, dtype=np.int32)
         self._probability = np.empty(n_rows, dtype=np.float32)
+        self._qc = np.empty(n_rows if extras.qc else 0, dtype=np.int32)
         self._event = np.empty(n_rows, dtype=np.int64)
         self._file = np.empty(n_rows, dtype=np.int32)
         self._written_files: list[str] = []
@@ -140,6 +141,8 @@ class H5adWriter:
         self._p[rows], self._cluster[rows] = assignment.probabilities, assignment.cluster
         self._probability[rows] = probability_of(assignment)
         self._novelty[rows], self._umap[rows] = optional_values(assignment, self._extras)
+        if self._extras.qc:
+            self._qc[rows] = qc_numbers(assignment)
         self._event[rows] = np.arange(first_event, last_event)
         self._file[rows] = self._written_files.index(file)
         self._n_written += n_cells
@@ -206,6 +209,7 @@ class H5adWriter:
             columns.CLUSTER: _categorical(self._cluster - 1, [str(number) for number in range(1, n_clusters + 1)]),
             columns.PROBABILITY: self._probability,
             **(self._populations() if populations else {}),
+            **({columns.QC: _categorical(self._qc, self._extras.qc)} if self._extras.qc else {}),
             **({columns.NOVELTY: self._novelty[:, 0]} if self._extras.novelty else {}),
         }
 

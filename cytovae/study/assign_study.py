@@ -25,6 +25,7 @@ from cytovae.events.marker_file import EVENTS_PER_CHUNK, MarkerFile, files_for_m
 from cytovae.outputs.columns import Extras
 from cytovae.outputs.formats import ONE_FILE_EACH, AssignmentSink, OutputFormat, assignment_writer, suffix_of
 from cytovae.plain_file import folder_exists, resolved
+from cytovae.quality.flags import QC_VALUES, EventFlags
 from cytovae.study.protected_files import ProtectedFiles
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class AssignStudy:
         Gives UMAP coordinates, if they are asked for.
     gates : GateLabels or None
         The gates of all events of the files, if they are known.
+    quality : EventFlags or None
+        The results of quality control, if they are known.
     workers : int
         Number of threads.
     """
@@ -70,6 +73,7 @@ class AssignStudy:
     samples: SampleSheet = NO_SAMPLES
     interpolator: "Interpolator | None" = None
     gates: GateLabels | None = None
+    quality: EventFlags | None = None
     workers: int = 1
 
     @property
@@ -86,7 +90,10 @@ class AssignStudy:
     def extras(self) -> Extras:
         """The optional columns of the outputs."""
         shift = self.interpolator.shift if self.interpolator is not None else (0.0, 0.0)
-        return Extras(self.populations, self.samples, self.assigner.has_novelty, self.interpolator is not None, shift)
+        qc = QC_VALUES if self.quality is not None else ()
+        return Extras(
+            self.populations, self.samples, self.assigner.has_novelty, self.interpolator is not None, shift, qc
+        )
 
 
 @dataclass(frozen=True)
@@ -171,6 +178,8 @@ def assign_file(
     cluster = np.empty(file.n_events, dtype=np.int32)
     probability, done = 0.0, 0
     for chunk in assigned_chunks(file, study.assigner, workers=study.workers, interpolator=study.interpolator):
+        if study.quality is not None:
+            chunk = replace(chunk, qc=study.quality.of_files[index][done : done + len(chunk)])
         for sink in sinks:
             sink.write(file.name, done, chunk)
         cluster[done : done + len(chunk)] = chunk.cluster

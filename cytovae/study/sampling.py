@@ -67,6 +67,7 @@ def draw_cells(
     sampling: Sampling = "proportional",
     at_most: int | None = MOST_TRAINING_CELLS,
     seed: int = 0,
+    passing: Sequence[NDArray[np.int64]] | None = None,
 ) -> CellTable:
     """Random cells of several files, file by file in the order of their events.
 
@@ -80,23 +81,27 @@ def draw_cells(
         See :func:`sample_sizes`.
     seed : int
         Seed of the draw.
+    passing : sequence of ndarray of int64, optional
+        The rows of each file that may be drawn, ascending. Default: all.
 
     Raises
     ------
     InputError
-        If no file has an event, or if a value is not finite.
+        If no file has an event that may be drawn, or if a value is not finite.
     """
-    taken = sample_sizes(
-        [file.n_events for file in files], max_events_per_file=max_events_per_file, sampling=sampling, at_most=at_most
-    )
+    n_events = [file.n_events for file in files] if passing is None else [len(rows) for rows in passing]
+    taken = sample_sizes(n_events, max_events_per_file=max_events_per_file, sampling=sampling, at_most=at_most)
     if not sum(taken):
-        raise InputError(", ".join(str(file.file.path) for file in files), "$TOT", "no events", "cells to learn from")
+        found = "no events" if passing is None else "no event that passes quality control"
+        raise InputError(", ".join(str(file.file.path) for file in files), "$TOT", found, "cells to learn from")
     markers = files[0].panel.names
     values = np.empty((sum(taken), len(markers)), dtype=np.float32)
     events = np.empty(sum(taken), dtype=np.int64)
     first = 0
     for index, file in enumerate(files):
-        rows = _draw(file.n_events, taken[index], [seed, index])
+        rows = _draw(n_events[index], taken[index], [seed, index])
+        if passing is not None:
+            rows = passing[index][rows]
         of_file = slice(first, first + len(rows))
         values[of_file], events[of_file] = file.values_at(rows), rows
         first += len(rows)

@@ -1,0 +1,1 @@
+"""Quality control: which events of a file are trusted, before any clustering."""

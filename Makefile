@@ -13,7 +13,7 @@ CORES  ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo check mypy test test-fast docs site pictures readme-figures bench bench-more bench-speed \
-	bench-compare soak golden study scaling clean
+	bench-compare bench-sample soak golden study scaling clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -26,12 +26,15 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --quiet --constraint $(CONSTRAINTS) --editable '.[dev,docs,report,h5ad,compare,baselines,workflow]'
 	touch $@
 
-demo: $(VENV)/installed ## train on sample_data, assign every cell, print the scores
+demo: $(VENV)/installed ## train on sample_data, assign every cell, print the scores, compare the conditions
 	mkdir -p $(OUT)
 	$(BIN)/cytovae train sample_data/*.fcs --output $(OUT)/model --force
 	$(BIN)/cytovae assign $(OUT)/model sample_data/*.fcs --output $(OUT)/cells.parquet --force
-	$(BIN)/cytovae benchmark score $(OUT)/cells.parquet $(foreach f,$(wildcard sample_data/*.fcs),--gates $(f))
-	@echo "The model is in $(OUT)/model, every cell's cluster and probabilities in $(OUT)/cells.parquet."
+	$(BIN)/cytovae benchmark score $(OUT)/cells.parquet --gates sample_data/
+	$(BIN)/cytovae compare $(OUT)/cells.parquet --samples sample_data/samples.csv --condition condition \
+		--files sample_data --model $(OUT)/model --output $(OUT)/comparison --force
+	@echo "The model is in $(OUT)/model, every cell's cluster and probabilities in $(OUT)/cells.parquet, and what"
+	@echo "differs between the conditions in $(OUT)/comparison."
 
 check: $(VENV)/installed mypy ## run ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -72,6 +75,9 @@ bench-speed: $(VENV)/installed ## measure speed beside FlowSOM, PhenoGraph and f
 
 bench-compare: $(VENV)/installed ## check the statistics of compare on simulated studies (half an hour on one core)
 	$(BIN)/python docs/measurements/compare.py --data $(DATA) --output docs/results/compare.md
+
+bench-sample: $(VENV)/installed ## measure how often the differences in sample_data are found in studies of its kind (a minute)
+	$(BIN)/python docs/measurements/sample_study.py --output docs/results/sample_study.md
 
 soak: $(VENV)/installed ## try to break it: bad files, kill -9, full disks (half an hour; SOAK="--times 5" for more)
 	$(BIN)/python tests/soak --output docs/results/soak.md $(SOAK)

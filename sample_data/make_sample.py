@@ -136,9 +136,9 @@ def spill_matrix() -> NDArray[np.float64]:
     return spill
 
 
-def shares_of(sample: Sample, rng: np.random.Generator) -> NDArray[np.float64]:
+def shares_of(sample: Sample, seed: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """The share of each population in a sample: that of the donor, changed by chance and by stimulation."""
-    donors = np.random.default_rng([SEED, DONORS]).normal(0.0, DONOR_SHARE, size=(N_DONORS, len(NAMES)))
+    donors = np.random.default_rng([seed, DONORS]).normal(0.0, DONOR_SHARE, size=(N_DONORS, len(NAMES)))
     shares = np.array([share for _, share, _ in POPULATIONS])
     shares = shares * np.exp(donors[sample.donor] + rng.normal(0.0, SAMPLE_SHARE, size=len(NAMES)))
     if sample.stimulated:
@@ -146,9 +146,9 @@ def shares_of(sample: Sample, rng: np.random.Generator) -> NDArray[np.float64]:
     return shares / shares.sum()
 
 
-def brightness_of(sample: Sample, rng: np.random.Generator) -> NDArray[np.float64]:
+def brightness_of(sample: Sample, seed: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """How bright each marker is in a sample: a factor of the donor's and one of the staining."""
-    donors = np.random.default_rng([SEED, DONORS + 1]).normal(0.0, DONOR_BRIGHTNESS, size=(N_DONORS, len(MARKERS)))
+    donors = np.random.default_rng([seed, DONORS + 1]).normal(0.0, DONOR_BRIGHTNESS, size=(N_DONORS, len(MARKERS)))
     factors: NDArray[np.float64] = np.exp(donors[sample.donor] + rng.normal(0.0, SAMPLE_BRIGHTNESS, len(MARKERS)))
     return factors
 
@@ -165,12 +165,13 @@ def draw_metal(population: NDArray[np.int64], sample: Sample, rng: np.random.Gen
     return medians[population] * np.exp(rng.normal(0.0, spread[population]))
 
 
-def draw_sample(sample: Sample, rng: np.random.Generator) -> tuple[NDArray[np.float32], list[str]]:
+def draw_sample(number: int, seed: int = SEED) -> tuple[NDArray[np.float32], list[str]]:
     """Events (n_events, n_channels) in the order of :func:`channels`, and the population of each ("" where ungated)."""
+    sample, rng = SAMPLES[number], np.random.default_rng([seed, number])
     n = sample.n_events
     n_debris, n_dead, n_doublets = (round(share * n) for share in (DEBRIS, DEAD, DOUBLETS))
     n_gated = n - n_debris - n_dead - n_doublets
-    shares, brightness = shares_of(sample, rng), brightness_of(sample, rng)
+    shares, brightness = shares_of(sample, seed, rng), brightness_of(sample, seed, rng)
 
     # Cells, first and second of the doublets, dead cells.
     population = rng.choice(len(NAMES), size=n_gated + 2 * n_doublets + n_dead, p=shares)
@@ -228,7 +229,7 @@ def write_lines(path: Path, lines: list[str]) -> None:
 def write_study(folder: Path) -> None:
     """Write the FCS files, their gates and the sample sheet into ``folder``, over what is there."""
     for number, sample in enumerate(SAMPLES):
-        events, gates = draw_sample(sample, np.random.default_rng([SEED, number]))
+        events, gates = draw_sample(number)
         keywords = {"$CYT": "simulated mass cytometer", "$FIL": f"{sample.name}.fcs"}
         write_fcs(folder / f"{sample.name}.fcs", events, channels(), keywords, force=True)
         write_lines(folder / f"{sample.name}.gates.csv", ["population", *gates])

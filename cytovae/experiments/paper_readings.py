@@ -1,0 +1,176 @@
+"""How the paper's settings for Bodenmiller's wells (A.1.3) can be read: what it does not print, or prints in two ways.
+
+Printed, and the same in every reading: 15 experts, a code of 9, batches of 128, 20,000 steps, ReLU, a learning rate of
+0.005, a clustering network of five layers of nine, weights 1, 1 and 0, and S by a distance below 2 on UMAP coordinates.
+Dropout 0.5 is printed, too, but the released code never applies it. A reading with another dropout says so.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytovae.settings import Settings, preset
+
+RadiusUnit = Literal["layout", "tenths", "spread"]
+
+PRINTED_DROPOUT = 0.5
+LAYOUT_WIDTH = 10.0
+"""The width of the layout in the radius unit "tenths"; also that of UMAP's initial layout."""
+
+MOST_READINGS = 30
+"""The search tries no more readings than this."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read A.1.3.
+
+    Attributes
+    ----------
+    settings : Settings
+        The settings of the model.
+    batch_norm : bool
+        False: as in the released code, where batch norm never updates its statistics, so that it is a learned scale
+        and shift.
+    radius_in : {"layout", "tenths", "spread"}
+        The unit of the radius: one of UMAP's coordinates, a tenth of the layout's width, or its standard deviation.
+    """
+
+    settings: Settings
+    batch_norm: bool = True
+    radius_in: RadiusUnit = "layout"
+
+    def changed(self, values: Mapping[str, Any]) -> "Reading":
+        """The reading with other ``values`` of its own fields or of its settings, by name."""
+        own = {name: value for name, value in values.items() if name in ("batch_norm", "radius_in")}
+        of_settings = {name: value for name, value in values.items() if name not in own}
+        return replace(self, settings=replace(self.settings, **of_settings), **own)
+
+    def __str__(self) -> str:
+        """What differs from :data:`START`, in words, and where a printed value is departed from."""
+        now, start = self.settings, START.settings
+        parts = []
+        if now.metric != start.metric:
+            parts.append("Euclidean" if now.metric == "euclidean" else now.metric)
+        if now.umap_min_dist != start.umap_min_dist:
+            parts.append(f"min_dist {now.umap_min_dist:g}")
+        if now.umap_neighbors != start.umap_neighbors:
+            parts.append(f"{now.umap_neighbors} neighbours")
+        if self.radius_in != START.radius_in:
+            parts.append("radius in tenths of the width" if self.radius_in == "tenths" else "radius in SD")
+        if not self.batch_norm:
+            parts.append("batch norm inactive")
+        if now.posterior_noise:
+            parts.append("sampled codes")
+        if now.schedule != start.schedule:
+            parts.append(f"{now.schedule} learning rate")
+        parts.extend(_words_of_depict(now, start))
+        return ", ".join(parts) or "as first read"
+
+
+def _words_of_depict(now: Settings, start: Settings) -> list[str]:
+    if not now.depict_weight:
+        return ["no DEPICT"]
+    parts = []
+    if (now.depict_weight, now.depict_from) != (start.depict_weight, start.depict_from):
+        first = "the first step" if not now.depict_from else f"{now.depict_from:.0%} of the steps"
+        parts.append(f"π₂ {now.depict_weight:g} from {first}")
+    if now.dropout != PRINTED_DROPOUT:
+        dropout = f"{now.dropout:g}" if now.dropout else "inactive"
+        parts.append(f"dropout {dropout} (printed: {PRINTED_DROPOUT:g})")
+    return parts
+
+
+START = Reading(
+    replace(
+        preset("paper-bodenmiller"),
+        metric="canberra",
+        umap_min_dist=0.1,
+        umap_neighbors=15,
+        depict_weight=0.1,
+        depict_from=0.0,
+        dropout=PRINTED_DROPOUT,
+        posterior_noise=False,
+        schedule="constant",
+    )
+)
+"""The first reading: the metric of the paper's text, UMAP's own defaults, and DEPICT from the first step on."""
+
+
+def _depict(weight: float, begin: float = 0.0, dropout: float = PRINTED_DROPOUT) -> Mapping[str, Any]:
+    return MappingProxyType({"depict_weight": weight, "depict_from": begin, "dropout": dropout})
+
+
+def _levels(name: str, *values: object) -> tuple[Mapping[str, Any], ...]:
+    return tuple(MappingProxyType({name: value}) for value in values)
+
+
+NO_DEPICT = _depict(0.0)
+METRICS = _levels("metric", "canberra", "correlation", "euclidean")
+MIN_DISTS = _levels("umap_min_dist", 0.1, 0.0)
+NEIGHBORS = _levels("umap_neighbors", 15, 30, 10)
+RADII = _levels("radius_in", "layout", "tenths", "spread")
+NORMS = _levels("batch_norm", True, False)
+NOISE = _levels("posterior_noise", False, True)
+SCHEDULES = _levels("schedule", "constant", "one-cycle")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Changes that are made to the best reading so far, each by itself. Those that it already has are left out."""
+
+    title: str
+    changes: tuple[Mapping[str, Any], ...]
+
+
+STAGES = (
+    # The metric matters only without an early DEPICT, which leaves few clusters, so the two are crossed.
+    Stage(
+        "metric and DEPICT",
+        (
+            *(metric | depict for depict in (_depict(0.1), NO_DEPICT) for metric in METRICS),
+            *(metric | _depict(0.1, 0.5) for metric in METRICS[:2]),
+        ),
+    ),
+    Stage("UMAP, radius and training", (*MIN_DISTS, *NEIGHBORS, *RADII, *NORMS, *NOISE, *SCHEDULES)),
+    Stage(
+        "DEPICT and dropout",
+        (
+            NO_DEPICT,
+            _depict(0.01),
+            _depict(0.1),
+            _depict(0.01, 0.5),
+            _depict(0.1, 0.5),
+            _depict(1.0, 0.5),
+            _depict(0.1, dropout=0.0),
+            _depict(0.1, 0.5, dropout=0.1),
+            _depict(1.0, 0.5, dropout=0.1),
+        ),
+    ),
+    Stage("again", (*MIN_DISTS, *NORMS, *NOISE, *SCHEDULES, *NEIGHBORS[:2], *RADII[:2])),
+)
+"""Eight, eight, eight and six readings. A stage needs the result of the one before, the readings of a stage do not."""
+
+
+def readings_of(stage: Stage, best: Reading, tried: Collection[Reading]) -> tuple[Reading, ...]:
+    """The readings of a stage from ``best`` on, without those ``tried``; at most :data:`MOST_READINGS` in all."""
+    changed = dict.fromkeys(best.changed(change) for change in stage.changes)
+    new: Sequence[Reading] = [reading for reading in changed if reading not in tried]
+    return tuple(new[: MOST_READINGS - len(tried)])
+
+
+def in_radius_unit(coordinates: NDArray[np.float32], unit: RadiusUnit) -> NDArray[np.float32]:
+    """UMAP coordinates (n, 2) in the unit of the radius. Both axes are scaled alike.
+
+    The width is that of the longer axis between its 0.1 % and 99.9 % quantiles, so that a stray cell does not decide.
+    """
+    if unit == "layout":
+        return coordinates
+    if unit == "spread":
+        return (coordinates / np.sqrt(coordinates.var(axis=0).mean())).astype(np.float32)
+    low, high = np.quantile(coordinates, [0.001, 0.999], axis=0)
+    return (coordinates * (LAYOUT_WIDTH / (high - low).max())).astype(np.float32)

@@ -13,7 +13,7 @@ CORES  ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo check mypy test test-fast docs site pictures readme-figures bench bench-more bench-speed \
-	bench-compare bench-sample soak golden study scaling clean
+	bench-compare bench-qc bench-sample soak golden study scaling clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ bench-more: $(VENV)/installed ## score against all methods on 20,000 cells of ea
 
 bench-speed: $(VENV)/installed ## measure speed beside FlowSOM, PhenoGraph and fcsparser (half an hour, quiet machine)
 	$(BIN)/python docs/scaling/speed.py --data $(DATA) --output docs/results/speed.md
+
+bench-qc: $(VENV)/installed ## check quality control on simulated files and on those of the corpus (ten minutes on one core)
+	OMP_NUM_THREADS=1 $(BIN)/python docs/measurements/qc.py --data $(DATA)/fcs_corpus --output docs/results/qc.md
 
 bench-compare: $(VENV)/installed ## check the statistics of compare on simulated studies (half an hour on one core)
 	$(BIN)/python docs/measurements/compare.py --data $(DATA) --output docs/results/compare.md

@@ -90,6 +90,8 @@ def inspect_cli(
         if len(summaries) > 1:
             _print_line(f"all files: {transform}")
             _show_differences(differences, moved, len(summaries))
+        if summaries:
+            console.say("next: cytovae qc FILE... -o qc finds debris, doublets, dead cells, margin events and drift")
     if panel_out is not None and summaries:
         write_panel(panel_out, panel_rows(summaries), force=force)
         console.say(f"wrote {panel_out}; edit it and use it with train --panel {panel_out}")

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from cytovae.events.channel_use import STATE_MARKER, ChannelUse, channel_uses, pulse_of_channel
 from cytovae.events.event_file import EventFile
 from cytovae.events.instrument import InstrumentKind, instrument_of
@@ -52,6 +54,11 @@ class ChannelRoles:
     dna: tuple[Channel, ...]
     viability: tuple[Channel, ...]
     markers: tuple[Channel, ...]
+
+    @property
+    def one_count(self) -> float:
+        """How far apart 0 and 1 ions are on the arcsinh scale of a mass cytometer; 0 for other files."""
+        return float(np.arcsinh(1 / self.cofactor)) if self.is_mass and self.cofactor is not None else 0.0
 
 
 def channel_roles(file: EventFile) -> ChannelRoles:

@@ -30,7 +30,7 @@ def check_dead_cells(file: EventFile, roles: ChannelRoles, others: NDArray[np.bo
     for index, raw in each_column(file, [channel.index for channel in roles.viability]):
         values = np.arcsinh(raw / roles.cofactor)
         usable = values[~others & np.isfinite(values)]
-        density = density_of(usable) if len(np.unique(usable[:1000])) >= _FEWEST_VALUES else None
+        density = density_of(usable, roles.one_count) if len(np.unique(usable[:1000])) >= _FEWEST_VALUES else None
         if density is None:
             continue
         threshold = dead_threshold(density)
@@ -58,4 +58,5 @@ def dead_threshold(density: Density) -> float:
         if density.grid[right] - density.grid[gaps[0][0]] >= _FACTOR:
             return float(density.grid[valley])
     living = gaps[0][0] if gaps else int(np.argmax(density.height))
-    return float(density.grid[living]) + max(_FACTOR, _SPREADS * density.spread_below(living))
+    spread = max(density.spread_below(living), density.spread_above(living))
+    return float(density.grid[living]) + max(_FACTOR, _SPREADS * spread)

@@ -49,15 +49,16 @@ class Density:
         return abs(float(self.grid[peak] - self.grid[half])) / np.sqrt(2 * np.log(2))
 
 
-def density_of(values: NDArray[np.floating]) -> Density | None:
-    """The density of finite values; None if they hardly vary. The bandwidth is Silverman's rule of thumb.
+def density_of(values: NDArray[np.floating], least_bandwidth: float = 0.0) -> Density | None:
+    """The density of finite values; None if they hardly vary.
 
-    A tall, narrow peak widens nothing, because the rule uses the interquartile range where that is smaller.
+    The bandwidth is Silverman's rule of thumb, at least ``least_bandwidth``, so that single counts are no peaks.
     """
     placed = grid_for(values, len(values))
     if placed is None:
         return None
     grid, bandwidth = placed
+    bandwidth = max(bandwidth, least_bandwidth)
     counts = np.bincount(positions_on(grid, values), minlength=len(grid)).astype(np.float64)
     height = gaussian_filter1d(counts, bandwidth / (grid[1] - grid[0]), mode="constant")
     return Density(grid, height / height.max())

@@ -25,7 +25,7 @@ from cytovae.quality.columns import each_column, read_columns
 from cytovae.quality.density import GRID, Values, grid_for, is_peak, positions_on
 
 REASON = "drift"
-FEWEST_EVENTS = 3_000
+FEWEST_EVENTS = 10_000
 LEAST_MOVE = 0.25  # standard deviations of the channel
 _MOST_BINS, _STEP = 500, 500
 _LEAST_PEAK = 1 / 3  # of the highest peak of the bin
@@ -63,7 +63,7 @@ def check_drift(file: EventFile, roles: ChannelRoles) -> Check:
     for index, raw in each_column(file, list(channels)):
         is_linear = roles.cofactor is None or index in {channel.index for channel in roles.scatter}
         values = raw if is_linear else np.arcsinh(raw / roles.cofactor)
-        for course, spread in peak_courses(values, of_event, without_zeros=roles.is_mass):
+        for course, spread in peak_courses(values, of_event, roles.one_count, without_zeros=roles.is_mass):
             names.append(channels[index].label or channels[index].name)
             courses.append(course)
             least.append(LEAST_MOVE * spread)
@@ -113,7 +113,11 @@ def half_bins(rank: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def peak_courses(
-    values: NDArray[np.floating], of_event: NDArray[np.int64], *, without_zeros: bool
+    values: NDArray[np.floating],
+    of_event: NDArray[np.int64],
+    least_bandwidth: float = 0.0,
+    *,
+    without_zeros: bool = False,
 ) -> Iterator[tuple[Values, float]]:
     """The courses of the peaks of one channel.
 
@@ -123,6 +127,8 @@ def peak_courses(
         The values of the channel.
     of_event : ndarray of shape (n_events,)
         The half of a bin of each event.
+    least_bandwidth
+        The smallest bandwidth of the densities.
     without_zeros
         Zeros are no values, as in mass cytometry.
 
@@ -142,7 +148,7 @@ def peak_courses(
     placed = grid_for(values[usable], int(np.median(in_bin))) if in_bin.min() >= _FEWEST_VALUES else None
     if placed is None:
         return
-    grid, bandwidth = placed
+    grid, bandwidth = placed[0], max(placed[1], least_bandwidth)
     cells = of_event[usable] * GRID + positions_on(grid, values[usable])
     halves = np.bincount(cells, minlength=n_halves * GRID).reshape(n_halves, GRID).astype(np.float64)
     heights = gaussian_filter1d(halves[:-1] + halves[1:], bandwidth / (grid[1] - grid[0]), axis=1, mode="constant")

@@ -95,7 +95,7 @@ def assign_cli(
         raise UsageError(f"{form} has no place for UMAP coordinates; leave --umap out or choose another format")
     if qc is not None and form in ("clr", "flowjo-csv"):
         raise UsageError(f"{form} has no place for quality control; leave --qc out or choose another format")
-    protected = protected_files(files=paths, tables=(names, samples, gates, qc), model=model)
+    protected = protected_files(files=paths, tables=(names, samples, *(gates or ()), qc), model=model)
     stems = None
     if file_key is not None and is_folder:
         stems = [file.part or file.path.stem for file in options.open_files(paths, layer=layer, file_key=file_key)]
@@ -117,7 +117,7 @@ def assign_cli(
         device=device,
         workers=options.n_threads(threads),
     )
-    labels = options.read_spec(gates, study.raw, zero_ungated=zero_ungated) if gates is not None else None
+    labels = options.read_gates(gates, study.raw, zero_ungated=zero_ungated)
     study = replace(study, gates=labels, quality=options.flags_of(qc, study.raw, data_set))
     options.warn_about(study.files)
     summary = assign_study.cluster_summary(study) if tables is not None else None

@@ -143,7 +143,10 @@ def _take_config(ctx: typer.Context, path: Path | None) -> Path | None:
     defaults: dict[str, Any] = {}
     for name, value, where in _settings(content, words, frozenset(known)):
         option = known[name]
-        text = ",".join(map(str, value)) if isinstance(value, list) and not option.multiple else value
+        if isinstance(value, list):
+            text = value if option.multiple else ",".join(map(str, value))
+        else:
+            text = [value] if option.multiple else value
         try:
             if "\0" in str(text):
                 raise ValueError("the character NUL")

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cytovae.events.marker_file import MarkerFile
     from cytovae.quality.flags import EventFlags
 
-BESIDE = "beside"
 MOST_THREADS = 4096
 STDIN = Path("-")
 FILES_HELP = (
@@ -38,11 +37,13 @@ Threads = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results, warnings and errors.")]
 Gates = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         metavar="SPEC",
         help="Manual gates to score against: `beside` (NAME.gates.csv beside each file), a table, a folder, "
-        "or the name of a channel (in .h5ad files, a column of obs).",
+        "or the name of a channel (in .h5ad files, a column of obs). Repeat the option to name the gates file by file: "
+        "NAME.gates.csv, or NAME.fcs with its gates beside it, belongs to the file NAME.",
+        show_default=False,
     ),
 ]
 Layer = Annotated[
@@ -125,11 +126,15 @@ def n_threads(asked: int | None) -> int:
     return asked if asked is not None else n_processors()
 
 
-def read_spec(spec: str, files: "Sequence[EventFile]", *, zero_ungated: bool = False) -> "GateLabels":
-    """The labels of all events of ``files`` that ``spec`` names, see ``Gates``."""
-    from cytovae.annotations.gates import read_gates_of_files
+def read_gates(
+    specs: Sequence[str] | None, files: "Sequence[EventFile]", *, zero_ungated: bool = False
+) -> "GateLabels | None":
+    """The labels of all events of ``files`` that ``specs`` name, see ``Gates``; None without any."""
+    if not specs:
+        return None
+    from cytovae.annotations.study_gates import read_study_gates
 
-    return read_gates_of_files(files, None if spec == BESIDE else spec, zero_is_ungated=zero_ungated)
+    return read_study_gates(specs, files, zero_is_ungated=zero_ungated)
 
 
 def named_files(paths: Sequence[Path], *, allow_twice: bool = False) -> tuple[Path, ...]:

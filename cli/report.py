@@ -62,7 +62,7 @@ def report_cli(
     began = perf_counter()
     paths = options.named_files(files) if files else ()
     target = sys.stdout.buffer if output == "-" else Path(output)
-    protected = protected_files(files=paths, tables=(names, samples, gates), model=model)
+    protected = protected_files(files=paths, tables=(names, samples, *(gates or ())), model=model)
     build.check_report(target, protected, figures=figures, force=force)
 
     from cytovae.model_folder.record import read_record
@@ -82,7 +82,7 @@ def report_cli(
         device=device,
         workers=options.n_threads(threads),
     )
-    labels = options.read_spec(gates, study.raw, zero_ungated=zero_ungated) if gates is not None else None
+    labels = options.read_gates(gates, study.raw, zero_ungated=zero_ungated)
     options.warn_about(study.files)
     with console.stages(quiet=quiet) as progress:
         summary = build.build_report(
@@ -99,6 +99,8 @@ def report_cli(
         )
     if not summary.has_umap:
         console.warn("the model was not trained on any of the files, so the page has no UMAP")
+    for warning in summary.warnings:
+        console.warn(f"{warning}; the section Files of the page shows how")
     if not quiet:
         _say_written(summary, output, figures, perf_counter() - began)
 

@@ -90,8 +90,12 @@ def train_cli(
         int | None, typer.Option(min=1, metavar="K", help="Of --similarity neighbors, within a batch.")
     ] = None,
     labels: Annotated[
-        str | None,
-        typer.Option(metavar="SPEC", help="Known labels of some cells, to learn from: as --gates, empty = unknown."),
+        list[str] | None,
+        typer.Option(
+            metavar="SPEC",
+            help="Known labels of some cells, to learn from: as --gates, empty = unknown.",
+            show_default=False,
+        ),
     ] = None,
     clusters: Annotated[str, typer.Option(metavar="N|auto", help="How many clusters the experts make.")] = "auto",
     experts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Experts of the decoder.")] = None,
@@ -170,7 +174,7 @@ def train_cli(
     use_threads(1, with_umap=True)
     paths = options.named_files(files)
     before, compensation = identities(paths), options.compensation_of(compensate)
-    protected_files(files=paths, tables=(panel, labels, gates, compensate, qc)).check_folder(output)
+    protected_files(files=paths, tables=(panel, compensate, qc, *(labels or ()), *(gates or ()))).check_folder(output)
     check_model_target(output, force=force or resume)
     checkpoint = Checkpoint(output, resume=resume, force=force, every=save_every, warn=console.warn)
     with _hint_on_interrupt(checkpoint), checkpoint:
@@ -186,16 +190,12 @@ def train_cli(
             compensation=compensation,
             identities=before,
         )
-        known = options.read_spec(labels, study.raw, zero_ungated=zero_ungated) if labels is not None else None
-        truth = options.read_spec(gates, study.raw, zero_ungated=zero_ungated) if gates is not None else None
+        known, truth = (options.read_gates(named, study.raw, zero_ungated=zero_ungated) for named in (labels, gates))
         _check_and_say_panel(study, generative=generative, quiet=quiet)
         flags = options.flags_of(qc, study.raw, data_set)
         cells, seconds_of_reading = _read_cells(study, settings, max_events_per_file, sampling, seed, flags)
         if not quiet:
-            if flags is not None:
-                console.say(f"{flags.n_failed:,} cells fail quality control; the model does not learn from them")
-            console.say(f"read {len(cells):,} of {study.n_events:,} cells, device {resolved_device}")
-
+            _say_read(study, cells, flags, resolved_device)
         with console.stages(quiet=quiet, announce=True) as progress:
             result = train_study(
                 study,
@@ -260,6 +260,12 @@ def _read_cells(
     if constant := constant_markers(cells, study.files):
         console.warn(f"{', '.join(constant)}: the same value in all cells, cannot separate populations")
     return cells, seconds
+
+
+def _say_read(study: "TrainStudy", cells: CellTable, flags: "EventFlags | None", device: str) -> None:
+    if flags is not None:
+        console.say(f"{flags.n_failed:,} cells fail quality control; the model does not learn from them")
+    console.say(f"read {len(cells):,} of {study.n_events:,} cells, device {device}")
 
 
 def _logicle(text: str | None, transform: str) -> "Logicle":

@@ -77,6 +77,25 @@ def read_gate_table(path: Path, files: Sequence[EventFile]) -> list[str]:
     return list(labels)
 
 
+def files_in_gate_table(path: Path, files: Sequence[EventFile]) -> tuple[int, ...]:
+    """The indices of the ``files`` that the column ``file`` of a table names; () without that column.
+
+    Raises :class:`GateError` if the table cannot be read, or a cell fits several files.
+    """
+    if path.suffix.casefold() in PARQUET_SUFFIXES:
+        table = _read_parquet_gates(path)
+    else:
+        lines = split_lines(read_text(path, "gates", GateError), path, GateError)
+        if not lines or len(lines[0][1]) < 2:
+            return ()
+        table = _read_text_gates(path, 0)  # the number of events matters for a single column only
+    cells = table.column(FILE)
+    if cells is None:
+        return ()
+    found = match_cells(cells, _paths_of(files), path, GateError)
+    return tuple(sorted({index for indices in found.values() for index in indices}))
+
+
 def _check_order(path: Path, events: Sequence[str], files: Sequence[EventFile]) -> None:
     """Raise an error unless ``events`` counts the events of each file in turn, or those of all files."""
     in_files = [str(event) for file in files for event in range(file.n_events)]
@@ -166,7 +185,7 @@ def _gate_column(table: _GateTable) -> Sequence[str]:
 
 def _rows_of_files(table: _GateTable, cells: Sequence[str], files: Sequence[EventFile]) -> list[list[int]]:
     """The rows of each file, which the column ``file`` names."""
-    paths = [file.path / file.part if file.part else file.path for file in files]
+    paths = _paths_of(files)
     found = match_cells(cells, paths, table.path, GateError)
     rows: list[list[int]] = [[] for _ in files]
     for row, cell in enumerate(cells):
@@ -182,6 +201,11 @@ def _rows_of_files(table: _GateTable, cells: Sequence[str], files: Sequence[Even
             found_names = " and ".join(list(folders.values())[:2])
             raise GateError(table.path, FILE, f"{found_names} for {path}", "one path for each file")
     return rows
+
+
+def _paths_of(files: Sequence[EventFile]) -> list[Path]:
+    """The path of each file; parts of one file are told apart."""
+    return [file.path / file.part if file.part else file.path for file in files]
 
 
 def _labels_of_file(

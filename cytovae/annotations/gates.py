@@ -60,7 +60,7 @@ def read_gates(
     GateError
         If the gates cannot be read, or do not fit the events.
     """
-    return _as_gates(_labels_of(spec, (file,), zero_is_ungated), names)
+    return gates_from_labels(labels_of_events(spec, (file,), zero_is_ungated), names)
 
 
 def read_gates_of_files(
@@ -94,13 +94,13 @@ def read_gates_of_files(
         If the gates cannot be read, or do not fit the events.
     """
     if spec is not None:
-        return _as_gates(_labels_of(spec, files, zero_is_ungated), names)
+        return gates_from_labels(labels_of_events(spec, files, zero_is_ungated), names)
     missing = [str(table_beside(file.path)) for file in files if gates_beside(file.path) is None]
     if missing:
         expected = "NAME.gates.csv beside NAME.fcs"
         raise GateError(", ".join(missing), "gates", "no such file", expected, "Or name the gates with --gates.")
-    labels = [label for file in files for label in _labels_of(table_beside(file.path), (file,), zero_is_ungated)]
-    return _as_gates(labels, names)
+    labels = [label for file in files for label in labels_of_events(table_beside(file.path), (file,), zero_is_ungated)]
+    return gates_from_labels(labels, names)
 
 
 def table_beside(path: Path) -> Path:
@@ -108,8 +108,8 @@ def table_beside(path: Path) -> Path:
     return path.with_suffix(".gates.csv")
 
 
-def _labels_of(spec: str | Path, files: Sequence[EventFile], zero_is_ungated: bool) -> list[str]:
-    """One label for each event of ``files``; empty for ungated events."""
+def labels_of_events(spec: str | Path, files: Sequence[EventFile], zero_is_ungated: bool) -> list[str]:
+    """One label for each event of ``files``, see :func:`read_gates_of_files`; empty for ungated events."""
     path = Path(spec)
     if folder_exists(path):
         labels = _read_folder(path, files, zero_is_ungated)
@@ -131,7 +131,7 @@ def _clean(label: str, zero_is_ungated: bool) -> str:
     return "" if is_no_label(label) or (zero_is_ungated and label == "0") else label
 
 
-def _as_gates(labels: Iterable[str], names: Path | None) -> GateLabels:
+def gates_from_labels(labels: Iterable[str], names: Path | None = None) -> GateLabels:
     """Labels as indices into their sorted names, after renaming them by ``names``."""
     new_name = _read_new_names(names) if names is not None else {}
     texts = [new_name.get(label, label) for label in labels]
@@ -192,7 +192,7 @@ def _read_folder(folder: Path, files: Sequence[EventFile], zero_is_ungated: bool
             raise GateError(folder, "gates", f"several files called {file.path.stem}", "files of different names", hint)
         table, populations = folder / f"{file.path.stem}.gates.csv", folder / file.path.stem
         if table.is_file() or populations.is_dir():
-            labels += _labels_of(table if table.is_file() else populations, (file,), zero_is_ungated)
+            labels += labels_of_events(table if table.is_file() else populations, (file,), zero_is_ungated)
         elif len(files) == 1:
             labels += read_populations(folder, file)
         else:

@@ -121,3 +121,13 @@ def test_the_shell_completes_commands_and_options(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.stdout.split() == ["inspect"]
+
+
+@pytest.mark.parametrize("gates", ['"beside"', '["beside"]'])
+def test_an_option_that_may_be_repeated_takes_a_text_or_a_list(gates: str, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(f"[assign]\ngates = {gates}\n")
+    file = SAMPLE / "donor1_baseline.fcs"
+    command = ("assign", "--config", tmp_path / "c.toml", "model", file, "-o", "x.parquet", "--print-config")
+    done = cytovae(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'gates = ["beside"]' in done.stdout

@@ -117,7 +117,10 @@ def test_the_gates_can_be_found_but_not_all_of_them(study: tuple[np.ndarray, Gat
 def test_the_demo_finds_both_differences_and_no_other(tmp_path: Path) -> None:
     """What `make demo` does. A cluster is named by the gate that most of its cells are in."""
     model, cells, out = tmp_path / "model", tmp_path / "cells.parquet", tmp_path / "comparison"
-    Command(("train",)).done(*FILES, "-o", model, "--device", "cpu", "--quiet")
+    trained = Command(("train",)).done(*FILES, "-o", model, "--gates", "beside", "--device", "cpu", "--threads", 1)
+    (line,) = [line for line in trained.stdout.splitlines() if line.startswith("F_weighted ")]
+    assert float(line.split()[1]) >= 0.9
+    assert np.isfinite(pd.read_parquet(model / "history.parquet").to_numpy()).all()
     Command(("assign",)).done(model, *FILES, "-o", cells, "--device", "cpu", "--quiet")
     sheet = ("--samples", FOLDER / "samples.csv", "--condition", "condition", "--files", FOLDER, "--model", model)
     Command(("compare",)).done(cells, *sheet, "-o", out, "--quiet")

@@ -82,7 +82,7 @@ def open_events(
     --------
     >>> import cytovae as cv
     >>> cv.open_events("sample_data/donor1_baseline.fcs").n_events
-    4500
+    2200
     """
     files = as_event_files(path, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
     return files if file_key is not None or Path(path).is_dir() else files[0]
@@ -100,7 +100,7 @@ def inspect(data: Any, *, layer: str | None = None, file_key: str | None = None)
     --------
     >>> import cytovae as cv
     >>> cv.inspect("sample_data/donor1_baseline.fcs")[0].events
-    4500
+    2200
     """
     from cytovae.study.inspect_files import summarise
 

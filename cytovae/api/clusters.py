@@ -86,7 +86,7 @@ def assign(
     >>> model = cv.load_model("tests/golden/schema1/model")
     >>> assigned = cv.assign(model, "sample_data/donor1_baseline.fcs")
     >>> len(assigned), assigned.to_frame().columns[:4].tolist()
-    (4500, ['file', 'event', 'cluster', 'probability'])
+    (2200, ['file', 'event', 'cluster', 'probability'])
     """
     from cytovae.environment import n_processors
     from cytovae.inference.assigner import Assigner

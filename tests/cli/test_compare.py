@@ -130,7 +130,7 @@ def test_a_sample_that_is_missing_from_the_sheet_is_refused(study: Path, tmp_pat
 @pytest.mark.usefixtures("no_matplotlib")
 def test_state_markers_are_compared_with_files_and_model(tmp_path: Path) -> None:
     rng, tables = np.random.default_rng(1), []
-    source = open_fcs(ROOT / "sample_data" / "donor1_baseline.fcs")
+    source = open_fcs(ROOT / "tests" / "golden" / "cells.fcs")  # without state markers
     channels = (*source.channels, Channel(len(source.channels), "Sm154Di", "154Sm_pStat3", 1000.0))
     for number, name in enumerate(NAMES):
         cluster = rng.integers(1, 4, 300)

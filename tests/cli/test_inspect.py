@@ -117,6 +117,8 @@ def test_the_sample_study_is_understood() -> None:
         "Viability": "viability",
         "BC1": "barcode",
         "BC2": "barcode",
+        "BC3": "barcode",
+        **dict.fromkeys(("pSTAT1", "pSTAT5", "p-p38", "pS6"), "state marker"),
     }
     assert file["gates"] == str(SAMPLE.with_suffix(".gates.csv"))
     assert file["suggested_cofactor"] == 5

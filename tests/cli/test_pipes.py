@@ -52,8 +52,8 @@ def test_streams_that_end_are_one_line_and_a_code(command: str, code: int, tmp_p
 def test_results_are_pure_data_and_talk_goes_elsewhere(tmp_path: Path) -> None:
     done = shell(f"{CYTOVAE} assign {MODEL} {SAMPLE} -o - --device cpu > x.csv", tmp_path, TERM="dumb", NO_COLOR="1")
     assert done.returncode == 0
-    assert len(pd.read_csv(tmp_path / "x.csv")) == 4500
-    assert "4,500 cells" in done.stderr
+    assert len(pd.read_csv(tmp_path / "x.csv")) == 2200
+    assert "2,200 cells" in done.stderr
     assert "\x1b" not in done.stderr
 
 

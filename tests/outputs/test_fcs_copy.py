@@ -41,7 +41,7 @@ def write_log_integers(path: Path) -> None:
 
 
 def test_the_copy_has_every_channel_and_two_more(tmp_path: Path) -> None:
-    file, result = open_fcs(SAMPLE), random_assignment(4_500)
+    file, result = open_fcs(SAMPLE), random_assignment(2_200)
     with FcsWriter(tmp_path / "x.fcs", file, 3) as writer:
         for first in (0, 2_000):
             rows = slice(first, first + 2_000 if first == 0 else None)
@@ -109,7 +109,7 @@ def test_the_copy_says_what_was_done_to_it(tmp_path: Path, monkeypatch: pytest.M
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("x.fcs", "y.fcs"):
         with FcsWriter(tmp_path / name, open_fcs(SAMPLE), 3) as writer:
-            writer.write("a", 0, random_assignment(4_500))
+            writer.write("a", 0, random_assignment(2_200))
     assert (tmp_path / "x.fcs").read_bytes() == (tmp_path / "y.fcs").read_bytes()
 
 
@@ -155,7 +155,7 @@ def test_a_second_assignment_adds_channels_beside_the_first(tmp_path: Path) -> N
     before = SAMPLE
     for name in ("a.fcs", "b.fcs"):
         with FcsWriter(tmp_path / name, open_fcs(before), 3) as writer:
-            writer.write("a", 0, random_assignment(4_500))
+            writer.write("a", 0, random_assignment(2_200))
         before = tmp_path / name
     labels = FlowData(before).pnn_labels[-4:]
     assert labels == ["cytovae_cluster", "cytovae_probability", "cytovae_cluster_2", "cytovae_probability_2"]
@@ -177,14 +177,14 @@ def test_a_copy_appears_whole_or_not_at_all(tmp_path: Path) -> None:
             if failure:
                 raise failure
 
-    with pytest.raises(OutputError, match="4499 of 4500"):
-        write(4_499)
+    with pytest.raises(OutputError, match="2199 of 2200"):
+        write(2_199)
     with pytest.raises(KeyboardInterrupt):
-        write(4_500, KeyboardInterrupt)
+        write(2_200, KeyboardInterrupt)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "x.fcs").write_text("mine")
     with pytest.raises(OutputError, match="--force"):
-        write(4_500)
+        write(2_200)
     assert (tmp_path / "x.fcs").read_text() == "mine"
-    write(4_500, force=True)
-    assert FlowData(tmp_path / "x.fcs").event_count == 4_500
+    write(2_200, force=True)
+    assert FlowData(tmp_path / "x.fcs").event_count == 2_200

@@ -17,7 +17,7 @@ from helpers.command import Command
 from cytovae.errors import InputError, OutputError, UsageError
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
-FILES = sorted(SAMPLE.glob("*.fcs"))
+FILES = sorted(SAMPLE.glob("*.fcs"))[:3]
 QUICK = "--steps 30 --landmarks 300 --experts 12 --markers CD3,CD4,CD8a,CD19,CD14"
 needs_snakemake = pytest.mark.skipif(
     importlib.util.find_spec("snakemake") is None, reason="Snakemake is not installed (extra workflow)"

@@ -132,8 +132,8 @@ STAGES = (
     Stage(
         "metric and DEPICT",
         (
-            *(metric | depict for depict in (_depict(0.1), NO_DEPICT) for metric in METRICS),
-            *(metric | _depict(0.1, 0.5) for metric in METRICS[:2]),
+            *({**metric, **depict} for depict in (_depict(0.1), NO_DEPICT) for metric in METRICS),
+            *({**metric, **_depict(0.1, 0.5)} for metric in METRICS[:2]),
         ),
     ),
     Stage("UMAP, radius and training", (*MIN_DISTS, *NEIGHBORS, *RADII, *NORMS, *NOISE, *SCHEDULES)),
@@ -171,6 +171,8 @@ def in_radius_unit(coordinates: NDArray[np.float32], unit: RadiusUnit) -> NDArra
     if unit == "layout":
         return coordinates
     if unit == "spread":
-        return (coordinates / np.sqrt(coordinates.var(axis=0).mean())).astype(np.float32)
-    low, high = np.quantile(coordinates, [0.001, 0.999], axis=0)
-    return (coordinates * (LAYOUT_WIDTH / (high - low).max())).astype(np.float32)
+        factor = 1 / np.sqrt(coordinates.var(axis=0).mean())
+    else:
+        low, high = np.quantile(coordinates, [0.001, 0.999], axis=0)
+        factor = LAYOUT_WIDTH / (high - low).max()
+    return np.asarray(coordinates * factor, dtype=np.float32)

@@ -53,7 +53,7 @@ class Reading:
     def __str__(self) -> str:
         """What differs from :data:`START`, in words, and where a printed value is departed from."""
         now, start = self.settings, START.settings
-        parts = []
+        parts: list[str] = []
         if now.metric != start.metric:
             parts.append("Euclidean" if now.metric == "euclidean" else now.metric)
         if now.umap_min_dist != start.umap_min_dist:
@@ -75,7 +75,7 @@ class Reading:
 def _words_of_depict(now: Settings, start: Settings) -> list[str]:
     if not now.depict_weight:
         return ["no DEPICT"]
-    parts = []
+    parts: list[str] = []
     if (now.depict_weight, now.depict_from) != (start.depict_weight, start.depict_from):
         first = "the first step" if not now.depict_from else f"{now.depict_from:.0%} of the steps"
         parts.append(f"π₂ {now.depict_weight:g} from {first}")

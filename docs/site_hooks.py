@@ -1,7 +1,7 @@
 """Adapts the documentation to the site.
 
-Roles of Sphinx in docstrings, such as :func:, have no meaning in Markdown. ``results.md`` and ``results/README.md`` would
-be one page.
+Roles of Sphinx in docstrings, such as :func:, have no meaning in Markdown. ``results.md`` and ``results/README.md``
+would be one page.
 """
 
 import re

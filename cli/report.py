@@ -52,7 +52,8 @@ def report_cli(
     """Write an HTML page about the clusters in FCS files. It is a single file that loads nothing else.
 
     It shows a heatmap, UMAP, marker distributions, abundance per file, probabilities, the merge tree and the training;
-    with --gates also the agreement of clusters and manual gates. Counts include all cells.
+    with --gates also the agreement of clusters and manual gates. Counts include all cells. Without files, the training
+    files are read as they were for training.
 
     Example: cytovae report model/ sample_data/*.fcs --gates beside -o report.html
     """
@@ -68,6 +69,8 @@ def report_cli(
     from cytovae.model_folder.record import read_record
 
     record = read_record(model)
+    given = options.reading_of(layer, file_key, data_set, offsets)
+    reading = given if paths else {**record.reading, **given}
     study = open_study(
         model,
         paths or build.training_files(record),
@@ -75,10 +78,7 @@ def report_cli(
         names=names,
         samples=samples,
         umap=False,
-        layer=layer,
-        file_key=file_key,
-        data_set=data_set,
-        offsets=offsets,
+        **reading,
         device=device,
         workers=options.n_threads(threads),
     )

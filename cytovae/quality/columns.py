@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cytovae.events.event_file import EventFile
 
-_BYTES_AT_ONCE = 128 << 20
+_BYTES_AT_ONCE = 96 << 20
 _EVENTS_AT_ONCE = 65_536
 
 
@@ -23,7 +23,7 @@ def read_columns(file: EventFile, columns: Sequence[int]) -> NDArray[Any]:
 
 
 def each_column(file: EventFile, columns: Sequence[int]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Each of ``columns`` with its values (n_events,); the file is read once for every 128 MiB of them."""
+    """Each of ``columns`` with its values (n_events,); the file is read once for every 96 MiB of them."""
     at_once = max(1, _BYTES_AT_ONCE // max(1, file.n_events * file.dtype.itemsize))
     for start in range(0, len(columns), at_once):
         block = list(columns[start : start + at_once])

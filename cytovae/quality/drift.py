@@ -22,7 +22,7 @@ from cytovae.events.event_file import EventFile
 from cytovae.quality.channel_roles import ChannelRoles
 from cytovae.quality.check import Check, Courses, not_done
 from cytovae.quality.columns import each_column, read_columns
-from cytovae.quality.density import GRID, Values, grid_for, is_peak, positions_on
+from cytovae.quality.density import Values, counts_on, grid_for, is_peak, thinned
 
 REASON = "drift"
 FEWEST_EVENTS = 10_000
@@ -101,12 +101,12 @@ def order_of_events(times: NDArray[np.floating]) -> NDArray[np.int64] | None:
     return rank
 
 
-def half_bins(rank: NDArray[np.int64]) -> NDArray[np.int64]:
+def half_bins(rank: NDArray[np.int64]) -> NDArray[np.int32]:
     """The half of a bin of each event, (n_events,), from its rank; a bin is two halves that follow each other."""
     n_events = len(rank)
     in_bin = _STEP * (2 * n_events // _MOST_BINS // _STEP + 1)
     n_halves = max(2, 2 * n_events // in_bin)
-    return np.minimum(rank * n_halves // n_events, n_halves - 1)
+    return np.minimum(rank * n_halves // n_events, n_halves - 1).astype(np.int32)
 
 
 # --- peaks ------------------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def half_bins(rank: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def peak_courses(
     values: NDArray[np.floating],
-    of_event: NDArray[np.int64],
+    of_event: NDArray[np.int32],
     least_bandwidth: float = 0.0,
     *,
     without_zeros: bool = False,
@@ -149,8 +149,7 @@ def peak_courses(
     if placed is None:
         return
     grid, bandwidth = placed[0], max(placed[1], least_bandwidth)
-    cells = of_event[usable] * GRID + positions_on(grid, values[usable])
-    halves = np.bincount(cells, minlength=n_halves * GRID).reshape(n_halves, GRID).astype(np.float64)
+    halves = counts_on(grid, values[usable], of_event[usable], n_halves)
     heights = gaussian_filter1d(halves[:-1] + halves[1:], bandwidth / (grid[1] - grid[0]), axis=1, mode="constant")
     bins, points = np.nonzero(is_peak(heights, _LEAST_PEAK))
     n_peaks = np.bincount(bins, minlength=len(heights))
@@ -165,7 +164,7 @@ def peak_courses(
         centres = np.quantile(positions, (np.arange(usual) + 0.5) / usual)
     nearest = np.abs(positions[:, None] - centres).argmin(axis=1)
     distance = np.abs(positions - centres[nearest])
-    spread = float(np.std(values[usable], dtype=np.float64))
+    spread = float(np.std(thinned(values[usable]), dtype=np.float64))
     for peak in range(usual):
         course = np.full(len(heights), np.nan)
         own = np.flatnonzero(nearest == peak)

@@ -31,12 +31,15 @@ class ReportSummary:
         Number of picture files.
     has_umap : bool
         Whether the page shows a UMAP: the model was trained on at least one of the files.
+    warnings : tuple of str
+        What a user should know about the files, sentences without a full stop.
     """
 
     n_cells: int
     n_bytes: int
     n_figures: int
     has_umap: bool
+    warnings: tuple[str, ...] = ()
 
 
 def check_report(
@@ -76,8 +79,11 @@ def check_report(
 
 
 def training_files(record: ModelRecord) -> tuple[Path, ...]:
-    """The files that a model was trained on. Raises :class:`UsageError` if one of them no longer exists."""
-    paths = tuple(Path(entry.file) for entry in record.inputs)
+    """The files that a model was trained on, each once, although several inputs may be parts of one.
+
+    Raises :class:`UsageError` if one of them no longer exists.
+    """
+    paths = tuple(dict.fromkeys(Path(entry.file) for entry in record.inputs))
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:
         reason = f"{missing[0]} no longer exists" if missing else "the model does not record its training files"
@@ -154,4 +160,4 @@ def build_report(
         with output_errors("standard output"):
             target.write(page)
             target.flush()
-    return ReportSummary(n_events, len(page), n_figures, content.landmarks is not None)
+    return ReportSummary(n_events, len(page), n_figures, content.landmarks is not None, content.warnings)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage
 
+from cytovae.errors import UsageError
 from cytovae.model_folder.record import LOSSES, History
 from cytovae.report.content import (
     FAIR_NOVELTY,
@@ -74,6 +75,31 @@ def draw_heatmap(content: ReportContent, groups: Groups) -> Figure:
     figure.colorbar(image, cax=scale, orientation="horizontal").outline.set_visible(False)
     scale.set_title("range in training", fontsize=8, fontweight="normal", color=QUIET)
     scale.set_xticks([0, 1], ["low", "high"], fontsize=8)
+    return figure
+
+
+def draw_file_shifts(content: ReportContent) -> Figure:
+    """Shift of each marker in each file, the median over clusters; at most :data:`MOST_BARS` files."""
+    if content.differences is None:
+        raise UsageError("one file has no differences to draw")
+    shifts = content.differences.of_markers[:MOST_BARS]
+    files = [shown(file.title(content.sheet), 36) for file in content.files[:MOST_BARS]]
+    names = [shown(marker, 24) for marker in content.markers]
+    cell_w, cell_h = float(np.clip(9.0 / len(names), 0.3, 0.62)), 0.26
+    below, left = 0.35 + 0.078 * max(map(len, names)), 0.3 + 0.075 * max(map(len, files))
+    wide, high = cell_w * len(names), cell_h * len(files)
+    figure = new_figure(left + wide + 1.2, below + high + 0.3)
+    axes = axes_at(figure, left, below, wide, high)
+    axes.set_facecolor("#f7f0e6")  # too few cells
+    image = axes.imshow(shifts, cmap="RdBu_r", vmin=-2, vmax=2, aspect="auto", interpolation="nearest")
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
+    axes.set_yticks(range(len(files)), files, fontsize=9)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    scale = axes_at(figure, left + wide + 0.2, below, 0.12, max(high, 0.8))
+    figure.colorbar(image, cax=scale, extend="both").outline.set_visible(False)
+    scale.set_title("spreads", fontsize=8, fontweight="normal", color=QUIET)
     return figure
 
 

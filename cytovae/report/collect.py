@@ -23,6 +23,7 @@ from cytovae.report.content import (
     ReportFile,
     population_titles,
 )
+from cytovae.report.file_differences import FileDifferences, differences_of_files
 from cytovae.study.assign_study import AssignStudy, assigned_chunks
 from cytovae.study.sampling import draw_cells
 
@@ -109,7 +110,18 @@ def collect(
         names=study.names,
         named=_named_populations(study, everything, sample, files, gates),
         sheet=study.samples,
+        differences=_differences(study, sample, drawn.source, files),
     )
+
+
+def _differences(
+    study: AssignStudy, sample: Cells, source: NDArray[np.int32], files: tuple[ReportFile, ...]
+) -> FileDifferences | None:
+    if len(files) < 2:
+        return None
+    scaling = study.saved.model.scaling
+    counts = np.stack([file.counts for file in files])
+    return differences_of_files(sample.values, sample.cluster - 1, source, counts, scaling.high - scaling.low)
 
 
 def _assign(study: AssignStudy, gates: GateLabels | None, progress: Callable[[int], None]) -> _AllCells:

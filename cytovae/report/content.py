@@ -11,6 +11,7 @@ from cytovae.annotations.sample_sheet import NO_SAMPLES, SampleSheet
 from cytovae.inference.trained_model import SavedModel
 from cytovae.metrics import Contingency, ScoreReport
 from cytovae.model_folder.record import ModelRecord
+from cytovae.report.file_differences import FileDifferences, warnings_of
 
 # Limits that the report counts cells by.
 LOW_PROBABILITY, FAIR_PROBABILITY = 0.5, 0.9
@@ -198,6 +199,8 @@ class ReportContent:
         The populations of these names; None without names.
     sheet : SampleSheet
         What is known of each file.
+    differences : FileDifferences or None
+        How the files differ; None for one file.
     """
 
     saved: SavedModel
@@ -214,6 +217,14 @@ class ReportContent:
     names: ClusterNames | None = None
     named: NamedPopulations | None = None
     sheet: SampleSheet = NO_SAMPLES
+    differences: FileDifferences | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know about the files, sentences without a full stop."""
+        if self.differences is None:
+            return ()
+        return warnings_of(self.differences, tuple(file.name for file in self.files), self.markers)
 
     @property
     def markers(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from cytovae.report.charts import MOST_BARS
 from cytovae.report.cluster_table import cluster_rows
 from cytovae.report.content import FAIR_NOVELTY, FAIR_PROBABILITY, HIGH_NOVELTY, LOW_PROBABILITY, ReportContent
 from cytovae.report.drawing import Picture, colour_of
+from cytovae.report.file_differences import ADVICE, FEWEST_CELLS, MOST_ROWS
 from cytovae.report.pictures import Pictures
 from cytovae.settings import Settings
 
@@ -74,6 +75,10 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
         if novelty is None
         else [(limit, int((novelty >= limit).sum())) for limit in (FAIR_NOVELTY, HIGH_NOVELTY)],
         most_bars=MOST_BARS,
+        advice=ADVICE,
+        fewest_cells=FEWEST_CELLS,
+        large_shifts=content.differences.large if content.differences is not None else (),
+        most_rows=MOST_ROWS,
         cut=_cut(settings),
         has_agreement=bool(np.isfinite(content.saved.model.tree.agreement).any()),
         settings={field.name: getattr(settings, field.name) for field in fields(settings)},

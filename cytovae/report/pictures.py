@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from cytovae.report.charts import (
     draw_abundance,
     draw_confusion,
+    draw_file_shifts,
     draw_heatmap,
     draw_novelty,
     draw_probabilities,
@@ -49,6 +50,7 @@ class Pictures:
     training: Picture | None
     confusion: Picture | None
     confusion_populations: Picture | None
+    file_shifts: Picture | None
     markers: tuple[Picture, ...]
 
     @property
@@ -58,7 +60,7 @@ class Pictures:
             *(self.heatmap_populations, self.abundance_populations, self.confusion_populations, self.heatmap),
             *(self.tree, self.umap_clusters, self.umap_names, self.umap_populations, self.umap_probability),
             *(self.umap_novelty, self.umap_files),
-            *(self.abundance, self.probabilities, self.novelty, self.training, self.confusion),
+            *(self.abundance, self.probabilities, self.novelty, self.training, self.confusion, self.file_shifts),
         )
         return (*(picture for picture in single if picture is not None), *self.markers)
 
@@ -138,6 +140,9 @@ def draw_all(
                 draw_confusion(named.agreement, named.groups.titles, "named population"),
             )
             if named and named.agreement
+            else None,
+            file_shifts=draw("file_shifts", "Shift of each marker in each file", draw_file_shifts(content))
+            if content.differences is not None
             else None,
             markers=markers,
         )

@@ -188,6 +188,12 @@ def open_files(
     return open_event_files(paths, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
 
 
+def reading_of(layer: str | None, file_key: str | None, data_set: int | None, offsets: str) -> dict[str, object]:
+    """The options of :func:`open_files` that are not the defaults, by name, for the record of a model."""
+    named = {"layer": layer, "file_key": file_key, "data_set": data_set, "offsets": offsets}
+    return {name: value for name, value in named.items() if value not in (None, "auto")}
+
+
 def compensation_of(spec: str | None) -> "Compensation":
     """The compensation that ``--compensate`` names: none, ``file``, or the matrix in a table."""
     from cytovae.events.compensation import FROM_FILE, Compensation

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cytovae.study.sampling import Sampling
     from cytovae.study.train_study import TrainStudy
 
+MOST_RESAMPLES = 1_000
+
 
 def train_cli(
     files: options.Files,
@@ -98,6 +100,15 @@ def train_cli(
         ),
     ] = None,
     clusters: Annotated[str, typer.Option(metavar="N|auto", help="How many clusters the experts make.")] = "auto",
+    support: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=MOST_RESAMPLES,
+            metavar="N",
+            help="Samples of the cells in which each cluster is looked for again, to measure its support; 0 = none.",
+        ),
+    ] = None,
     experts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Experts of the decoder.")] = None,
     steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Training steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, metavar="N", help="Cells in a batch.")] = None,
@@ -158,7 +169,7 @@ def train_cli(
     """
     chosen = {
         "metric": metric, "similarity": similarity, "radius": radius, "neighbors": neighbors,
-        "experts": experts, "steps": steps, "batch": batch_size, "landmarks": landmarks,
+        "experts": experts, "steps": steps, "batch": batch_size, "landmarks": landmarks, "support": support,
     }  # fmt: skip
     settings = _settings(preset_name, chosen, generative=generative)
     n_clusters, scale = _number_of_clusters(clusters), _logicle(logicle, transform)
@@ -211,6 +222,7 @@ def train_cli(
                 resume=resume,
                 force=force,
                 argv=sys.argv,
+                reading=options.reading_of(layer, file_key, data_set, offsets),
                 seconds_of_reading=seconds_of_reading,
                 resumed=lambda found: None if quiet else _say_resumed(checkpoint, found=found),
                 progress=progress,

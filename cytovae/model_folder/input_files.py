@@ -77,8 +77,10 @@ def input_records(
                 if strict:
                     raise
                 digests[file.path] = ""
-        record = InputRecord(readable(file.path), digests[file.path], before[file.path].size, file.n_events, count)
-        records.append(record)
+        size = before[file.path].size
+        records.append(
+            InputRecord(readable(file.path), digests[file.path], size, file.n_events, count, readable(file.part))
+        )
     return tuple(records)
 
 

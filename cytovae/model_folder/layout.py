@@ -61,8 +61,17 @@ class ArrayType:
         return f"{self.dtype} {self.shape}"
 
 
-TREE_ARRAYS = ("kept", "absorbed", "valley", "cells", "agreement")
-"""Fields of :class:`cytovae.populations.merge_tree.MergeTree` that are stored as arrays."""
+TREE_ARRAYS: Mapping[str, str] = {
+    "tree.kept": "kept",
+    "tree.absorbed": "absorbed",
+    "tree.valley": "level",  # the name of version 0.1.0
+    "tree.cells": "cells",
+    "tree.agreement": "agreement",
+}
+"""Arrays of every model, and the field of :class:`cytovae.populations.merge_tree.MergeTree` that each one stores."""
+
+SUPPORT_ARRAYS: Mapping[str, str] = {"tree.support": "support", "tree.expert_support": "expert_support"}
+"""As :data:`TREE_ARRAYS`, in models that measured the support of their clusters."""
 
 
 def required_arrays(markers: int, experts: int) -> dict[str, ArrayType]:
@@ -76,6 +85,11 @@ def required_arrays(markers: int, experts: int) -> dict[str, ArrayType]:
         "tree.cells": ArrayType("I64", (experts,)),
         "tree.agreement": ArrayType("F32", (None,)),
     }
+
+
+def support_arrays(experts: int) -> dict[str, ArrayType]:
+    """Arrays of a model that measured the support of its clusters."""
+    return {"tree.support": ArrayType("F32", (None,)), "tree.expert_support": ArrayType("F32", (experts,))}
 
 
 def novelty_arrays(markers: int, experts: int) -> dict[str, ArrayType]:
@@ -119,13 +133,16 @@ CODE_PREFIX = "z_"
 
 # --- run.json ---
 
+READING_OPTIONS: Mapping[str, type] = {"layer": str, "file_key": str, "data_set": int, "offsets": str}
+"""Options of :func:`cytovae.events.event_file.open_event_files` that ``run.json`` records, and their types."""
+
 
 @dataclass(frozen=True)
 class InputRecord:
     """A file that the model was trained on.
 
     ``file`` is its path as given, ``sha256`` and ``bytes`` describe its content, ``events`` counts its events and
-    ``cells`` those among them that were read for training.
+    ``cells`` those among them that were read for training. ``part`` names the part of a file that holds several.
     """
 
     file: str
@@ -133,6 +150,7 @@ class InputRecord:
     bytes: int
     events: int
     cells: int
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,7 +158,8 @@ class RunRecord:
     """How a model came about: command line, seed, device, input files and the seconds that each stage took.
 
     ``key`` is the digest of the :class:`cytovae.model_folder.training_key.TrainingKey`, empty where unknown.
-    ``transform`` says how the transform was chosen; ``model.json`` holds the transform itself.
+    ``transform`` says how the transform was chosen; ``model.json`` holds the transform itself. ``reading`` has the
+    options with which the files were opened, where they were not the defaults: :data:`READING_OPTIONS`.
     """
 
     argv: tuple[str, ...]
@@ -150,3 +169,4 @@ class RunRecord:
     seconds: Mapping[str, float]
     key: str = ""
     transform: Mapping[str, object] = field(default_factory=dict)
+    reading: Mapping[str, object] = field(default_factory=dict)

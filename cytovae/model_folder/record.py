@@ -1,8 +1,8 @@
 """How a model came about: ``run.json``, the losses during training, and the landmarks."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from cytovae.atomic import readable
 from cytovae.errors import ModelError, UsageError
 from cytovae.events.event_file import EventFile
 from cytovae.inference.umap_placement import LandmarkPositions
@@ -20,6 +21,7 @@ from cytovae.model_folder.layout import (
     COORDINATES,
     HISTORY,
     LANDMARKS,
+    READING_OPTIONS,
     RUN,
     TRAIN_AGAIN,
     InputRecord,
@@ -55,7 +57,10 @@ class Landmarks:
 
 @dataclass(frozen=True, eq=False)
 class ModelRecord:
-    """How a model came about: command line, versions, seconds per stage, input files, losses and landmarks."""
+    """How a model came about: command line, versions, seconds per stage, input files, losses and landmarks.
+
+    ``reading`` has the options with which the input files were opened, where they were not the defaults.
+    """
 
     argv: tuple[str, ...]
     seed: int
@@ -65,6 +70,7 @@ class ModelRecord:
     inputs: tuple[InputRecord, ...]
     history: History
     landmarks: Landmarks
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_record(folder: Path) -> ModelRecord:
@@ -83,6 +89,7 @@ def read_record(folder: Path) -> ModelRecord:
             bytes=entry.integer("bytes"),
             events=entry.integer("events"),
             cells=entry.integer("cells"),
+            part=entry.text("part") if "part" in entry else "",
         )
         for entry in run.entries("inputs", "a list of input files", "a record of a file")
     )
@@ -96,7 +103,8 @@ def read_record(folder: Path) -> ModelRecord:
         seconds={name: seconds.number(name) for name in seconds.content},
         inputs=inputs,
         history=_read_history(_checked_table(folder, HISTORY, run)),
-        landmarks=_read_landmarks(_checked_table(folder, LANDMARKS, run), [record.file for record in inputs]),
+        landmarks=_read_landmarks(_checked_table(folder, LANDMARKS, run), inputs),
+        reading=_read_reading(run),
     )
 
 
@@ -122,20 +130,29 @@ def load_landmark_places(folder: Path) -> LandmarkPositions:
 def matched_inputs(files: Sequence[EventFile], inputs: Sequence[InputRecord]) -> tuple[int | None, ...]:
     """For each file its index among the inputs of the run, None for a file that was not among them.
 
-    Files are recognized by name, size and number of events, in whatever folder they are. Among several such inputs,
-    the one with the same path counts.
+    Files are recognized by name, part, size and number of events, in whatever folder they are. Among several such
+    inputs, the one with the same path counts.
     """
     matches: list[int | None] = []
     for file in files:
-        identity = (file.path.name, file.n_events, file.path.stat().st_size)
+        identity = (file.path.name, readable(file.part), file.n_events, file.path.stat().st_size)
         same = [
             index
             for index, record in enumerate(inputs)
-            if (Path(record.file).name, record.events, record.bytes) == identity
+            if (Path(record.file).name, record.part, record.events, record.bytes) == identity
         ]
         same_path = [index for index in same if inputs[index].file == str(file.path)]
         matches.append(same_path[0] if same_path else same[0] if len(same) == 1 else None)
     return tuple(matches)
+
+
+def _read_reading(run: JsonFields) -> dict[str, Any]:
+    """The options with which the inputs were opened; models of version 0.1.0 do not record them."""
+    if "reading" not in run:
+        return {}
+    reading = run.nested("reading", "options of reading")
+    known = {name: kind for name, kind in READING_OPTIONS.items() if name in reading}
+    return {name: reading.of_type(name, kind, f"a value of type {kind.__name__}") for name, kind in known.items()}
 
 
 def _read_table(path: Path) -> Any:
@@ -172,12 +189,16 @@ def _read_history(path: Path) -> History:
     return History(_columns(table, ("step",), np.int64, path)[:, 0], _columns(table, LOSSES, np.float64, path))
 
 
-def _read_landmarks(path: Path, inputs: Sequence[str]) -> Landmarks:
+def _read_landmarks(path: Path, inputs: Sequence[InputRecord]) -> Landmarks:
     table = _read_table(path)
     files = _columns(table, ("file",), np.str_, path)[:, 0]
-    shared = Counter(Path(name).name for name in inputs)
     # Training names files by cytovae.events.event_file.file_names: by their path if two have the same name.
-    known = {name if shared[Path(name).name] > 1 else Path(name).name: index for index, name in enumerate(inputs)}
+    short = [entry.part or Path(entry.file).name for entry in inputs]
+    shared = Counter(short)
+    full = [f"{entry.file}/{entry.part}" if entry.part else entry.file for entry in inputs]
+    known = {
+        long if shared[name] > 1 else name: index for index, (name, long) in enumerate(zip(short, full, strict=True))
+    }
     names, inverse = np.unique(files, return_inverse=True)
     source = np.array([known.get(str(name), -1) for name in names], dtype=np.int64)[inverse]
     event = _columns(table, ("event",), np.int64, path)[:, 0]

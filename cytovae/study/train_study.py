@@ -203,6 +203,7 @@ def train_study(
     resume: bool = False,
     force: bool = False,
     argv: Sequence[str] = (),
+    reading: Mapping[str, object] | None = None,
     seconds_of_reading: float = 0.0,
     resumed: Callable[[bool], None] = lambda _state_found: None,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
@@ -221,8 +222,9 @@ def train_study(
         The state folder of the model, entered.
     resume, force : bool
         Whether to continue from the checkpoint, and whether to replace an existing model.
-    argv, seconds_of_reading
-        The command and the seconds spent on reading ``cells``, for the record.
+    argv, reading, seconds_of_reading
+        The command, the options with which the files were opened, and the seconds spent on reading ``cells``, for the
+        record.
     resumed : callable
         With ``resume``, receives whether there was a state to continue from.
 
@@ -263,7 +265,7 @@ def train_study(
         kept=checkpoint,
     )
     result = training_result(study, cells, learning, inputs, seconds_of_reading)
-    record = run_record(result, seed=seed, device=device, argv=argv, key=key.digest)
+    record = run_record(result, seed=seed, device=device, argv=argv, key=key.digest, reading=reading)
     save_model(output, result.saved, learning, cells, record, force=force)
     return result
 
@@ -311,12 +313,19 @@ def training_result(
 
 
 def run_record(
-    result: TrainingResult, *, seed: int, device: str, argv: Sequence[str] = (), key: str = ""
+    result: TrainingResult,
+    *,
+    seed: int,
+    device: str,
+    argv: Sequence[str] = (),
+    key: str = "",
+    reading: Mapping[str, object] | None = None,
 ) -> "RunRecord":
     """How a model came about, for its folder."""
     from cytovae.model_folder.layout import RunRecord
 
-    return RunRecord(tuple(argv), seed, device, result.inputs, result.seconds, key, describe_transform(result.study))
+    transform = describe_transform(result.study)
+    return RunRecord(tuple(argv), seed, device, result.inputs, result.seconds, key, transform, reading or {})
 
 
 def describe_transform(study: TrainStudy) -> dict[str, object]:

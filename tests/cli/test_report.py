@@ -113,8 +113,8 @@ def test_without_the_extra_the_error_names_what_to_install(
     assert "pip install '.[report]' in a checkout" in message
 
 
-@pytest.mark.slow
-def test_anndata_files_are_read_as_by_assign(tmp_path: Path, model: Path, study: list[Path]) -> None:
+def write_h5ad(path: Path, study: list[Path]) -> None:
+    """The study as an .h5ad file: the layer raw, and the columns donor and gate of obs."""
     anndata = pytest.importorskip("anndata", reason="the extra h5ad is not installed")
     files = [open_fcs(path) for path in study]
     gates = pd.concat([pd.read_csv(path.with_suffix(".gates.csv"), skip_blank_lines=False) for path in study])
@@ -125,7 +125,12 @@ def test_anndata_files_are_read_as_by_assign(tmp_path: Path, model: Path, study:
     raw = np.concatenate([file.read() for file in files])
     var = pd.DataFrame({"channel": [channel.name for channel in files[0].channels]}, index=names)
     table = anndata.AnnData(X=np.zeros_like(raw), obs=obs, var=var, layers={"raw": raw})
-    table.write_h5ad(tmp_path / "x.h5ad")
+    table.write_h5ad(path)
+
+
+@pytest.mark.slow
+def test_anndata_files_are_read_as_by_assign(tmp_path: Path, model: Path, study: list[Path]) -> None:
+    write_h5ad(tmp_path / "x.h5ad", study)
     reading = ("--layer", "raw", "--file-key", "donor", "--gates", "gate")
     done(model, tmp_path / "x.h5ad", *reading, "-o", tmp_path / "report.html", "--quiet")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -135,6 +140,20 @@ def test_anndata_files_are_read_as_by_assign(tmp_path: Path, model: Path, study:
     for page in (text, from_fcs):
         assert "cells assigned" in page
     assert tables_of(text)[-1] == tables_of(from_fcs)[-1]  # populations: clusters, precision, recall
+
+
+@pytest.mark.slow
+def test_without_files_the_training_files_are_read_as_they_were(tmp_path: Path, study: list[Path]) -> None:
+    file, trained = tmp_path / "x.h5ad", tmp_path / "model"
+    write_h5ad(file, study)
+    reading = ("--layer", "raw", "--file-key", "donor")
+    few = ("--steps", 3, "--experts", 12, "--landmarks", 0, "--transform", "arcsinh", "--cofactor", 5, "--quiet")
+    Command(("train",)).done(file, *reading, *few, "-o", trained, "--device", "cpu")
+    done(trained, file, *reading, "-o", tmp_path / "named.html", "--quiet")
+    told = done(trained, "-o", tmp_path / "remembered.html")
+    assert (tmp_path / "remembered.html").read_bytes() == (tmp_path / "named.html").read_bytes()
+    assert "no UMAP" not in told.stderr  # landmarks are found in the parts they are from
+    assert ">two</td>" in (tmp_path / "remembered.html").read_text(encoding="utf-8")
 
 
 def tables_of(page: str) -> list[str]:

@@ -45,6 +45,17 @@ def test_a_record_comes_back_as_it_was_written(folder: Path) -> None:
     assert np.array_equal(record.landmarks.coordinates, COORDINATES)
 
 
+def test_options_of_reading_come_back_and_are_checked(folder: Path) -> None:
+    assert read_record(folder).reading == {}  # also of models that do not record them
+    path = folder / "run.json"
+    run = json.loads(path.read_text())
+    path.write_text(json.dumps({**run, "reading": {"file_key": "donor", "data_set": 1, "later": True}}))
+    assert read_record(folder).reading == {"file_key": "donor", "data_set": 1}
+    path.write_text(json.dumps({**run, "reading": {"data_set": "1"}}))
+    with pytest.raises(ModelError, match="data_set"):
+        read_record(folder)
+
+
 def test_positions_of_landmarks_come_back(folder: Path) -> None:
     landmarks = load_landmark_places(folder)
     assert np.array_equal(landmarks.codes, CODES)

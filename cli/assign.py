@@ -54,12 +54,21 @@ def assign_cli(
             "columns umap_1, umap_2; obsm X_umap; FCS channels.",
         ),
     ] = False,
+    split_by: Annotated[
+        Literal["population", "cluster"] | None,
+        typer.Option(
+            help="With --format fcs and DIR/: a file DIR/NAME/POPULATION.fcs for each population (needs names) or "
+            "cluster of each file.",
+            show_default=False,
+        ),
+    ] = None,
     tables: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write abundance.csv (cells per file and cluster) and cluster_medians.csv (all channels, not "
-            "transformed) there.",
+            help="Write abundance.csv (cells per file and cluster), cluster_medians.csv (all channels, not "
+            "transformed), and the same per sample and population, sample_abundance.csv and sample_medians.csv, there. "
+            "With --qc only events that pass count.",
             show_default=False,
         ),
     ] = None,
@@ -85,23 +94,27 @@ def assign_cli(
     Example: cytovae assign model/ sample_data/*.fcs -o with_clusters/ --format fcs --tables tables/
     """
     from cytovae.outputs.formats import output_format
-    from cytovae.study import assign_study
+    from cytovae.study import assign_outputs
     from cytovae.study.protected_files import protected_files
 
-    is_folder = assign_study.is_folder_name(output)
+    is_folder = assign_outputs.is_folder_name(output)
     form = output_format(output, kind or ("parquet" if is_folder else None))
     paths = options.named_files(files)
     if umap and form in ("clr", "flowjo-csv"):
         raise UsageError(f"{form} has no place for UMAP coordinates; leave --umap out or choose another format")
     if qc is not None and form in ("clr", "flowjo-csv"):
         raise UsageError(f"{form} has no place for quality control; leave --qc out or choose another format")
+    if split_by is not None and not (form == "fcs" and is_folder):
+        raise UsageError("--split-by writes folders of FCS files; add --format fcs and end the output with a slash")
     protected = protected_files(files=paths, tables=(names, samples, *(gates or ()), qc), model=model)
     stems = None
     if file_key is not None and is_folder:
         stems = [file.part or file.path.stem for file in options.open_files(paths, layer=layer, file_key=file_key)]
-    targets = assign_study.plan_targets(output, paths, form, protected, is_folder=is_folder, force=force, stems=stems)
+    targets = assign_outputs.plan_targets(
+        output, paths, form, protected, is_folder=is_folder, force=force or split_by is not None, stems=stems
+    )
     if tables is not None:
-        assign_study.check_tables(tables, targets, protected, force=force)
+        assign_outputs.check_tables(tables, targets, protected, force=force)
 
     study = open_study(
         model,
@@ -119,8 +132,10 @@ def assign_cli(
     )
     labels = options.read_gates(gates, study.raw, zero_ungated=zero_ungated)
     study = replace(study, gates=labels, quality=options.flags_of(qc, study.raw, data_set))
+    if split_by is not None:
+        study, targets = assign_outputs.split_study(study, targets, split_by, protected, force=force)
     options.warn_about(study.files)
-    summary = assign_study.cluster_summary(study) if tables is not None else None
+    summary = assign_outputs.summaries_of(study) if tables is not None else None
     assigned: list[AssignedFile] = []
     try:
         if is_folder:
@@ -129,13 +144,15 @@ def assign_cli(
             tables.mkdir(parents=True, exist_ok=True)
         for target in targets:
             of_target = target.files if len(targets) > 1 else range(len(study.files))
-            with assign_study.open_writer(study, replace(target, files=tuple(of_target)), form, force=force) as writer:
+            with assign_outputs.open_writer(
+                study, replace(target, files=tuple(of_target)), form, force=force
+            ) as writer:
                 sinks = [writer, *([summary] if summary else [])]
                 assigned += [assign_with_progress(study, index, sinks, quiet=quiet) for index in of_target]
             if isinstance(target.path, Path) and not quiet:
                 console.say(f"wrote {target.path}")
         if summary is not None and tables is not None:
-            for path in assign_study.write_tables(tables, summary, force=force):
+            for path in assign_outputs.write_tables(tables, summary, force=force):
                 if not quiet:
                     console.say(f"wrote {path}")
     except OSError as error:

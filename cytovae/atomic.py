@@ -12,6 +12,7 @@ from cytovae.errors import OutputError
 from cytovae.plain_file import folder_exists, resolved
 
 _LONGEST_NAME = 255  # bytes, on every common file system
+_LONGEST_STEM = 150  # bytes; leaves room for hidden names
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
 
@@ -297,6 +298,12 @@ def fixed_hidden_name(path: Path, ending: str) -> Path:
     # Decoding with "ignore" drops a character that the cut has split.
     name = os.fsencode(path.name)[: _LONGEST_NAME - len(tail) - 1].decode("utf-8", "ignore")
     return path.with_name(f".{os.fsdecode(name.encode())}{tail}")
+
+
+def file_name_of(name: str) -> str:
+    """``name`` as the name of a file on every common system: what is forbidden there becomes an underscore."""
+    clean = "".join("_" if c in '<>:"/\\|?*' or not c.isprintable() else c for c in name).strip(" .")
+    return os.fsencode(clean)[:_LONGEST_STEM].decode("utf-8", "ignore") or "unnamed"
 
 
 def readable(path: Path | str) -> str:

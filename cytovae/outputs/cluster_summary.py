@@ -1,7 +1,8 @@
 """Abundance and medians per cluster: the tables of ``assign --tables``. Opens no files.
 
-Counts include every cell. Medians are exact for up to a million cells in all. Beyond that, at most a million divided by
-the number of clusters are used of each cluster: all cells of a rare cluster, a random sample of a larger one.
+Counts include every cell, with quality control every one that passes. Medians are exact for up to a million cells in
+all. Beyond that, at most a million divided by the number of clusters are used of each cluster: all cells of a rare
+cluster, a random sample of a larger one.
 """
 
 from collections import Counter
@@ -66,6 +67,7 @@ class ClusterSummary:
         self.n_clusters = n_clusters
         self.counts = np.zeros((len(self.files), n_clusters), dtype=np.int64)
         self._extras = Extras(tuple(populations), samples)
+        self._n_seen: Counter[str] = Counter()
         self._positions: dict[tuple[bool, str, int], int] = {}  # (is a marker, name, occurrence) -> column here
         self._channels: list[Channel] = []
         self._columns = {name: self._register(file) for name, file in self.files.items()}
@@ -76,8 +78,14 @@ class ClusterSummary:
         self._rng = np.random.default_rng(seed)
 
     def write(self, file: str, first_event: int, assignment: Assignment) -> None:
-        """Add the cells of consecutive events of ``file``, from ``first_event`` on; reads their raw values."""
+        """Add the cells of consecutive events of ``file``, from ``first_event`` on; reads their raw values.
+
+        Cells that fail quality control are left out.
+        """
         raw = self.files[file].file.read(None, first_event, first_event + len(assignment))
+        self._n_seen[file] += len(assignment)
+        if assignment.qc is not None:
+            raw, assignment = raw[assignment.qc == 0], _passing(assignment)
         values = np.full((len(raw), len(self._positions)), np.nan, dtype=self._samples[0].dtype)
         values[:, self._columns[file]] = raw
         sizes = np.bincount(assignment.cluster - 1, minlength=self.n_clusters)
@@ -101,10 +109,10 @@ class ClusterSummary:
         NumericalError
             If the number of cells of a file differs from its number of events.
         """
-        for (name, file), n_cells in zip(self.files.items(), self.counts.sum(axis=1).tolist(), strict=True):
-            if n_cells != file.n_events:
+        for name, file in self.files.items():
+            if self._n_seen[name] != file.n_events:
                 raise NumericalError(
-                    f"{name}: {n_cells:,} cells were counted of {file.n_events:,} events; please report this"
+                    f"{name}: {self._n_seen[name]:,} cells were counted of {file.n_events:,} events; please report this"
                 )
         n_files = len(self.files)
         totals = np.repeat(self.counts.sum(axis=1), self.n_clusters)
@@ -168,6 +176,12 @@ class ClusterSummary:
                 self._channels.append(channel)
             positions.append(self._positions.setdefault((*key, seen[key]), len(self._positions)))
         return np.array(positions, dtype=np.int64)
+
+
+def _passing(assignment: Assignment) -> Assignment:
+    """Clusters and probabilities of the cells that pass quality control."""
+    rows = assignment.qc == 0
+    return Assignment(assignment.cluster[rows], assignment.probabilities[rows])
 
 
 class _Sample:

@@ -48,6 +48,7 @@ CLUSTER_CHANNEL, PROBABILITY_CHANNEL, NOVELTY_CHANNEL = "cytovae_cluster", "cyto
 POPULATION_CHANNELS = ("cytovae_population", "cytovae_population_probability")
 QC_CHANNEL = "cytovae_qc"
 UMAP_CHANNELS = ("cytovae_umap_1", "cytovae_umap_2")
+SPLIT = "CYTOVAE_SPLIT"  # the population whose cells a file holds
 UMAP_SHIFT = "CYTOVAE_UMAP_SHIFT"  # what was added to the coordinates
 
 # The rest of an AnnData file.

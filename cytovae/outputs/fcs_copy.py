@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytovae import __version__
-from cytovae.atomic import check_target
+from cytovae.atomic import check_target, file_name_of
 from cytovae.cells import Assignment, check_assignment
 from cytovae.errors import OutputError
 from cytovae.events.event_file import EventFile
@@ -20,7 +21,9 @@ from cytovae.fcs.file import FcsFile
 from cytovae.fcs.write import write_fcs_chunks
 from cytovae.fcs.write_text import kept_keywords
 from cytovae.outputs.columns import (
+    CLUSTER_CHANNEL,
     NO_EXTRAS,
+    SPLIT,
     UMAP_CHANNELS,
     UMAP_SHIFT,
     Extras,
@@ -29,6 +32,7 @@ from cytovae.outputs.columns import (
     channel_values,
     fcs_keywords,
     free_ending,
+    free_name,
 )
 from cytovae.plain_file import resolved
 
@@ -51,6 +55,9 @@ class FcsWriter:
     programs show values from zero; CYTOVAE_UMAP_SHIFT is what was added. $ORIGINALITY, $LAST_MODIFIED and
     $LAST_MODIFIER describe the copy, see :func:`_history`.
 
+    With ``split``, ``target`` is a folder with a file for each name in it that has cells, which holds the cells of the
+    clusters of that name; `--gates` reads such a folder. CYTOVAE_SPLIT is the name.
+
     The new channels are held in memory, 4 bytes per value. The others are read again from ``file``, chunk by chunk.
 
     Parameters
@@ -63,24 +70,37 @@ class FcsWriter:
         Number of clusters.
     extras : Extras
         Optional channels and keywords.
+    split : sequence of str, optional
+        The name of each cluster.
     force : bool
         Whether an existing file is replaced.
     """
 
     def __init__(
-        self, target: Path, file: EventFile, n_clusters: int, *, extras: Extras = NO_EXTRAS, force: bool = False
+        self,
+        target: Path,
+        file: EventFile,
+        n_clusters: int,
+        *,
+        extras: Extras = NO_EXTRAS,
+        split: Sequence[str] = (),
+        force: bool = False,
     ) -> None:
         self.target = target
         self.force = force
         self._file = file
         self._n_clusters = n_clusters
         self._extras = extras
+        self._split = tuple(split)
         self._sample: tuple[str, ...] = ()
         self._added = np.zeros((file.n_events, len(channel_names(extras))), dtype=np.float32)
         self._n_written = 0
 
     def __enter__(self) -> "FcsWriter":
-        check_target(self.target, force=self.force)
+        if self._split:
+            check_split(self.target, self._split, force=self.force)
+        else:
+            check_target(self.target, force=self.force)
         return self
 
     def write(self, file: str, first_event: int, assignment: Assignment) -> None:
@@ -114,8 +134,19 @@ class FcsWriter:
             **({f"{UMAP_SHIFT}{ending}": ",".join(f"{value:.9g}" for value in shift)} if self._extras.umap else {}),
         }
         channels = (*existing, *self._new_channels([f"{name}{ending}" for name in names]))
-        # A link is kept; the file that it points to is replaced.
-        write_fcs_chunks(resolved(self.target), self._chunks, channels, keywords, force=self.force)
+        if not self._split:
+            # A link is kept; the file that it points to is replaced.
+            write_fcs_chunks(resolved(self.target), self._chunks, channels, keywords, force=self.force)
+            return
+        self.target.mkdir(parents=True, exist_ok=True)
+        cluster = self._added[:, names.index(CLUSTER_CHANNEL)].astype(np.int64)
+        for name, stem in split_stems(self._split).items():
+            number = np.flatnonzero([other == name for other in self._split]) + 1
+            rows = np.isin(cluster, number)
+            if rows.any():
+                of_part = {**keywords, "$ORIGINALITY": "DataModified", SPLIT: name}
+                chunks = partial(self._chunks, rows)
+                write_fcs_chunks(self.target / f"{stem}.fcs", chunks, channels, of_part, force=self.force)
 
     def _new_channels(self, names: Sequence[str]) -> list[Channel]:
         first = len(self._file.channels)
@@ -135,11 +166,39 @@ class FcsWriter:
             values += np.float32(shifts[-1])
         return tuple(shifts)
 
-    def _chunks(self) -> Iterator[NDArray[Any]]:
+    def _chunks(self, kept: NDArray[np.bool_] | None = None) -> Iterator[NDArray[Any]]:
+        """All events with the new channels, or those where ``kept`` (n_events,) is true."""
         start = 0
         for chunk in self._file.chunks(None, _EVENTS_PER_CHUNK):
-            yield np.hstack([chunk, self._added[start : start + len(chunk)]])
+            rows = slice(start, start + len(chunk))
+            both = np.hstack([chunk, self._added[rows]])
+            yield both if kept is None else both[kept[rows]]
             start += len(chunk)
+
+
+def split_stems(names: Sequence[str]) -> dict[str, str]:
+    """The name of the file of each different name, without its suffix."""
+    stems: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        stems[name] = free_name(file_name_of(name), list(stems.values()))
+    return stems
+
+
+def check_split(folder: Path, names: Sequence[str], *, force: bool = False) -> None:
+    """Check that a file for each of ``names`` can be written to ``folder``.
+
+    The folder must be new or empty; with ``force`` it may hold files that will be replaced, but no others.
+
+    Raises :class:`OutputError`.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is not a folder, so the files of its populations cannot be written there")
+    entries = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    known = {f"{stem}.fcs" for stem in split_stems(names).values()}
+    if entries and not (force and known.issuperset(entries)):
+        other = next((name for name in entries if name not in known), entries[0])
+        advice = "choose another output" if force else "use --force to replace its files, or another output"
+        raise OutputError(f"{folder} holds files already, such as {other}; {advice}")
 
 
 def _history(file: EventFile) -> dict[str, str]:

@@ -74,6 +74,7 @@ def assignment_writer(
     about: Mapping[str, object] | None = None,
     gates: GateLabels | None = None,
     extras: Extras = NO_EXTRAS,
+    split: Sequence[str] = (),
     force: bool = False,
 ) -> AbstractContextManager[AssignmentSink]:
     """The writer of a format, a context manager; the output appears when the block ends without an error.
@@ -98,6 +99,8 @@ def assignment_writer(
         The gates of all events of ``files``, for AnnData.
     extras : Extras
         Optional columns.
+    split : sequence of str, optional
+        The name of each cluster, for a folder of FCS files with one for each name.
     force : bool
         Whether an existing output is replaced.
 
@@ -112,7 +115,7 @@ def assignment_writer(
         if kind == "fcs":
             from cytovae.outputs.fcs_copy import FcsWriter
 
-            return FcsWriter(target, raw[0], n_clusters, extras=extras, force=force)
+            return FcsWriter(target, raw[0], n_clusters, extras=extras, split=split, force=force)
 
         from cytovae.outputs.h5ad import H5adWriter
 

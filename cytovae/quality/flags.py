@@ -15,7 +15,7 @@ from cytovae.errors import InputError
 from cytovae.events.event_file import EventFile
 from cytovae.plain_file import is_plain, open_plain, sha256_of
 from cytovae.quality.check import PASS, REASONS
-from cytovae.quality.folder import CHECKSUM, EVENT, EVENTS, INDEX, PART, PASSES, REASON, TABLE
+from cytovae.quality.layout import CHECKSUM, EVENT, EVENTS, INDEX, PART, PASSES, REASON, TABLE
 
 QC_VALUES = (PASS, *REASONS)
 """What the column ``qc`` says, by the number of the reason; 0 is an event that passes."""

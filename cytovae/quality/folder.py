@@ -15,12 +15,7 @@ from cytovae.events.event_file import EventFile
 from cytovae.plain_file import sha256_of
 from cytovae.quality.check import REASONS
 from cytovae.quality.file_quality import FileQuality
-
-INDEX = "qc.csv"
-EVENTS_SUFFIX, PICTURE_SUFFIX = ".qc.parquet", ".qc.png"
-EVENT, PASSES, REASON = "event", "pass", "reason"
-FILE, PART, CHECKSUM, TABLE, EVENTS = "file", "part", "sha256", "table", "events"
-COLUMNS = (FILE, PART, CHECKSUM, TABLE, EVENTS, "failed", "percent_failed", *REASONS, "not_done", "warnings")
+from cytovae.quality.layout import COLUMNS, EVENT, EVENTS_SUFFIX, INDEX, PASSES, PICTURE_SUFFIX, REASON
 
 _SCHEMA = pa.schema([(EVENT, pa.int64()), (PASSES, pa.bool_()), (REASON, pa.string())])
 

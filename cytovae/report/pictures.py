@@ -141,11 +141,15 @@ def draw_all(
             )
             if named and named.agreement
             else None,
-            file_shifts=draw("file_shifts", "Shift of each marker in each file", draw_file_shifts(content))
-            if content.differences is not None
-            else None,
+            file_shifts=_draw_shifts(content, draw),
             markers=markers,
         )
+
+
+def _draw_shifts(content: ReportContent, draw: Callable[[str, str, Figure], Picture]) -> Picture | None:
+    if content.differences is None:
+        return None
+    return draw("file_shifts", "Shift of each marker in each file", draw_file_shifts(content))
 
 
 def _draw_markers(

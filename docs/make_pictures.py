@@ -26,12 +26,7 @@ ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 FILES = sorted((ROOT / "sample_data").glob("*.fcs"))
 DEBRIS = "debris and doublets"
-SAMPLES = (
-    ("file", "sample", "batch", "condition"),
-    ("donor1_baseline.fcs", "D1 baseline", "1", "baseline"),
-    ("donor1_stim.fcs", "D1 stimulated", "1", "stimulated"),
-    ("donor2_baseline.fcs", "D2 baseline", "2", "baseline"),
-)
+SAMPLES = ROOT / "sample_data" / "samples.csv"
 TAKEN = {
     "heatmap": "heatmap_populations",
     "umap": "umap_names",
@@ -53,7 +48,7 @@ def write_csv(path: Path, rows: object) -> None:
 
 
 def gated_names(cells: pd.DataFrame) -> dict[int, str]:
-    """The gated population that more than half of each cluster's cells belong to; else debris."""
+    """The gated population that more than half of each cluster's cells belong to; else debris and doublets."""
     gates = [
         pd.read_csv(file.with_suffix(".gates.csv"), keep_default_na=False, skip_blank_lines=False)["population"]
         for file in FILES
@@ -143,8 +138,7 @@ def main() -> None:
     cells = pd.read_parquet(work / "cells.parquet")
     names = gated_names(cells)
     write_csv(work / "names.csv", [("cluster", "name"), *names.items()])
-    write_csv(work / "samples.csv", SAMPLES)
-    named = ("--names", work / "names.csv", "--samples", work / "samples.csv", "--gates", "beside")
+    named = ("--names", work / "names.csv", "--samples", SAMPLES.relative_to(ROOT), "--gates", "beside")
     cytovae("report", model, *files, *named, "-o", work / "report.html", "--figures", work / "figures")
     for target, source in TAKEN.items():
         keep(work / "figures" / f"{source}.png", PICTURES / f"{target}.png")

@@ -33,22 +33,23 @@ WINGS: dict[str, set[str]] = {
     "events": {"errors", "plain_file", "atomic", "delimited", "fcs"},
     "annotations": {"errors", "plain_file", "delimited", "cells", "fcs", "events"},
     "populations": {"errors", "settings", "metrics"},
+    "naming": {"errors", "annotations", "populations"},
     "network": {"errors", "settings", "populations"},
-    "inference": {"errors", "cells", "settings", "events", "populations", "network"},
+    "inference": {"errors", "cells", "settings", "events", "populations", "naming", "network"},
     "model_folder": {
         *("errors", "plain_file", "atomic", "environment", "cells", "settings"),
-        *("events", "populations", "network", "inference"),
+        *("events", "populations", "naming", "network", "inference"),
     },
     "outputs": {"errors", "plain_file", "atomic", "delimited", "cells", "fcs", "events", "annotations", "inference"},
     "quality": {"errors", "plain_file", "atomic", "delimited", "fcs", "events"},
     "study": {
         *("errors", "plain_file", "atomic", "cells", "settings", "events", "annotations"),
-        *("populations", "network", "inference", "model_folder", "outputs", "quality"),
+        *("populations", "naming", "network", "inference", "model_folder", "outputs", "quality"),
     },
     "comparison": {"errors", "atomic", "delimited", "fcs", "events", "annotations", "inference", "outputs"},
     "report": {
         *("errors", "delimited", "atomic", "cells", "settings", "metrics", "events", "annotations"),
-        *("populations", "inference", "model_folder", "quality", "study"),
+        *("populations", "naming", "inference", "model_folder", "quality", "study"),
     },
     "benchmark": {
         *("errors", "plain_file", "toml_file", "atomic", "environment", "cells", "settings", "metrics"),

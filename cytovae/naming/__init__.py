@@ -1,0 +1,1 @@
+"""Names of populations: from marker tables to branches of the merge tree."""

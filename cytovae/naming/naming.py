@@ -1,0 +1,55 @@
+"""The names that a model has learned: a population for each expert, and the evidence for it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytovae.annotations.cluster_names import UNKNOWN, ClusterNames
+from cytovae.naming.evidence import Evidence
+
+
+@dataclass(frozen=True, eq=False)
+class Naming:
+    """Names of the populations of a model with k experts and m markers.
+
+    Attributes
+    ----------
+    of_expert : tuple of str
+        The population of each expert; "unknown" for none.
+    evidence : tuple of Evidence
+        What speaks for each name.
+    not_found : tuple of str
+        Populations of the marker table that are not among the training cells.
+    low, high : ndarray of float32, shape (m,)
+        Transformed values of a low and a high level of each marker; NaN for markers that the table does not ask for.
+    """
+
+    of_expert: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    not_found: tuple[str, ...]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+    def of_clusters(self, expert_clusters: NDArray[np.int32], cells: NDArray[np.int64]) -> ClusterNames:
+        """The population of each cluster: the one with most of its training cells.
+
+        Parameters
+        ----------
+        expert_clusters
+            The cluster of each expert (k,), from 1.
+        cells
+            Number of training cells of each expert (k,).
+        """
+        names = []
+        for cluster in range(1, int(expert_clusters.max()) + 1):
+            members = np.flatnonzero(expert_clusters == cluster)
+            count = dict.fromkeys([self.of_expert[e] for e in members], 0)
+            for expert in members:
+                count[self.of_expert[expert]] += int(cells[expert])
+            names.append(max(count, key=lambda name: count[name]) if count else UNKNOWN)
+        return ClusterNames(tuple(names))
+
+    def levels(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Where transformed values (…, m) lie between low (−1) and high (1); NaN for markers without levels."""
+        return np.asarray(2 * (values - self.low) / (self.high - self.low) - 1, dtype=np.float32)

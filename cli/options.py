@@ -14,6 +14,7 @@ from cytovae.plain_file import resolved
 from cytovae.settings import LARGEST_SEED
 
 if TYPE_CHECKING:
+    from cytovae.annotations.marker_table import PanelTypes
     from cytovae.annotations.sample_sheet import SampleSheet
     from cytovae.cells import GateLabels
     from cytovae.events.compensation import Compensation
@@ -92,6 +93,16 @@ Names = Annotated[
     ),
 ]
 
+Types = Annotated[
+    Path | None,
+    typer.Option(
+        "--types",
+        metavar="CSV",
+        help="Marker table: what each population is, as +, - or ~ for each marker (`cytovae types` writes one to start "
+        "from). It names populations.",
+        show_default=False,
+    ),
+]
 QualityControl = Annotated[
     Path | None,
     typer.Option(
@@ -237,3 +248,17 @@ def warn_about(files: "Sequence[MarkerFile]") -> None:
     for warning, names in concerned.items():
         shown = ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} other files"
         console.warn(f"{shown}: {warning}")
+
+
+def types_of(path: Path, markers: Sequence[str], *, quiet: bool) -> "PanelTypes":
+    """The marker table at ``path`` for these markers. Says what the markers cannot decide."""
+    from cytovae.annotations.marker_table import JOINED, read_marker_table, types_of_panel
+
+    table = read_marker_table(path)
+    types = types_of_panel(table, markers, path)
+    if types.missing and not quiet:
+        console.say(f"{path}: markers that the panel lacks are ignored: {', '.join(types.missing)}")
+    joined = [name for name in types.populations if name not in table.populations and JOINED in name]
+    if joined and not quiet:
+        console.say(f"{path}: populations that the panel cannot tell apart are one: {'; '.join(joined)}")
+    return types

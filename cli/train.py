@@ -13,7 +13,7 @@ import typer
 
 from cytovae.cells import CellTable, GateLabels
 from cytovae.cli import console, options
-from cytovae.cli.training_talk import say_complete, say_panel, spell_files, summary
+from cytovae.cli.training_talk import say_complete, say_names, say_panel, spell_files, summary
 from cytovae.errors import UsageError
 from cytovae.settings import PRESETS, Metric, Settings, generating, preset
 
@@ -97,6 +97,7 @@ def train_cli(
             show_default=False,
         ),
     ] = None,
+    types: options.Types = None,
     clusters: Annotated[str, typer.Option(metavar="N|auto", help="How many clusters the experts make.")] = "auto",
     experts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Experts of the decoder.")] = None,
     steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Training steps.")] = None,
@@ -162,6 +163,8 @@ def train_cli(
     }  # fmt: skip
     settings = _settings(preset_name, chosen, generative=generative)
     n_clusters, scale = _number_of_clusters(clusters), _logicle(logicle, transform)
+    if types is not None and n_clusters is not None:
+        raise UsageError("--types decides the number of clusters; leave --clusters out")
 
     from cytovae.model_folder.checkpoint import Checkpoint
     from cytovae.model_folder.input_files import identities
@@ -174,7 +177,8 @@ def train_cli(
     use_threads(1, with_umap=True)
     paths = options.named_files(files)
     before, compensation = identities(paths), options.compensation_of(compensate)
-    protected_files(files=paths, tables=(panel, compensate, qc, *(labels or ()), *(gates or ()))).check_folder(output)
+    tables = (panel, compensate, types, qc, *(labels or ()), *(gates or ()))
+    protected_files(files=paths, tables=tables).check_folder(output)
     check_model_target(output, force=force or resume)
     checkpoint = Checkpoint(output, resume=resume, force=force, every=save_every, warn=console.warn)
     with _hint_on_interrupt(checkpoint), checkpoint:
@@ -192,6 +196,7 @@ def train_cli(
         )
         known, truth = (options.read_gates(named, study.raw, zero_ungated=zero_ungated) for named in (labels, gates))
         _check_and_say_panel(study, generative=generative, quiet=quiet)
+        panel_types = None if types is None else options.types_of(types, study.panel.names, quiet=quiet)
         flags = options.flags_of(qc, study.raw, data_set)
         cells, seconds_of_reading = _read_cells(study, settings, max_events_per_file, sampling, seed, flags)
         if not quiet:
@@ -205,6 +210,7 @@ def train_cli(
                 seed=seed,
                 device=resolved_device,
                 labels=None if known is None else labels_of_cells(known, cells, study.files),
+                types=panel_types,
                 n_clusters=n_clusters,
                 workers=options.n_threads(threads),
                 checkpoint=checkpoint,
@@ -221,6 +227,8 @@ def train_cli(
         return
     if not quiet:
         console.talk.print(summary(result.learning, result.seconds))
+        if result.saved.model.naming is not None:
+            say_names(result.saved.model.naming)
         console.say(f"wrote {output}; next: cytovae assign {output} {spell_files(files)} -o cells.parquet")
     if truth is not None:
         _show_scores(study, result.saved, truth, resolved_device, quiet=quiet)

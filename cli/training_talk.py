@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cytovae.events.panel import Panel
     from cytovae.events.transform import Transform
     from cytovae.inference.trained_model import Learning
+    from cytovae.naming.naming import Naming
     from cytovae.study.train_study import CompleteModel, TrainStudy
 
 _MOST_FILES_SPELLED = 3
@@ -76,6 +77,19 @@ def summary(learning: "Learning", seconds: dict[str, float]) -> Table:
     page = Table.grid(padding=(0, 4))
     page.add_row(clusters, stages)
     return page
+
+
+def say_names(naming: "Naming") -> None:
+    """Print the populations that were found, with what speaks for them, and those that were not."""
+    names = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("population", "training cells", "agreement", "next best", "agreement"):
+        names.add_column(title, justify="left" if title in ("population", "next best") else "right")
+    for each in naming.evidence:
+        following = (each.next_best, f"{each.next_agreement:.0%}") if each.next_best else ("", "")
+        names.add_row(each.name, f"{each.cells:,}", f"{each.agreement:.0%}", *following)
+    console.talk.print(names)
+    if naming.not_found:
+        console.say(f"not found: {', '.join(naming.not_found)}")
 
 
 def say_complete(output: Path, complete: "CompleteModel") -> None:

@@ -35,10 +35,10 @@ WINGS: dict[str, set[str]] = {
     "populations": {"errors", "settings", "metrics"},
     "naming": {"errors", "annotations", "populations"},
     "network": {"errors", "settings", "populations"},
-    "inference": {"errors", "cells", "settings", "events", "populations", "naming", "network"},
+    "inference": {"errors", "cells", "settings", "events", "annotations", "populations", "naming", "network"},
     "model_folder": {
         *("errors", "plain_file", "atomic", "environment", "cells", "settings"),
-        *("events", "populations", "naming", "network", "inference"),
+        *("events", "annotations", "populations", "naming", "network", "inference"),
     },
     "outputs": {"errors", "plain_file", "atomic", "delimited", "cells", "fcs", "events", "annotations", "inference"},
     "quality": {"errors", "plain_file", "atomic", "delimited", "fcs", "events"},

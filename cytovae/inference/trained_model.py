@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cytovae.annotations.cluster_names import ClusterNames
 from cytovae.errors import UsageError
 from cytovae.events.compensation import NO_COMPENSATION, Compensation
 from cytovae.events.panel import Panel
 from cytovae.events.transform import Transform
 from cytovae.inference.cell_distribution import CellDistribution
 from cytovae.inference.novelty import NoveltyScale
+from cytovae.naming.naming import Naming
 from cytovae.network.model import MoeSimVae
 from cytovae.network.scaling import Scaling
 from cytovae.network.training_loop import ProgressRecord
@@ -42,6 +44,8 @@ class TrainedModel:
         The scale of novelty; None in models without it.
     distribution : CellDistribution or None
         The distribution of new cells; None in a model that was not trained to generate.
+    naming : Naming or None
+        Names of populations; None in a model that was trained without a marker table.
 
     Raises
     ------
@@ -57,6 +61,7 @@ class TrainedModel:
     n_clusters: int
     novelty: NoveltyScale | None = None
     distribution: CellDistribution | None = None
+    naming: Naming | None = None
 
     def __post_init__(self) -> None:
         if len(self.scaling.low) != len(self.markers):
@@ -66,6 +71,11 @@ class TrainedModel:
     def expert_clusters(self) -> NDArray[np.int32]:
         """The cluster of each expert, shape (k,), from 1."""
         return self.tree.cut(self.n_clusters)
+
+    @property
+    def names(self) -> ClusterNames | None:
+        """The population of each cluster; None if the model knows no names."""
+        return None if self.naming is None else self.naming.of_clusters(self.expert_clusters, self.tree.cells)
 
     @property
     def cluster_cells(self) -> NDArray[np.int64]:

@@ -36,6 +36,7 @@ from cytovae.model_folder.layout import (
     novelty_arrays,
     required_arrays,
 )
+from cytovae.model_folder.naming_fields import read_naming
 from cytovae.network.model import MoeSimVae
 from cytovae.network.scaling import Scaling
 from cytovae.network.training_loop import build_network
@@ -89,7 +90,8 @@ def load_model(path: Path) -> SavedModel:
     _check_sums(path)
     _fill(network, arrays)
     novelty, distribution = _optional_parts(arrays)
-    model = TrainedModel(network, settings, panel.names, scaling, tree, n_clusters, novelty, distribution)
+    naming = read_naming(description, panel.names, settings.experts)
+    model = TrainedModel(network, settings, panel.names, scaling, tree, n_clusters, novelty, distribution, naming)
     return SavedModel(model, panel, transform, compensation)
 
 

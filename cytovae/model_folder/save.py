@@ -40,6 +40,7 @@ from cytovae.model_folder.layout import (
     must_be_finite,
 )
 from cytovae.model_folder.load import load_model
+from cytovae.model_folder.naming_fields import describe_naming
 from cytovae.plain_file import sha256_of
 from cytovae.settings import settings_to_dict
 
@@ -178,6 +179,7 @@ def _description(saved: SavedModel) -> dict[str, object]:
         "n_clusters": saved.model.n_clusters,
         "n_same": saved.model.tree.n_same,
         "settings": settings_to_dict(saved.model.settings),
+        **({} if saved.model.naming is None else {"naming": describe_naming(saved.model.naming)}),
     }
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
+from cytovae.annotations.marker_table import PanelTypes
 from cytovae.cells import CellTable
 from cytovae.environment import versions_of
 from cytovae.errors import ModelError
@@ -68,8 +69,9 @@ def training_key(
     seed: int,
     device: str,
     labels: NDArray[np.int64] | None = None,
+    types: PanelTypes | None = None,
 ) -> TrainingKey:
-    """The key of training on ``cells``, with ``labels`` (n_cells,) if some are known.
+    """The key of training on ``cells``, with ``labels`` (n_cells,) and a marker table if they are known.
 
     The number of clusters is not part of it, because the merge tree is cut after training.
     """
@@ -81,6 +83,7 @@ def training_key(
         (
             ("cells (files, markers, cofactors or sampling)", content.hexdigest()),
             ("labels", known),
+            *(() if types is None else (("marker table", _digest(types)),)),
             ("seed", str(seed)),
             ("device", device),
             ("threads", str(torch.get_num_threads())),
@@ -89,6 +92,13 @@ def training_key(
             *((f"version of {name}", version) for name, version in versions_of(_PACKAGES).items()),
         )
     )
+
+
+def _digest(types: PanelTypes) -> str:
+    """SHA-256 of a marker table."""
+    content = hashlib.sha256(json.dumps([types.populations, types.markers]).encode())
+    content.update(types.levels.tobytes())
+    return content.hexdigest()
 
 
 def key_of(path: Path) -> str | None:

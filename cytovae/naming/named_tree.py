@@ -8,6 +8,7 @@ from scipy.cluster.hierarchy import average, cophenet
 from scipy.spatial.distance import squareform
 
 from cytovae.annotations.cluster_names import UNKNOWN
+from cytovae.annotations.marker_table import PanelTypes
 from cytovae.naming.evidence import Evidence
 from cytovae.naming.naming import Naming
 from cytovae.naming.populations_by_table import NamedCells
@@ -71,6 +72,7 @@ def naming_of_model(
     names: tuple[str, ...],
     merges: MergeTree,
     named: NamedCells,
+    types: PanelTypes,
 ) -> Naming:
     """The names of the experts, from their ``probabilities`` (n, k) for the landmarks of a :func:`named_tree`."""
     expert = probabilities.argmax(1)
@@ -86,7 +88,7 @@ def naming_of_model(
     of_expert = tuple(names[index] for index in population)
     evidence: tuple[Evidence, ...] = tuple(each for each in named.evidence if each.name in of_expert)
     lost = tuple(each.name for each in named.evidence if each.name not in of_expert)
-    return Naming(of_expert, evidence, (*named.not_found, *lost), named.low, named.high)
+    return Naming(of_expert, types, evidence, (*named.not_found, *lost), named.low, named.high)
 
 
 def _parts(

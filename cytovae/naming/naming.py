@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.annotations.cluster_names import UNKNOWN, ClusterNames
+from cytovae.annotations.marker_table import PanelTypes
 from cytovae.naming.evidence import Evidence
 
 
@@ -17,6 +18,8 @@ class Naming:
     ----------
     of_expert : tuple of str
         The population of each expert; "unknown" for none.
+    types : PanelTypes
+        The marker table.
     evidence : tuple of Evidence
         What speaks for each name.
     not_found : tuple of str
@@ -26,6 +29,7 @@ class Naming:
     """
 
     of_expert: tuple[str, ...]
+    types: PanelTypes
     evidence: tuple[Evidence, ...]
     not_found: tuple[str, ...]
     low: NDArray[np.float32]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cytovae.annotations.marker_table import PanelTypes
 from cytovae.cells import CellTable, check_assignment
 from cytovae.errors import NumericalError, UsageError
 from cytovae.inference.assigner import Assigner
@@ -16,6 +17,8 @@ from cytovae.inference.cell_distribution import MOST_MARKERS, fit_distribution
 from cytovae.inference.novelty import fit_novelty
 from cytovae.inference.trained_model import Learning, TrainedModel
 from cytovae.model_folder.checkpoint import Checkpoint
+from cytovae.naming.named_tree import named_tree, naming_of_model
+from cytovae.naming.populations_by_table import NamedCells, name_populations
 from cytovae.network.device import ENCODER_CHUNK
 from cytovae.network.model import MoeSimVae
 from cytovae.network.scaling import fit_scaling
@@ -42,6 +45,7 @@ def train_model(
     seed: int,
     device: str = "cpu",
     labels: NDArray[np.int64] | None = None,
+    types: PanelTypes | None = None,
     n_clusters: int | None = None,
     workers: int = 1,
     progress: Progress = lambda _stage, _done, _total: None,
@@ -61,6 +65,8 @@ def train_model(
         Device of the neighbours and the network.
     labels : ndarray of int64, shape (n_cells,), optional
         Known labels, −1 = unknown. They decide the similarity of two cells that both have one.
+    types : PanelTypes, optional
+        A marker table for the markers of ``cells``. It decides where the merge tree is cut, and names populations.
     n_clusters : int, optional
         Where to cut the merge tree. Default: where the data suggest it.
     workers : int
@@ -78,11 +84,18 @@ def train_model(
         If training diverges.
     """
     _check(cells, settings, seed, labels, n_clusters)
+    _check_types(types, settings, n_clusters)
     stages = _Stages(progress, kept)
     (rows,) = stages.kept("landmarks", lambda: (choose_landmarks(len(cells), settings.landmarks, seed),))
     values = cells.values[rows]  # (n, m)
     coordinates = _project(values, settings, seed, device, workers, stages)  # (n, 2)
     tree = _find_populations(values, coordinates, cells.source[rows], settings, seed, workers, stages)
+    named: NamedCells | None = None
+    names: tuple[str, ...] = ()
+    if types is not None and tree is not None:
+        with stages.timed("naming"):
+            named = name_populations(values, tree.micro_cluster, tree.linkage, types)
+            tree, names = named_tree(tree, values, named, settings.experts)
 
     with stages.timed("training"):
         known = None if labels is None else labels[rows]
@@ -96,7 +109,12 @@ def train_model(
         distribution = fit_distribution(network, scaling, values) if generates else None
 
     merges = keep_experts(probabilities) if tree is None else merge_experts(probabilities, tree)
-    model = TrainedModel(network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty, distribution)
+    naming = None
+    if named is not None and tree is not None and types is not None:
+        naming = naming_of_model(probabilities, tree, names, merges, named, types)
+    model = TrainedModel(
+        network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty, distribution, naming
+    )
     if n_clusters is not None:
         model = model.with_clusters(n_clusters)
     assigner = Assigner(model)
@@ -125,6 +143,16 @@ def _check(
         raise UsageError(f"labels of shape {labels.shape} do not fit {len(cells)} cells")
     if n_clusters is not None and not 1 <= n_clusters <= settings.experts:
         raise UsageError(f"{n_clusters} clusters cannot be made of {settings.experts} experts; use more --experts")
+
+
+def _check_types(types: PanelTypes | None, settings: Settings, n_clusters: int | None) -> None:
+    """Raise :class:`UsageError` if a marker table cannot decide where the tree is cut."""
+    if types is None:
+        return
+    if n_clusters is not None:
+        raise UsageError("a marker table decides the number of clusters; leave --clusters out")
+    if settings.resolution != "merge":
+        raise UsageError(f"preset {settings.preset} merges no experts, so a marker table has no tree to cut")
 
 
 def _project(

@@ -22,6 +22,7 @@ from cytovae.settings import Settings
 from cytovae.study.study_transform import OwnCofactors, TransformOption, panel_and_transform
 
 if TYPE_CHECKING:
+    from cytovae.annotations.marker_table import PanelTypes
     from cytovae.inference.trained_model import Learning, SavedModel
     from cytovae.model_folder.checkpoint import Checkpoint
     from cytovae.model_folder.input_files import FileIdentity
@@ -197,6 +198,7 @@ def train_study(
     seed: int,
     device: str = "cpu",
     labels: NDArray[np.int64] | None = None,
+    types: "PanelTypes | None" = None,
     n_clusters: int | None = None,
     workers: int = 1,
     checkpoint: "Checkpoint",
@@ -216,7 +218,7 @@ def train_study(
         The files, and the training cells that :func:`cytovae.study.sampling.draw_cells` drew from them.
     output : Path
         The model folder.
-    settings, seed, device, labels, n_clusters, workers, progress
+    settings, seed, device, labels, types, n_clusters, workers, progress
         See :func:`cytovae.study.train_model.train_model`.
     checkpoint : Checkpoint
         The state folder of the model, entered.
@@ -244,7 +246,7 @@ def train_study(
     from cytovae.model_folder.training_key import key_of, training_key
     from cytovae.study.train_model import train_model
 
-    key = training_key(cells, settings, seed=seed, device=device, labels=labels)
+    key = training_key(cells, settings, seed=seed, device=device, labels=labels, types=types)
     if resume:
         if key_of(output) == key.digest:
             return _complete(output, n_clusters, argv=argv, force=force)
@@ -259,6 +261,7 @@ def train_study(
         seed=seed,
         device=device,
         labels=labels,
+        types=types,
         n_clusters=n_clusters,
         workers=workers,
         progress=progress,

@@ -1,0 +1,96 @@
+"""The names of populations in ``model.json``: the marker table, the name of each expert, and the evidence."""
+
+from dataclasses import asdict, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytovae.annotations.marker_table import PanelTypes
+from cytovae.model_folder.json_fields import JsonFields
+from cytovae.naming.evidence import Evidence
+from cytovae.naming.naming import Naming
+
+
+def describe_naming(naming: Naming) -> dict[str, object]:
+    """The field ``naming`` of ``model.json``."""
+    types = naming.types
+    rows = [
+        {"name": name, "levels": {m: float(v) for m, v in zip(types.markers, row, strict=True) if np.isfinite(v)}}
+        for name, row in zip(types.populations, types.levels, strict=True)
+    ]
+    return {
+        "types": rows,
+        "missing": types.missing,
+        "unusable": types.unusable,
+        "of_expert": naming.of_expert,
+        "evidence": [asdict(each) for each in naming.evidence],
+        "not_found": naming.not_found,
+        "low": _without_nan(naming.low),
+        "high": _without_nan(naming.high),
+    }
+
+
+def read_naming(description: JsonFields, markers: tuple[str, ...], experts: int) -> Naming | None:
+    """The names in ``model.json``; None if the model has none. Raises :class:`ModelError` if they are damaged."""
+    if "naming" not in description:
+        return None
+    content = description.nested("naming", "the names of populations")
+    rows = content.entries("types", "a list of populations", "a population")
+    levels = np.full((len(rows), len(markers)), np.nan, dtype=np.float32)
+    for row, entry in zip(levels, rows, strict=True):
+        asked = entry.nested("levels", "the level of each marker")
+        for marker in asked.content:
+            level = asked.number(marker)
+            if marker not in markers or not -1 <= level <= 1:
+                raise entry.error("levels", f"{marker}: {level}", "a level from -1 to 1 of a marker of the model")
+            row[markers.index(marker)] = level
+    types = PanelTypes(
+        tuple(entry.text("name") for entry in rows),
+        markers,
+        levels,
+        _texts(content, "missing"),
+        _texts(content, "unusable"),
+    )
+    of_expert = _texts(content, "of_expert")
+    if len(of_expert) != experts:
+        raise content.error("of_expert", f"{len(of_expert)} names", f"one for each of {experts} experts")
+    evidence = tuple(_read_evidence(entry) for entry in content.entries("evidence", "a list", "what speaks for a name"))
+    low, high = (_levels(content, name, len(markers)) for name in ("low", "high"))
+    return Naming(of_expert, types, evidence, _texts(content, "not_found"), low, high)
+
+
+def _read_evidence(entry: JsonFields) -> Evidence:
+    kinds = {field.name: field.type for field in fields(Evidence)}
+    values: dict[str, object] = {}
+    for name, kind in kinds.items():
+        if kind is str:
+            values[name] = entry.text(name)
+        elif kind is int:
+            values[name] = entry.integer(name)
+        elif kind is float:
+            values[name] = entry.number(name)
+        elif name == "markers":
+            values[name] = _texts(entry, name)
+        else:
+            values[name] = tuple(_levels(entry, name, len(_texts(entry, "markers"))).tolist())
+    return Evidence(**values)  # type: ignore[arg-type]
+
+
+def _texts(content: JsonFields, name: str) -> tuple[str, ...]:
+    """A list of texts."""
+    texts = content.of_type(name, list, "a list of names")
+    if not all(isinstance(text, str) for text in texts):
+        raise content.error(name, repr(texts), "a list of names")
+    return tuple(texts)
+
+
+def _levels(content: JsonFields, name: str, n: int) -> NDArray[np.float32]:
+    """A list of ``n`` numbers; null is NaN."""
+    numbers = content.of_type(name, list, "a list of numbers")
+    if len(numbers) != n or not all(x is None or (isinstance(x, int | float) and np.isfinite(x)) for x in numbers):
+        raise content.error(name, repr(numbers), f"{n} numbers")
+    return np.array([np.nan if x is None else x for x in numbers], dtype=np.float32)
+
+
+def _without_nan(values: NDArray[np.float32]) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]

@@ -42,7 +42,7 @@ def test_a_folder_holds_every_file_with_its_content(folder: Path) -> None:
     }
     run = json.loads((folder / "run.json").read_text())
     assert (run["seed"], run["device"], run["seconds"]) == (7, "cpu", {"training": 1.5})
-    assert run["inputs"] == [{"file": "a.fcs", "sha256": "00", "bytes": 10, "events": 6, "cells": 6}]
+    assert run["inputs"] == [{"file": "a.fcs", "sha256": "00", "bytes": 10, "events": 6, "cells": 6, "part": ""}]
     assert run["versions"]["torch"] == torch.__version__
     # Any safetensors reader sees the same weights.
     weights = load_file(folder / "model.safetensors")

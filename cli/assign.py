@@ -45,6 +45,7 @@ def assign_cli(
         int | None, typer.Option(min=1, metavar="N", help="Cut into N clusters.", show_default="as trained")
     ] = None,
     names: options.Names = None,
+    types: options.Types = None,
     samples: options.Samples = None,
     umap: Annotated[
         bool,
@@ -87,8 +88,9 @@ def assign_cli(
     """Assign every cell of FCS files to a cluster, with probabilities.
 
     Markers are found by name, whatever their order. The table has a row for each event, in the order of the file, with
-    the columns file, event (from 0), cluster (from 1), probability (of that cluster), p_1 … p_K. With --names it also
-    has population and population_probability; numbers of clusters stay. With --qc, all events are assigned, and the
+    the columns file, event (from 0), cluster (from 1), probability (of that cluster), p_1 … p_K. Where clusters
+    have names, it also has population and population_probability. Names come from --names, else from --types, else from
+    the model, if it was trained with --types; numbers of clusters stay. With --qc, all events are assigned, and the
     column qc is `pass` or the reason why an event fails quality control.
 
     Example: cytovae assign model/ sample_data/*.fcs -o with_clusters/ --format fcs --tables tables/
@@ -100,13 +102,8 @@ def assign_cli(
     is_folder = assign_outputs.is_folder_name(output)
     form = output_format(output, kind or ("parquet" if is_folder else None))
     paths = options.named_files(files)
-    if umap and form in ("clr", "flowjo-csv"):
-        raise UsageError(f"{form} has no place for UMAP coordinates; leave --umap out or choose another format")
-    if qc is not None and form in ("clr", "flowjo-csv"):
-        raise UsageError(f"{form} has no place for quality control; leave --qc out or choose another format")
-    if split_by is not None and not (form == "fcs" and is_folder):
-        raise UsageError("--split-by writes folders of FCS files; add --format fcs and end the output with a slash")
-    protected = protected_files(files=paths, tables=(names, samples, *(gates or ()), qc), model=model)
+    _check_format(form, is_folder=is_folder, umap=umap, qc=qc is not None, split=split_by is not None)
+    protected = protected_files(files=paths, tables=(names, types, samples, *(gates or ()), qc), model=model)
     stems = None
     if file_key is not None and is_folder:
         stems = [file.part or file.path.stem for file in options.open_files(paths, layer=layer, file_key=file_key)]
@@ -121,6 +118,7 @@ def assign_cli(
         paths,
         clusters=clusters,
         names=names,
+        types=types,
         samples=samples,
         umap=umap,
         layer=layer,
@@ -129,6 +127,7 @@ def assign_cli(
         offsets=offsets,
         device=device,
         workers=options.n_threads(threads),
+        quiet=quiet,
     )
     labels = options.read_gates(gates, study.raw, zero_ungated=zero_ungated)
     study = replace(study, gates=labels, quality=options.flags_of(qc, study.raw, data_set))
@@ -165,6 +164,15 @@ def assign_cli(
         show_scores(shown, cluster, labels, study.n_clusters, study.names)
 
 
+def _check_format(form: str, *, is_folder: bool, umap: bool, qc: bool, split: bool) -> None:
+    """Refuse options that the format of the output has no place for."""
+    for asked, what, option in ((umap, "UMAP coordinates", "--umap"), (qc, "quality control", "--qc")):
+        if asked and form in ("clr", "flowjo-csv"):
+            raise UsageError(f"{form} has no place for {what}; leave {option} out or choose another format")
+    if split and not (form == "fcs" and is_folder):
+        raise UsageError("--split-by writes folders of FCS files; add --format fcs and end the output with a slash")
+
+
 def assign_with_progress(
     study: "AssignStudy", index: int, sinks: "Sequence[AssignmentSink]" = (), *, quiet: bool
 ) -> "AssignedFile":
@@ -190,6 +198,7 @@ def open_study(
     *,
     clusters: int | None,
     names: Path | None,
+    types: Path | None = None,
     samples: Path | None,
     umap: bool,
     layer: str | None = None,
@@ -198,6 +207,7 @@ def open_study(
     offsets: Literal["auto", "header", "text"] = "auto",
     device: str,
     workers: int,
+    quiet: bool = False,
 ) -> "AssignStudy":
     """The model, the files and what else the outputs need."""
     from cytovae.annotations.cluster_names import name_clusters, read_names
@@ -212,17 +222,27 @@ def open_study(
     saved = load_model(model)
     if clusters is not None:
         saved = replace(saved, model=saved.model.with_clusters(clusters))
-    named = None
-    if names is not None:
-        named = name_clusters(read_names(names, saved.model.n_clusters), saved.model.n_clusters)
+    if types is not None and clusters is not None:
+        raise UsageError("--types names the clusters of the model as it was trained; leave --clusters out")
+    given = {} if names is None else read_names(names, saved.model.n_clusters)
+    panel_types = None if types is None else options.types_of(types, saved.panel.names, quiet=quiet)
     raw = options.open_files(paths, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
     use_threads(1)  # chunks are processed in parallel, one thread each
-    return open_assign_study(
+    study = open_assign_study(
         saved,
         raw,
         Assigner(saved.model, resolved_device),
-        names=named,
         samples=options.sheet_of(samples, raw),
         interpolator=Interpolator(load_landmark_places(model)) if umap else None,
         workers=workers,
     )
+    if panel_types is not None:
+        from cytovae.study.name_clusters import name_clusters_by_table
+
+        naming = name_clusters_by_table(saved.model, study.files, panel_types)
+        study = replace(study, saved=replace(saved, model=replace(saved.model, naming=naming)))
+        if naming.not_found and not quiet:
+            console.say(f"not found: {', '.join(naming.not_found)}")
+    known = study.saved.model.names
+    named = name_clusters(given, study.n_clusters, known) if given or names or known else None
+    return replace(study, names=named)

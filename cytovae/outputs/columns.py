@@ -144,7 +144,7 @@ def channel_values(assignment: Assignment, extras: Extras) -> NDArray[np.float32
     if extras.populations:
         columns += [extras.names.numbers[assignment.cluster - 1], population_probability(assignment, extras)]
     if extras.qc:
-        columns.append(qc_numbers(assignment))
+        columns.append(qc_numbers(assignment).astype(np.float32))
     return np.column_stack([*columns, *optional_values(assignment, extras)]).astype(np.float32, copy=False)
 
 

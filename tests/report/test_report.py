@@ -182,7 +182,7 @@ def small_tree() -> MergeTree:
     return MergeTree(
         kept=np.array([0, 0, 2, 0], np.int32),
         absorbed=np.array([4, 1, 3, 2], np.int32),
-        valley=np.array([1.0, 0.9, 0.8, 0.3], np.float32),
+        level=np.array([1.0, 0.9, 0.8, 0.3], np.float32),
         n_same=3,
         cells=np.array([10, 40, 30, 25, 0], np.int64),
         agreement=np.full(len(LEVELS), np.nan, np.float32),
@@ -226,7 +226,7 @@ def test_forty_colours_are_different() -> None:
 
 def test_pillow_and_an_xml_parser_read_the_pictures(pictures: Pictures) -> None:
     names = [picture.name for picture in pictures.all]
-    assert len(set(names)) == len(names) == 10 + len(MARKERS)
+    assert len(set(names)) == len(names) == 11 + len(MARKERS)
     for picture in pictures.all:
         with Image.open(io.BytesIO(picture.png)) as image:
             image.load()

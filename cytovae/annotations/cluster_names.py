@@ -69,8 +69,10 @@ class ClusterNames:
         return np.minimum(own, np.float32(1))
 
 
-def name_clusters(names: Mapping[int, str], n_clusters: int) -> ClusterNames:
+def name_clusters(names: Mapping[int, str], n_clusters: int, known: ClusterNames | None = None) -> ClusterNames:
     """The population of each of ``n_clusters`` clusters, from the ``names`` of some of them, numbered from 1.
+
+    Clusters that ``names`` leaves out have the name that is ``known`` of them.
 
     Raises
     ------
@@ -84,7 +86,8 @@ def name_clusters(names: Mapping[int, str], n_clusters: int) -> ClusterNames:
         reason = refusal(cluster, name)
         if reason:
             raise UsageError(f"cluster {cluster} cannot be called {name!r}: {reason}")
-    return ClusterNames(tuple(names.get(cluster) or UNKNOWN for cluster in range(1, n_clusters + 1)))
+    others = (UNKNOWN,) * n_clusters if known is None else known.of_cluster
+    return ClusterNames(tuple(names.get(cluster) or other for cluster, other in enumerate(others, start=1)))
 
 
 def refusal(cluster: int, name: str) -> str:

@@ -250,8 +250,10 @@ def warn_about(files: "Sequence[MarkerFile]") -> None:
         console.warn(f"{shown}: {warning}")
 
 
-def types_of(path: Path, markers: Sequence[str], *, quiet: bool) -> "PanelTypes":
-    """The marker table at ``path`` for these markers. Says what the markers cannot decide."""
+def types_of(path: Path | None, markers: Sequence[str], *, quiet: bool) -> "PanelTypes | None":
+    """The marker table at ``path`` for these markers, None without one. Says what the markers cannot decide."""
+    if path is None:
+        return None
     from cytovae.annotations.marker_table import JOINED, read_marker_table, types_of_panel
 
     table = read_marker_table(path)

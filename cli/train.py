@@ -13,7 +13,7 @@ import typer
 
 from cytovae.cells import CellTable, GateLabels
 from cytovae.cli import console, options
-from cytovae.cli.training_talk import say_complete, say_names, say_panel, spell_files, summary
+from cytovae.cli.training_talk import say_panel, say_result
 from cytovae.errors import UsageError
 from cytovae.settings import PRESETS, Metric, Settings, generating, preset
 
@@ -162,9 +162,7 @@ def train_cli(
         "experts": experts, "steps": steps, "batch": batch_size, "landmarks": landmarks,
     }  # fmt: skip
     settings = _settings(preset_name, chosen, generative=generative)
-    n_clusters, scale = _number_of_clusters(clusters), _logicle(logicle, transform)
-    if types is not None and n_clusters is not None:
-        raise UsageError("--types decides the number of clusters; leave --clusters out")
+    n_clusters, scale = _number_of_clusters(clusters, types), _logicle(logicle, transform)
 
     from cytovae.model_folder.checkpoint import Checkpoint
     from cytovae.model_folder.input_files import identities
@@ -177,8 +175,9 @@ def train_cli(
     use_threads(1, with_umap=True)
     paths = options.named_files(files)
     before, compensation = identities(paths), options.compensation_of(compensate)
-    tables = (panel, compensate, types, qc, *(labels or ()), *(gates or ()))
-    protected_files(files=paths, tables=tables).check_folder(output)
+    protected_files(files=paths, tables=(panel, compensate, qc, types, *(labels or ()), *(gates or ()))).check_folder(
+        output
+    )
     check_model_target(output, force=force or resume)
     checkpoint = Checkpoint(output, resume=resume, force=force, every=save_every, warn=console.warn)
     with _hint_on_interrupt(checkpoint), checkpoint:
@@ -196,7 +195,7 @@ def train_cli(
         )
         known, truth = (options.read_gates(named, study.raw, zero_ungated=zero_ungated) for named in (labels, gates))
         _check_and_say_panel(study, generative=generative, quiet=quiet)
-        panel_types = None if types is None else options.types_of(types, study.panel.names, quiet=quiet)
+        panel_types = options.types_of(types, study.panel.names, quiet=quiet)
         flags = options.flags_of(qc, study.raw, data_set)
         cells, seconds_of_reading = _read_cells(study, settings, max_events_per_file, sampling, seed, flags)
         if not quiet:
@@ -222,15 +221,8 @@ def train_cli(
                 resumed=lambda found: None if quiet else _say_resumed(checkpoint, found=found),
                 progress=progress,
             )
-    if isinstance(result, CompleteModel):
-        say_complete(output, result)
-        return
-    if not quiet:
-        console.talk.print(summary(result.learning, result.seconds))
-        if result.saved.model.naming is not None:
-            say_names(result.saved.model.naming)
-        console.say(f"wrote {output}; next: cytovae assign {output} {spell_files(files)} -o cells.parquet")
-    if truth is not None:
+    say_result(output, result, files, quiet=quiet)
+    if truth is not None and not isinstance(result, CompleteModel):
         _show_scores(study, result.saved, truth, resolved_device, quiet=quiet)
 
 
@@ -301,9 +293,11 @@ def _settings(preset_name: str, chosen: Mapping[str, object], *, generative: boo
     return generating(settings) if generative else settings
 
 
-def _number_of_clusters(text: str) -> int | None:
+def _number_of_clusters(text: str, types: Path | None) -> int | None:
     if text == "auto":
         return None
+    if types is not None:
+        raise UsageError("--types decides the number of clusters; leave --clusters out")
     number = options.whole_number(text)
     if not number:
         raise UsageError(f"--clusters takes a number from 1 on, or auto, not {text[:80]!r}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cytovae.events.transform import Transform
     from cytovae.inference.trained_model import Learning
     from cytovae.naming.naming import Naming
-    from cytovae.study.train_study import CompleteModel, TrainStudy
+    from cytovae.study.train_study import CompleteModel, TrainingResult, TrainStudy
 
 _MOST_FILES_SPELLED = 3
 
@@ -77,6 +77,21 @@ def summary(learning: "Learning", seconds: dict[str, float]) -> Table:
     page = Table.grid(padding=(0, 4))
     page.add_row(clusters, stages)
     return page
+
+
+def say_result(output: Path, result: "TrainingResult | CompleteModel", files: Sequence[Path], *, quiet: bool) -> None:
+    """Print what was learned and the command that comes next, or that there was nothing left to train."""
+    from cytovae.study.train_study import CompleteModel
+
+    if isinstance(result, CompleteModel):
+        say_complete(output, result)
+        return
+    if quiet:
+        return
+    console.talk.print(summary(result.learning, result.seconds))
+    if result.saved.model.naming is not None:
+        say_names(result.saved.model.naming)
+    console.say(f"wrote {output}; next: cytovae assign {output} {spell_files(files)} -o cells.parquet")
 
 
 def say_names(naming: "Naming") -> None:

@@ -1,6 +1,6 @@
 """A merge tree that is cut where cells have different names."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from cytovae.annotations.cluster_names import UNKNOWN
 from cytovae.annotations.marker_table import PanelTypes
 from cytovae.naming.evidence import Evidence
 from cytovae.naming.naming import Naming
-from cytovae.naming.populations_by_table import NamedCells
+from cytovae.naming.populations_by_table import NamedCells, name_populations
 from cytovae.populations.merge_tree import MergeTree
 from cytovae.populations.partition import count_overlaps
 from cytovae.populations.population_tree import PopulationTree
@@ -22,10 +22,48 @@ Array = NDArray[np.float64]
 LEAST_CELLS = 10
 
 
-def named_tree(
-    tree: PopulationTree, values: NDArray[np.float32], named: NamedCells, most: int
-) -> tuple[PopulationTree, tuple[str, ...]]:
-    """The tree with micro-clusters that do not mix names, cut into one population for each name.
+@dataclass(frozen=True, eq=False)
+class NamedTree:
+    """A merge tree that is cut into one population for each name.
+
+    Attributes
+    ----------
+    tree : PopulationTree
+        Its micro-clusters do not mix names. Heights are below 1 − level within a population, and above it between
+        populations.
+    names : tuple of str
+        The name of each of its populations; "unknown" for those without one.
+    cells : NamedCells
+        The names of the landmarks.
+    types : PanelTypes
+        The marker table.
+    """
+
+    tree: PopulationTree
+    names: tuple[str, ...]
+    cells: NamedCells
+    types: PanelTypes
+
+    def naming(self, probabilities: NDArray[np.float32], merges: MergeTree) -> Naming:
+        """The names of the experts, from their ``probabilities`` (n, k) for the landmarks, and their ``merges``."""
+        n_experts = probabilities.shape[1]
+        counts = np.zeros((n_experts, len(self.names)))
+        overlap = count_overlaps(probabilities.argmax(1).astype(np.int64), self.tree.landmark_population)
+        counts[: len(overlap)] = overlap
+        population = counts.argmax(1)
+        cluster = merges.cut(merges.n_found)
+        for one in np.unique(cluster):  # an unused expert has the name of the cluster that adopts it
+            members = np.flatnonzero(cluster == one)
+            population[members] = counts[members].sum(0).argmax()
+        of_expert = tuple(self.names[index] for index in population)
+        evidence: tuple[Evidence, ...] = tuple(each for each in self.cells.evidence if each.name in of_expert)
+        lost = tuple(each.name for each in self.cells.evidence if each.name not in of_expert)
+        absent = (*self.cells.not_found, *lost)
+        return Naming(of_expert, self.types, evidence, absent, self.cells.low, self.cells.high)
+
+
+def name_tree(tree: PopulationTree, values: NDArray[np.float32], types: PanelTypes, most: int) -> NamedTree:
+    """Name the landmarks of a tree by a marker table, and cut the tree where names differ.
 
     Cells without a name keep the populations that ``tree`` found among them.
 
@@ -35,18 +73,12 @@ def named_tree(
         Micro-clusters of the landmarks, as the data suggest them.
     values
         Marker values (n, m) of the landmarks.
-    named
-        Their names.
+    types
+        The marker table.
     most
         The largest number of micro-clusters, the number of experts.
-
-    Returns
-    -------
-    PopulationTree
-        Heights are below 1 − level within a population, and above between populations.
-    tuple of str
-        The name of each of its populations; "unknown" for those without one.
     """
+    named = name_populations(values, tree.micro_cluster, tree.linkage, types)
     population = np.where(named.population >= 0, named.population, len(named.names) + tree.landmark_population)
     kept, population = np.unique(population, return_inverse=True)
     names = tuple(named.names[old] if old < len(named.names) else UNKNOWN for old in kept)
@@ -63,32 +95,8 @@ def named_tree(
         height = np.where(same, border * height * 0.999, border + 0.001 + (1 - border) * height * 0.999)
         np.fill_diagonal(height, 0)
         linkage = average(squareform(height, checks=False))
-    return replace(tree, micro_cluster=part, linkage=linkage, population=of_part, support=None), names
-
-
-def naming_of_model(
-    probabilities: NDArray[np.float32],
-    tree: PopulationTree,
-    names: tuple[str, ...],
-    merges: MergeTree,
-    named: NamedCells,
-    types: PanelTypes,
-) -> Naming:
-    """The names of the experts, from their ``probabilities`` (n, k) for the landmarks of a :func:`named_tree`."""
-    expert = probabilities.argmax(1)
-    n_experts = probabilities.shape[1]
-    counts = np.zeros((n_experts, len(names)))
-    overlap = count_overlaps(expert.astype(np.int64), tree.landmark_population)
-    counts[: len(overlap)] = overlap
-    population = counts.argmax(1)
-    cluster = merges.cut(merges.n_found)
-    for one in np.unique(cluster):  # an unused expert has the name of the cluster that adopts it
-        members = np.flatnonzero(cluster == one)
-        population[members] = counts[members].sum(0).argmax()
-    of_expert = tuple(names[index] for index in population)
-    evidence: tuple[Evidence, ...] = tuple(each for each in named.evidence if each.name in of_expert)
-    lost = tuple(each.name for each in named.evidence if each.name not in of_expert)
-    return Naming(of_expert, types, evidence, (*named.not_found, *lost), named.low, named.high)
+    cut = replace(tree, micro_cluster=part, linkage=linkage, population=of_part, support=None)
+    return NamedTree(cut, names, named, types)
 
 
 def _parts(

@@ -17,8 +17,7 @@ from cytovae.inference.cell_distribution import MOST_MARKERS, fit_distribution
 from cytovae.inference.novelty import fit_novelty
 from cytovae.inference.trained_model import Learning, TrainedModel
 from cytovae.model_folder.checkpoint import Checkpoint
-from cytovae.naming.named_tree import named_tree, naming_of_model
-from cytovae.naming.populations_by_table import NamedCells, name_populations
+from cytovae.naming.named_tree import NamedTree, name_tree
 from cytovae.network.device import ENCODER_CHUNK
 from cytovae.network.model import MoeSimVae
 from cytovae.network.scaling import fit_scaling
@@ -90,12 +89,8 @@ def train_model(
     values = cells.values[rows]  # (n, m)
     coordinates = _project(values, settings, seed, device, workers, stages)  # (n, 2)
     tree = _find_populations(values, coordinates, cells.source[rows], settings, seed, workers, stages)
-    named: NamedCells | None = None
-    names: tuple[str, ...] = ()
-    if types is not None and tree is not None:
-        with stages.timed("naming"):
-            named = name_populations(values, tree.micro_cluster, tree.linkage, types)
-            tree, names = named_tree(tree, values, named, settings.experts)
+    named = _use_table(tree, values, types, settings, stages)
+    tree = tree if named is None else named.tree
 
     with stages.timed("training"):
         known = None if labels is None else labels[rows]
@@ -109,9 +104,7 @@ def train_model(
         distribution = fit_distribution(network, scaling, values) if generates else None
 
     merges = keep_experts(probabilities) if tree is None else merge_experts(probabilities, tree)
-    naming = None
-    if named is not None and tree is not None and types is not None:
-        naming = naming_of_model(probabilities, tree, names, merges, named, types)
+    naming = None if named is None else named.naming(probabilities, merges)
     model = TrainedModel(
         network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty, distribution, naming
     )
@@ -198,6 +191,20 @@ def _find_populations(
             seed=seed,
             workers=workers,
         )
+
+
+def _use_table(
+    tree: PopulationTree | None,
+    values: NDArray[np.float32],
+    types: PanelTypes | None,
+    settings: Settings,
+    stages: "_Stages",
+) -> NamedTree | None:
+    """The tree cut by a marker table, None without one."""
+    if types is None or tree is None:
+        return None
+    with stages.timed("naming"):
+        return name_tree(tree, values, types, settings.experts)
 
 
 def _train_network(

@@ -220,13 +220,10 @@ def train_study(
         The model folder.
     settings, seed, device, labels, types, n_clusters, workers, progress
         See :func:`cytovae.study.train_model.train_model`.
-    checkpoint : Checkpoint
-        The state folder of the model, entered.
-    resume, force : bool
-        Whether to continue from the checkpoint, and whether to replace an existing model.
+    checkpoint, resume, force
+        The state folder of the model, entered; whether to continue from it, and to replace an existing model.
     argv, reading, seconds_of_reading
-        The command, the options with which the files were opened, and the seconds spent on reading ``cells``, for the
-        record.
+        For the record: the command, the options with which files were opened, and the seconds of reading ``cells``.
     resumed : callable
         With ``resume``, receives whether there was a state to continue from.
 

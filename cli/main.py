@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from cytovae import __version__
-from cytovae.cli import assign, benchmark, compare, console, generate, inspect, paper, qc, report, train, workflow
+from cytovae.cli import (
+    assign,
+    benchmark,
+    compare,
+    console,
+    generate,
+    inspect,
+    paper,
+    qc,
+    report,
+    starter_types,
+    train,
+    workflow,
+)
 from cytovae.cli.caches import away_from_home
 from cytovae.cli.config import ConfiguredCommand
 from cytovae.cli.interruption import Interruption
@@ -50,6 +63,7 @@ def main(
 
 app.command("inspect", cls=ConfiguredCommand)(inspect.inspect_cli)
 app.command("qc", cls=ConfiguredCommand)(qc.qc_cli)
+app.command("types", cls=ConfiguredCommand)(starter_types.types_cli)
 app.command("train", cls=ConfiguredCommand)(train.train_cli)
 app.command("assign", cls=ConfiguredCommand)(assign.assign_cli)
 app.command("compare", cls=ConfiguredCommand)(compare.compare_cli)

@@ -20,7 +20,7 @@ from cytovae.delimited import TextTable, parse_table, plain_name, read_text
 from cytovae.errors import InputError
 from cytovae.events.antigen_names import antigen_key
 
-POPULATION, PARENT = "population", "parent"
+POPULATION, PARENT, SOURCE = "population", "parent", "source"
 JOINED = " / "
 """What stands between the names of populations that the markers of a panel do not tell apart."""
 
@@ -83,8 +83,8 @@ def parse_marker_table(text: str, path: Path) -> MarkerTable:
     Parameters
     ----------
     text
-        A text table. The column ``population``, else the first one, names the populations; a column ``parent`` is
-        optional; all others are markers.
+        A text table. The column ``population``, else the first one, names the populations; the columns
+        ``parent`` and ``source`` are optional, and the latter is not read; all others are markers.
     path
         Where the table is, for messages.
 
@@ -105,7 +105,7 @@ def parse_marker_table(text: str, path: Path) -> MarkerTable:
     plain = [plain_name(name) for name in table.header]
     name_column = plain.index(POPULATION) if POPULATION in plain else 0
     parent_column = plain.index(PARENT) if PARENT in plain else None
-    marker_columns = [i for i in range(len(plain)) if i not in (name_column, parent_column)]
+    marker_columns = [i for i in range(len(plain)) if i not in (name_column, parent_column) and plain[i] != SOURCE]
     _check_header(table, marker_columns, path)
     if not table.rows:
         raise InputError(path, "marker table", "no row", "one row for each population")
@@ -135,7 +135,7 @@ def types_of_panel(table: MarkerTable, panel: Sequence[str], path: Path) -> Pane
     InputError
         If the panel has fewer than half of the markers; the message has the nearest names. ``path`` is for messages.
     """
-    column = [_column_of(marker, panel) for marker in table.markers]
+    column = [column_of(marker, panel) for marker in table.markers]
     missing = tuple(marker for marker, found in zip(table.markers, column, strict=True) if found is None)
     found = [marker for marker in table.markers if marker not in missing]
     if 2 * len(found) < len(table.markers):
@@ -164,7 +164,7 @@ def types_of_panel(table: MarkerTable, panel: Sequence[str], path: Path) -> Pane
     return PanelTypes(tuple(names), tuple(panel), np.array(rows, dtype=np.float32), missing, tuple(unusable))
 
 
-def _column_of(marker: str, panel: Sequence[str]) -> int | None:
+def column_of(marker: str, panel: Sequence[str]) -> int | None:
     """The position of ``marker`` in ``panel``: by its spelling, or as the only one of the same antigen."""
     plain = [plain_name(name) for name in panel]
     if plain_name(marker) in plain:

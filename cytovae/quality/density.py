@@ -48,7 +48,7 @@ class Density:
 
     def _spread(self, peak: int, crossing: NDArray[np.int64], end: int) -> float:
         half = int(crossing[0]) if len(crossing) else end
-        return abs(float(self.grid[peak] - self.grid[half])) / np.sqrt(2 * np.log(2))
+        return abs(float(self.grid[peak] - self.grid[half])) / float(np.sqrt(2 * np.log(2)))
 
 
 def density_of(values: NDArray[np.floating], least_bandwidth: float = 0.0) -> Density | None:

@@ -58,7 +58,10 @@ class FileDifferences:
         """The shifts of more than one standard deviation, the largest first."""
         with np.errstate(invalid="ignore"):
             where = np.argwhere(np.abs(self.shifts) > LARGE_SHIFT)
-        found = [LargeShift(*place, float(self.shifts[tuple(place)])) for place in where.tolist()]
+        found = [
+            LargeShift(population, file, marker, float(self.shifts[population, file, marker]))
+            for population, file, marker in where.tolist()
+        ]
         return tuple(sorted(found, key=lambda shift: -abs(shift.shift)))
 
 

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Literal
 
-from cytovae.annotations.marker_table import JOINED, POPULATION, SOURCE, column_of
+from cytovae.annotations.marker_table import JOINED, PARENT, POPULATION, SOURCE, column_of
 from cytovae.delimited import csv_line
 
 Species = Literal["human", "mouse"]
@@ -38,8 +38,8 @@ FEWEST_MARKERS = 2  # of a population, for it to be listed
 def starter_table(markers: Sequence[str], species: Species, tissue: Tissue) -> str:
     """The text of a marker table for a panel.
 
-    A population is listed if the panel has two of its markers, among them the first two that it has a high level of.
-    Populations that the panel does not tell apart are one row, or only the more general one is listed.
+    A population is listed if the panel has the markers that define it, and at least two. Populations that the panel
+    does not tell apart are one row.
 
     Parameters
     ----------
@@ -51,30 +51,27 @@ def starter_table(markers: Sequence[str], species: Species, tissue: Tissue) -> s
     Returns
     -------
     str
-        CSV with the columns ``population``, the markers that some population asks for, and ``source``.
+        CSV with the columns ``population``, ``parent``, the markers that some population asks for, and ``source``.
     """
-    rows: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-    general: set[tuple[str, ...]] = set()  # rows of a population with all its markers of a high level
+    rows: dict[tuple[str, ...], list[dict[str, str]]] = {}
     text = resources.files("cytovae.annotations").joinpath("starter_types.csv").read_text(encoding="utf-8")
     for entry in csv.DictReader(text.splitlines()):
         if entry["species"] != species or tissue not in entry["tissues"].split("|"):
             continue
-        words = entry["markers"].split()
-        position = {word: column_of(word[:-1], markers) for word in words}
-        high = [position[word] is not None for word in words if word.endswith("+")]
-        cells = [""] * len(markers)
-        for word, j in position.items():
-            if j is not None:
-                cells[j] = word[-1]
-        levels = tuple(cells)
-        if len(words) - list(position.values()).count(None) < FEWEST_MARKERS or not all(high[:2]) or levels in general:
-            continue
-        rows.setdefault(levels, []).append((entry["population"], entry["source"]))
-        if all(high):
-            general.add(levels)
-    used = [j for j in range(len(markers)) if any(levels[j] for levels in rows)]
-    lines = [csv_line([POPULATION, *(markers[j] for j in used), SOURCE])]
+        levels = [entry["parent"], *[""] * len(markers)]
+        for word in entry["markers"].split():
+            if (j := column_of(word[:-1], markers)) is not None:
+                levels[j + 1] = word[-1]
+        defined = all(column_of(marker, markers) is not None for marker in entry["needs"].split())
+        if defined and sum(map(bool, levels[1:])) >= FEWEST_MARKERS:
+            rows.setdefault(tuple(levels), []).append(entry)
+    used = [j for j in range(len(markers)) if any(levels[j + 1] for levels in rows)]
+    names = {
+        entry["population"]: JOINED.join(e["population"] for e in same) for same in rows.values() for entry in same
+    }
+    lines = [csv_line([POPULATION, PARENT, *(markers[j] for j in used), SOURCE])]
     for levels, same in rows.items():
-        names, sources = zip(*same, strict=True)
-        lines.append(csv_line([JOINED.join(names), *(levels[j] for j in used), "; ".join(dict.fromkeys(sources))]))
+        sources = "; ".join(dict.fromkeys(entry["source"] for entry in same))
+        cells = [names[same[0]["population"]], names.get(levels[0], ""), *(levels[j + 1] for j in used), sources]
+        lines.append(csv_line(cells))
     return "".join(lines)

@@ -20,10 +20,10 @@ ENTRIES = list(
 
 def test_populations_and_levels_are_spelled_as_the_panel_does() -> None:
     text = starter_table(("CD19", "HLADR", "CD3e", "CD14", "Ki-67"), "human", "blood")
-    assert text == "population,CD19,HLADR,CD3e,CD14,source\n" + "".join(
-        [
-            "Classical monocytes,-,+,-,+,Ziegler-Heitbrock 2010\n",
-        ]
+    assert text == (
+        "population,parent,CD19,HLADR,CD3e,CD14,source\n"
+        "B cells,,+,+,-,-,Maecker 2012\n"
+        "Classical monocytes,,-,+,-,+,Ziegler-Heitbrock 2010\n"
     )
 
 
@@ -34,7 +34,7 @@ def test_populations_that_a_panel_cannot_tell_apart_are_one_row() -> None:
         "Naive CD4 T cells",
         "Central memory CD4 T cells / Effector memory CD4 T cells",
         "CD8 T cells",
-        "Naive CD8 T cells / Effector CD8 T cells",
+        "Naive CD8 T cells",
         "Central memory CD8 T cells / Effector memory CD8 T cells",
     )
 

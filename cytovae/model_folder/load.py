@@ -87,10 +87,10 @@ def load_model(path: Path) -> SavedModel:
         raise ModelError(f"{path}: {error}. {TRAIN_AGAIN}.") from error
     tree = _read_tree(arrays, description, path / WEIGHTS)
     n_clusters = _read_n_clusters(description, tree)
+    naming = read_naming(description, panel.names, settings.experts)
     _check_sums(path)
     _fill(network, arrays)
     novelty, distribution = _optional_parts(arrays)
-    naming = read_naming(description, panel.names, settings.experts)
     model = TrainedModel(network, settings, panel.names, scaling, tree, n_clusters, novelty, distribution, naming)
     return SavedModel(model, panel, transform, compensation)
 

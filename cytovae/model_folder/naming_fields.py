@@ -55,7 +55,7 @@ def read_naming(description: JsonFields, markers: tuple[str, ...], experts: int)
     if len(of_expert) != experts:
         raise content.error("of_expert", f"{len(of_expert)} names", f"one for each of {experts} experts")
     evidence = tuple(_read_evidence(entry) for entry in content.entries("evidence", "a list", "what speaks for a name"))
-    low, high = (_levels(content, name, len(markers)) for name in ("low", "high"))
+    low, high = (np.array(_levels(content, name, len(markers)), dtype=np.float32) for name in ("low", "high"))
     return Naming(of_expert, types, evidence, _texts(content, "not_found"), low, high)
 
 
@@ -72,7 +72,7 @@ def _read_evidence(entry: JsonFields) -> Evidence:
         elif name == "markers":
             values[name] = _texts(entry, name)
         else:
-            values[name] = tuple(_levels(entry, name, len(_texts(entry, "markers"))).tolist())
+            values[name] = _levels(entry, name, len(_texts(entry, "markers")))
     return Evidence(**values)  # type: ignore[arg-type]
 
 
@@ -84,12 +84,12 @@ def _texts(content: JsonFields, name: str) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _levels(content: JsonFields, name: str, n: int) -> NDArray[np.float32]:
+def _levels(content: JsonFields, name: str, n: int) -> tuple[float, ...]:
     """A list of ``n`` numbers; null is NaN."""
     numbers = content.of_type(name, list, "a list of numbers")
     if len(numbers) != n or not all(x is None or (isinstance(x, int | float) and np.isfinite(x)) for x in numbers):
         raise content.error(name, repr(numbers), f"{n} numbers")
-    return np.array([np.nan if x is None else x for x in numbers], dtype=np.float32)
+    return tuple(np.nan if x is None else float(x) for x in numbers)
 
 
 def _without_nan(values: NDArray[np.float32]) -> list[float | None]:

@@ -5,9 +5,8 @@ micro-clusters, and are then taken from those that the table names: the low anch
 ``-``, the high one from populations with ``+``. So no two-component mixture over all cells is needed, which fails where
 one population dominates and where the positive one is rare.
 
-Two refinements follow the context. Where several populations agree in all markers but one, the anchors of that marker
-are the levels among the cells that fit the others, if these levels are clearly apart. Otherwise the anchor that a
-population asks for moves to the level of its own cells.
+Where several populations agree in all markers but one, they differ in its level relative to each other. Then half of
+the weight of its anchors is on the levels among the cells that fit the other markers, if these are clearly apart.
 """
 
 from dataclasses import dataclass
@@ -27,9 +26,6 @@ PRIOR = 0.2
 
 # Limits of anchors of all populations, in units of the first ones.
 LOW_LIMITS, HIGH_LIMITS, LEAST_GAP = (-0.3, 0.45), (0.4, 1.4), 0.3
-
-# A population's own anchor moves by at most this much, and by half of it if it has so large a share of the cells.
-OWN_SHIFT, SHARE_OF_HALF = 0.3, 0.03**2
 
 # Levels within a context count if they are this far apart and each has at least this share of the cells.
 CONTEXT_GAP, CONTEXT_SHARE = 0.35, 0.005
@@ -142,12 +138,9 @@ def anchors_of_populations(x: Array, share: Array, levels: Array, named: NDArray
     missed
         The misses (u, k, m) by the present anchors, each at most 1.
     """
-    of_all, mass, mean = _anchors_of_all(x, share, levels, named)
+    of_all = _anchors_of_all(x, share, levels, named)
     anchors = np.tile(of_all, (len(levels), 1, 1))
     wanted = category(levels)
-    for row in np.flatnonzero(mass > 0):
-        for marker in np.flatnonzero(~np.isnan(levels[row])):
-            _move_own(anchors[row, marker], wanted[row, marker], mean[row, marker], mass[row])
     for (row, marker), others in siblings(levels).items():
         _use_context(
             anchors, row, marker, sorted(set(wanted[others, marker].tolist())), x, share, levels, missed, of_all
@@ -155,8 +148,8 @@ def anchors_of_populations(x: Array, share: Array, levels: Array, named: NDArray
     return anchors
 
 
-def _anchors_of_all(x: Array, share: Array, levels: Array, named: NDArray[np.int64]) -> tuple[Array, Array, Array]:
-    """Anchors of each marker over all populations (m, 3), and share (k,) and mean (k, m) of each population."""
+def _anchors_of_all(x: Array, share: Array, levels: Array, named: NDArray[np.int64]) -> Array:
+    """Anchors of each marker (m, 3) over all populations."""
     member = (named[None] == np.arange(len(levels))[:, None]) * share[None]  # (k, u)
     mass = member.sum(1)
     mean = member @ x / np.maximum(mass, 1e-12)[:, None]
@@ -172,16 +165,7 @@ def _anchors_of_all(x: Array, share: Array, levels: Array, named: NDArray[np.int
         anchors[:, HIGH], np.maximum(HIGH_LIMITS[0], anchors[:, LOW] + LEAST_GAP), HIGH_LIMITS[1]
     )
     anchors[:, MIDDLE] = (anchors[:, LOW] + anchors[:, HIGH]) / 2
-    return anchors, mass, mean
-
-
-def _move_own(anchor: Array, wanted: int, mean: float, mass: float) -> None:
-    """Move the anchor (3,) that a population asks for towards the ``mean`` of its own cells, in place."""
-    weight = mass**0.5 / (mass**0.5 + SHARE_OF_HALF**0.5)
-    anchor[wanted] += weight * np.clip(mean - anchor[wanted], -OWN_SHIFT, OWN_SHIFT)
-    if wanted != MIDDLE:
-        anchor[MIDDLE] = (anchor[LOW] + anchor[HIGH]) / 2
-    anchor[:] = np.maximum.accumulate(anchor + np.array([0.0, 1e-3, 2e-3]))
+    return anchors
 
 
 def _use_context(

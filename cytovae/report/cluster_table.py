@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from cytovae.annotations.cluster_names import UNKNOWN
+from cytovae.naming.evidence import signature
 from cytovae.report.content import (
     FAIR_PROBABILITY,
     HIGH_NOVELTY,
@@ -25,6 +27,7 @@ def cluster_rows(content: ReportContent) -> tuple[ClusterRow, ...]:
     if content.novelty is not None:
         novel = np.bincount(cluster[content.novelty >= HIGH_NOVELTY], minlength=n_bins)[1:]
     scaled = content.scaled(content.medians)  # (n_clusters, n_markers)
+    signatures = _signatures(content)
     present = np.flatnonzero(np.isfinite(scaled).all(axis=1))
     contrast = scaled - scaled[present].mean(axis=0)
     rows = []
@@ -43,6 +46,19 @@ def cluster_rows(content: ReportContent) -> tuple[ClusterRow, ...]:
                 low=tuple(content.markers[m] for m in lowest if contrast[index, m] < -_LEAST_CONTRAST),
                 gates=content.gates_of_clusters[index] if content.gates_of_clusters else None,
                 n_high_novelty=int(novel[index]),
+                signature=signatures[index],
             )
         )
     return tuple(rows)
+
+
+def _signatures(content: ReportContent) -> tuple[str, ...]:
+    """The levels of each cluster's markers, such as "CD3+ CD4-", if it has no name; empty without a marker table."""
+    naming = content.saved.model.naming
+    names = content.names.of_cluster if content.names is not None else (UNKNOWN,) * content.n_clusters
+    if naming is None:
+        return ("",) * content.n_clusters
+    levels = naming.levels(content.medians)  # (n_clusters, n_markers)
+    return tuple(
+        signature(row, content.markers) if name == UNKNOWN else "" for name, row in zip(names, levels, strict=True)
+    )

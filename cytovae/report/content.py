@@ -281,6 +281,8 @@ class ClusterRow:
         The gates of its cells; None without gates.
     n_high_novelty : int
         Number of cells with a novelty of 0.9 or more.
+    signature : str
+        Levels of its markers, such as "CD3+ CD4-", if the model knows a marker table but no name for it.
     """
 
     cluster: int
@@ -293,3 +295,4 @@ class ClusterRow:
     low: tuple[str, ...]
     gates: ClusterGates | None = None
     n_high_novelty: int = 0
+    signature: str = ""

@@ -70,8 +70,8 @@ def starter_table(markers: Sequence[str], species: Species, tissue: Tissue) -> s
         entry["population"]: JOINED.join(e["population"] for e in same) for same in rows.values() for entry in same
     }
     lines = [csv_line([POPULATION, PARENT, *(markers[j] for j in used), SOURCE])]
-    for levels, same in rows.items():
+    for row, same in rows.items():
         sources = "; ".join(dict.fromkeys(entry["source"] for entry in same))
-        cells = [names[same[0]["population"]], names.get(levels[0], ""), *(levels[j + 1] for j in used), sources]
+        cells = [names[same[0]["population"]], names.get(row[0], ""), *(row[j + 1] for j in used), sources]
         lines.append(csv_line(cells))
     return "".join(lines)

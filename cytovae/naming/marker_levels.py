@@ -85,7 +85,8 @@ def position(x: Array, anchors: Array) -> Array:
     low, middle, high = anchors.T
     below = (x - low) / (middle - low) / 2
     above = 0.5 + (x - middle) / (high - middle) / 2
-    return np.where(x < middle, below, above)
+    placed: Array = np.where(x < middle, below, above)
+    return placed
 
 
 def misses(x: Array, levels: Array, anchors: Array) -> Array:
@@ -220,4 +221,5 @@ def _levels_in_context(x: Array, weight: Array, start: Array) -> tuple[Array, Ar
             break
         centres = moved
     nearest = np.abs(x[:, None] - centres[None]).argmin(1)
-    return centres, np.bincount(nearest, weights=weight, minlength=len(centres))
+    mass = np.bincount(nearest, weights=weight, minlength=len(centres)).astype(np.float64)
+    return centres, mass

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cytovae.study.sampling import Sampling
     from cytovae.study.train_study import TrainStudy
 
+MOST_RESAMPLES = 1_000
+
 
 def train_cli(
     files: options.Files,
@@ -99,6 +101,15 @@ def train_cli(
     ] = None,
     types: options.Types = None,
     clusters: Annotated[str, typer.Option(metavar="N|auto", help="How many clusters the experts make.")] = "auto",
+    support: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=MOST_RESAMPLES,
+            metavar="N",
+            help="Samples of the cells in which each cluster is looked for again, to measure its support; 0 = none.",
+        ),
+    ] = None,
     experts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Experts of the decoder.")] = None,
     steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Training steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, metavar="N", help="Cells in a batch.")] = None,
@@ -159,7 +170,7 @@ def train_cli(
     """
     chosen = {
         "metric": metric, "similarity": similarity, "radius": radius, "neighbors": neighbors,
-        "experts": experts, "steps": steps, "batch": batch_size, "landmarks": landmarks,
+        "experts": experts, "steps": steps, "batch": batch_size, "landmarks": landmarks, "support": support,
     }  # fmt: skip
     settings = _settings(preset_name, chosen, generative=generative)
     n_clusters, scale = _number_of_clusters(clusters, types), _logicle(logicle, transform)

@@ -63,7 +63,7 @@ class Settings:
         default=15, metadata=_about("neighbors for UMAP, including the cell itself", at_least=2)
     )
     umap_min_dist: float = field(default=0.0, metadata=_about("min_dist of UMAP", at_least=0, at_most=1))
-    umap_epochs: int = field(default=200, metadata=_about("epochs of UMAP", at_least=1))
+    umap_epochs: int = field(default=100, metadata=_about("epochs of UMAP", at_least=1))
     similarity: Kind = field(default="partition", metadata=_about("how two cells are compared for S"))
     radius: float = field(default=2.0, metadata=_about('for "radius": distance in UMAP coordinates', above=0))
     neighbors: int = field(default=10, metadata=_about('for "neighbors": how many, within the batch', at_least=1))
@@ -118,7 +118,15 @@ class Settings:
         metadata=_about("density between two populations, relative to the lower of their peaks", at_least=0, at_most=1),
     )
     populations: int = field(
-        default=12, metadata=_about("shallower valleys count, too, until so many populations are found", at_least=0)
+        default=14,
+        metadata=_about("shallower valleys count, too, until about so many populations are found", at_least=0),
+    )
+    views: int = field(
+        default=4, metadata=_about("small views that must agree on populations, beside the landmarks' own", at_least=0)
+    )
+    view_cells: int = field(default=5_000, metadata=_about("cells of a small view", at_least=50))
+    support: int = field(
+        default=8, metadata=_about("small views that measure the support of clusters; 0: none", at_least=0)
     )
 
     def __post_init__(self) -> None:
@@ -137,6 +145,7 @@ class Settings:
 _PAPER_CYTOF = Settings(
     landmarks=0,
     umap_min_dist=0.1,
+    umap_epochs=200,
     similarity="radius",
     radius=2.0,
     code=9,

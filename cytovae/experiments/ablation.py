@@ -160,9 +160,7 @@ class _Projections:
                 values,
                 coordinates,
                 self.gated.cells.source,
-                n_micro_clusters=default.experts,
-                valley=default.valley,
-                populations=default.populations,
+                default,
                 seed=self.seed,
             )
             self._cache[settings.metric] = coordinates, tree

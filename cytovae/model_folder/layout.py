@@ -61,8 +61,17 @@ class ArrayType:
         return f"{self.dtype} {self.shape}"
 
 
-TREE_ARRAYS = ("kept", "absorbed", "valley", "cells", "agreement")
-"""Fields of :class:`cytovae.populations.merge_tree.MergeTree` that are stored as arrays."""
+TREE_ARRAYS: Mapping[str, str] = {
+    "tree.kept": "kept",
+    "tree.absorbed": "absorbed",
+    "tree.valley": "level",  # the name of version 0.1.0
+    "tree.cells": "cells",
+    "tree.agreement": "agreement",
+}
+"""Arrays of every model, and the field of :class:`cytovae.populations.merge_tree.MergeTree` that each one stores."""
+
+SUPPORT_ARRAYS: Mapping[str, str] = {"tree.support": "support", "tree.expert_support": "expert_support"}
+"""As :data:`TREE_ARRAYS`, in models that measured the support of their clusters."""
 
 
 def required_arrays(markers: int, experts: int) -> dict[str, ArrayType]:
@@ -76,6 +85,11 @@ def required_arrays(markers: int, experts: int) -> dict[str, ArrayType]:
         "tree.cells": ArrayType("I64", (experts,)),
         "tree.agreement": ArrayType("F32", (None,)),
     }
+
+
+def support_arrays(experts: int) -> dict[str, ArrayType]:
+    """Arrays of a model that measured the support of its clusters."""
+    return {"tree.support": ArrayType("F32", (None,)), "tree.expert_support": ArrayType("F32", (experts,))}
 
 
 def novelty_arrays(markers: int, experts: int) -> dict[str, ArrayType]:

@@ -26,6 +26,7 @@ from cytovae.model_folder.layout import (
     LANDMARKS,
     RUN,
     SCHEMA_VERSION,
+    SUPPORT_ARRAYS,
     TRAIN_AGAIN,
     TREE_ARRAYS,
     WEIGHTS,
@@ -35,6 +36,7 @@ from cytovae.model_folder.layout import (
     must_be_finite,
     novelty_arrays,
     required_arrays,
+    support_arrays,
 )
 from cytovae.model_folder.naming_fields import read_naming
 from cytovae.network.model import MoeSimVae
@@ -199,7 +201,11 @@ def _read_arrays(path: Path, network: MoeSimVae, markers: int, experts: int) -> 
     try:
         with safe_open(path, framework="numpy") as stored:
             names = set(stored.keys())
-            for optional in (novelty_arrays(markers, experts), distribution_arrays(markers, experts, code)):
+            for optional in (
+                support_arrays(experts),
+                novelty_arrays(markers, experts),
+                distribution_arrays(markers, experts, code),
+            ):
                 if names & set(optional):
                     expected |= optional
             if names != set(expected):
@@ -238,7 +244,11 @@ def _read_tree(arrays: Arrays, description: JsonFields, path: Path) -> MergeTree
         gone[b] = True
     if not sound:
         raise ModelError(f"{path}: tree: found impossible merges or cell counts. {TRAIN_AGAIN}.")
-    parts: dict[str, Any] = {name: arrays[f"tree.{name}"] for name in TREE_ARRAYS}
+    if "tree.support" in arrays and len(arrays["tree.support"]) != len(kept):
+        found = f"support of {len(arrays['tree.support'])} merges"
+        raise ModelError(f"{path}: tree.support: found {found}, expected {len(kept)}. {TRAIN_AGAIN}.")
+    stored = {**TREE_ARRAYS, **SUPPORT_ARRAYS}
+    parts: dict[str, Any] = {field: arrays[name] for name, field in stored.items() if name in arrays}
     return MergeTree(n_same=n_same, **parts)
 
 

@@ -33,6 +33,7 @@ from cytovae.model_folder.layout import (
     LOSS_COLUMNS,
     RUN,
     SCHEMA_VERSION,
+    SUPPORT_ARRAYS,
     TREE_ARRAYS,
     WEIGHTS,
     RunRecord,
@@ -159,7 +160,9 @@ def _arrays(model: TrainedModel) -> dict[str, NDArray[Any]]:
     """Every array of the model by its name in ``model.safetensors``."""
     arrays = {f"network.{name}": tensor.detach().cpu().numpy() for name, tensor in model.network.state_dict().items()}
     arrays |= {"scaling.low": model.scaling.low, "scaling.high": model.scaling.high}
-    arrays |= {f"tree.{name}": getattr(model.tree, name) for name in TREE_ARRAYS}
+    arrays |= {name: getattr(model.tree, field) for name, field in TREE_ARRAYS.items()}
+    if model.tree.support is not None:
+        arrays |= {name: getattr(model.tree, field) for name, field in SUPPORT_ARRAYS.items()}
     if model.novelty is not None:
         arrays |= {f"novelty.{field.name}": getattr(model.novelty, field.name) for field in fields(NoveltyScale)}
     if model.distribution is not None:

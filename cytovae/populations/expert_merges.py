@@ -18,36 +18,41 @@ def merge_experts(probabilities: NDArray[np.float32], tree: PopulationTree) -> M
     n_experts = probabilities.shape[1]
     expert = probabilities.argmax(1)
     cells = np.bincount(expert, minlength=n_experts)
-    merges = [(int(a), int(b), 1.0) for a, b in _adopt_unused(probabilities, expert, cells)]
     used = np.flatnonzero(cells > 0)
+    support_of = np.full(2 * len(tree.linkage) + 1, np.nan) if tree.support is None else tree.support
 
     def by_cells(experts: list[int]) -> list[int]:
         return sorted(experts, key=lambda e: (-cells[e], e))
 
     home = _home(np.searchsorted(used, expert), tree)  # (used,)
+    expert_support = np.full(n_experts, np.nan, dtype=np.float32)
+    expert_support[used] = support_of[home]
+    merges = [(int(a), int(b), 1.0, expert_support[a]) for a, b in _adopt_unused(probabilities, expert, cells)]
     representative: list[int | None] = []  # expert of each micro-cluster, then of each branch of the linkage
     for index in range(len(tree.population)):
         members = by_cells(used[home == index].tolist())
-        merges += [(members[0], other, 1.0) for other in members[1:]]
+        merges += [(members[0], other, 1.0, support_of[index]) for other in members[1:]]
         representative.append(members[0] if members else None)
     n_same = len(merges)
-    for left, right, height, _ in tree.linkage:
+    for branch, (left, right, height, _) in enumerate(tree.linkage, start=len(tree.population)):
         a, b = representative[int(left)], representative[int(right)]
         if a is None or b is None:
             representative.append(b if a is None else a)
             continue
         a, b = by_cells([a, b])
-        merges.append((a, b, 1 - height))
+        merges.append((a, b, 1 - height, support_of[branch]))
         representative.append(a)
         n_same += height <= 1 - tree.level + ROUNDING
-    kept, absorbed, valley = np.array(merges, dtype=np.float64).reshape(-1, 3).T
+    kept, absorbed, level, support = np.array(merges, dtype=np.float64).reshape(-1, 4).T
     return MergeTree(
         kept.astype(np.int32),
         absorbed.astype(np.int32),
-        valley.astype(np.float32),
+        level.astype(np.float32),
         int(n_same),
         cells.astype(np.int64),
         tree.agreement,
+        support.astype(np.float32),
+        expert_support,
     )
 
 
@@ -60,8 +65,8 @@ def keep_experts(probabilities: NDArray[np.float32]) -> MergeTree:
     cells = np.bincount(expert, minlength=probabilities.shape[1])
     adopted = np.array(_adopt_unused(probabilities, expert, cells), dtype=np.int32).reshape(-1, 2)
     agreement = np.full(len(LEVELS), np.nan, dtype=np.float32)
-    valley = np.ones(len(adopted), dtype=np.float32)
-    return MergeTree(adopted[:, 0], adopted[:, 1], valley, len(adopted), cells.astype(np.int64), agreement)
+    level = np.ones(len(adopted), dtype=np.float32)
+    return MergeTree(adopted[:, 0], adopted[:, 1], level, len(adopted), cells.astype(np.int64), agreement)
 
 
 def _home(expert: NDArray[np.int64], tree: PopulationTree) -> NDArray[np.int64]:

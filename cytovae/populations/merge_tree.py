@@ -10,6 +10,9 @@ from cytovae.errors import UsageError
 ROUNDING = 1e-6
 """Tolerance when heights of a tree are compared."""
 
+FAIR_SUPPORT = 0.75
+"""Clusters with less support should not be relied on (Hennig 2007)."""
+
 
 @dataclass(frozen=True, eq=False)
 class MergeTree:
@@ -19,24 +22,31 @@ class MergeTree:
     ----------
     kept, absorbed : int32 (n_merges,)
         One expert of each of the two clusters that merge; ``kept`` also represents the result.
-    valley : float32 (n_merges,)
-        Density between the two clusters relative to the lower of their peaks, averaged over the partitions; 1 means
-        no valley.
+    level : float32 (n_merges,)
+        How strongly the two clusters belong together, from 1 (always) to 0: mostly the share of cuts of all views that
+        have their cells together. In models of version 0.1.0, the density in the valley between them, relative to the
+        lower of their peaks.
     n_same
         The first so many merges join experts of one population.
     cells : int64 (k,)
         Training cells of each expert.
     agreement : float32 (n_levels,)
-        Mean adjusted Rand index between the tree, cut at each of ``valleys.LEVELS``, and each partition; NaN if
-        experts are not merged.
+        Mean adjusted Rand index between the tree, cut at each of ``valleys.LEVELS``, and each view; NaN if experts are
+        not merged.
+    support : float32 (n_merges,) or None
+        Support of the cluster after each merge, 0 to 1; NaN if it was not measured, None in models of version 0.1.0.
+    expert_support : float32 (k,) or None
+        Support of each expert before it is merged.
     """
 
     kept: NDArray[np.int32]
     absorbed: NDArray[np.int32]
-    valley: NDArray[np.float32]
+    level: NDArray[np.float32]
     n_same: int
     cells: NDArray[np.int64]
     agreement: NDArray[np.float32]
+    support: NDArray[np.float32] | None = None
+    expert_support: NDArray[np.float32] | None = None
 
     @property
     def n_experts(self) -> int:
@@ -63,12 +73,30 @@ class MergeTree:
             raise UsageError(
                 f"this model cannot be cut into {n_clusters} clusters; choose a number in {fewest} … {self.n_most}"
             )
+        representatives, index = np.unique(self._representative(n_clusters), return_inverse=True)
+        rank = np.empty(len(representatives), dtype=np.int32)
+        rank[self._by_size(representatives, index)] = np.arange(1, len(representatives) + 1)
+        return rank[index]
+
+    def cluster_support(self, n_clusters: int) -> NDArray[np.float32] | None:
+        """Support of each cluster (n_clusters,) of that cut, in the order of their numbers; None if not measured."""
+        if self.support is None or self.expert_support is None or np.isnan(self.expert_support).all():
+            return None
+        representatives, index = np.unique(self._representative(n_clusters), return_inverse=True)
+        support = self.expert_support.copy()
+        n_merges = self.n_experts - n_clusters
+        support[self.kept[:n_merges]] = self.support[:n_merges]  # of several merges, the last one counts
+        return support[representatives][self._by_size(representatives, index)]
+
+    def _representative(self, n_clusters: int) -> NDArray[np.int64]:
+        """The expert (k,) that represents the cluster of each expert."""
         n_merges = self.n_experts - n_clusters
         representative = np.arange(self.n_experts)
         for kept, absorbed in zip(self.kept[:n_merges], self.absorbed[:n_merges], strict=True):
             representative[representative == absorbed] = kept
-        clusters, index = np.unique(representative, return_inverse=True)
+        return representative
+
+    def _by_size(self, representatives: NDArray[np.int64], index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The order of clusters by decreasing number of cells; ``index`` (k,) is the cluster of each expert."""
         size = np.bincount(index, weights=self.cells)
-        rank = np.empty(len(clusters), dtype=np.int32)
-        rank[np.lexsort((clusters, -size))] = np.arange(1, len(clusters) + 1)
-        return rank[index]
+        return np.lexsort((representatives, -size))

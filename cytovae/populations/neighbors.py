@@ -71,6 +71,38 @@ def nearest_neighbors(
     return Neighbors(indices, distances)
 
 
+def nearest_cells(queries: NDArray[np.float32], values: NDArray[np.float32], metric: Metric) -> NDArray[np.int64]:
+    """The nearest of n cells for each of q others.
+
+    Parameters
+    ----------
+    queries
+        Transformed markers (q, m) of the cells whose neighbor is looked for.
+    values
+        Transformed markers (n, m) of the cells to choose from.
+    metric
+        How distances are measured; see :func:`nearest_neighbors`.
+
+    Returns
+    -------
+    int64 (q,)
+        Rows of ``values``.
+    """
+    nearest = np.empty(len(queries), np.int64)
+    with _one_torch_thread():
+        both = _prepare(torch.from_numpy(np.concatenate([values, queries])), metric)
+        x, asked = both[: len(values)], both[len(values) :]
+        squares = x.square().sum(1)  # (n,)
+        chunk = max(1, CPU_DISTANCES // len(x))
+        for start in range(0, len(asked), chunk):
+            cells = asked[start : start + chunk]
+            # Squared distances (c, n) lack the square of the query, which is the same for all cells.
+            by_products = metric != "canberra"
+            d = torch.addmm(squares[None], cells, x.T, alpha=-2) if by_products else _canberra(cells, x)
+            nearest[start : start + chunk] = d.argmin(1)
+    return nearest
+
+
 @contextmanager
 def _one_torch_thread() -> Iterator[None]:
     """Limit torch to one thread: how it splits a matrix product among threads changes the last bit of a distance."""
@@ -94,14 +126,20 @@ def _prepare(x: Tensor, metric: Metric) -> Tensor:
     return x
 
 
+def _canberra(cells: Tensor, x: Tensor) -> Tensor:
+    """Canberra distances (c, n) of ``cells`` (c, m) and ``x`` (n, m), eq. 17."""
+    d = torch.zeros(len(cells), len(x), device=x.device)  # (c, n)
+    for marker in range(x.shape[1]):
+        a, b = cells[:, marker, None], x[None, :, marker]
+        d += (a - b).abs() / (a.abs() + b.abs()).clamp_min(1e-12)
+    return d
+
+
 def _nearest(x: Tensor, squares: Tensor, rows: slice, k: int, metric: Metric) -> tuple[Tensor, Tensor]:
     """Indices and distances (c, k) of the nearest cells of ``x[rows]``, ascending."""
     cells = x[rows]  # (c, m)
     if metric == "canberra":
-        d = torch.zeros(len(cells), len(x), device=x.device)  # (c, n)
-        for marker in range(x.shape[1]):
-            a, b = cells[:, marker, None], x[None, :, marker]
-            d += (a - b).abs() / (a.abs() + b.abs()).clamp_min(1e-12)
+        d = _canberra(cells, x)  # (c, n)
     else:
         d = torch.addmm(squares[None], cells, x.T, alpha=-2).add_(squares[rows, None])  # (c, n), squared
     own = torch.arange(len(cells), device=x.device)

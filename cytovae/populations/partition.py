@@ -1,11 +1,20 @@
-"""Partitions of the landmarks into micro-clusters, by k-means on UMAP coordinates."""
+"""Partitions of cells into micro-clusters, by k-means on UMAP coordinates."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cytovae.settings import LARGEST_SEED
+
+# Numbers of micro-clusters of several partitions, relative to the number asked for. Populations that appear with one
+# number of micro-clusters only are artefacts of the partition, so the numbers differ.
+RELATIVE_SIZES = (1.0, 0.75, 1.33, 0.9, 1.1, 0.8)
+
+# Least average number of cells of a micro-cluster: the density of fewer cannot be estimated.
+CELLS_PER_MICRO_CLUSTER = 40
+
 
 def find_micro_clusters(coordinates: NDArray[np.float32], n_micro_clusters: int, seed: int) -> NDArray[np.int64]:
-    """The micro-cluster (n,) of each landmark: k-means on its UMAP coordinates (n, 2).
+    """The micro-cluster (n,) of each cell: k-means on its UMAP coordinates (n, 2).
 
     Labels are below ``n_micro_clusters``. Some may be unused, for example where coordinates coincide.
     """
@@ -14,6 +23,19 @@ def find_micro_clusters(coordinates: NDArray[np.float32], n_micro_clusters: int,
     n_micro_clusters = min(n_micro_clusters, len(coordinates))
     kmeans = MiniBatchKMeans(n_micro_clusters, n_init=1, batch_size=4096, random_state=seed)
     return np.asarray(kmeans.fit_predict(coordinates), dtype=np.int64)
+
+
+def numbered_partition(
+    coordinates: NDArray[np.float32], n_micro_clusters: int, seed: int, index: int
+) -> NDArray[np.int64]:
+    """Partition number ``index`` of cells with coordinates (n, 2): micro-clusters (n,), none of them empty.
+
+    Each number has its own seed and its own share of ``n_micro_clusters``, see :data:`RELATIVE_SIZES`.
+    """
+    relative_size = RELATIVE_SIZES[index % len(RELATIVE_SIZES)]
+    n = int(min(n_micro_clusters, len(coordinates) // CELLS_PER_MICRO_CLUSTER) * relative_size)
+    label = find_micro_clusters(coordinates, max(n, 1), (seed + index) % (LARGEST_SEED + 1))
+    return np.unique(label, return_inverse=True)[1].astype(np.int64)
 
 
 def count_overlaps(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:

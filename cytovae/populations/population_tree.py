@@ -1,56 +1,49 @@
-"""The tree of micro-clusters, averaged over several partitions, and the level at which it is cut into populations.
+"""The tree of micro-clusters, from the agreement of several views, and its cut into populations.
 
-A single k-means partition is partly arbitrary. So the landmarks are partitioned six times, the micro-clusters of each
-partition are merged level by level (see :mod:`cytovae.populations.valleys`), and the results are averaged over the
-micro-clusters of a seventh partition. The average is a tree, which can be cut anywhere. Two populations are separate if
-the density between them falls below 0.45 of the lower of their peaks. Gates follow valleys of different depths in
-different panels, though. If deep valleys separate fewer populations than a panel commonly resolves, shallower valleys
-count, too.
+One k-means partition, one UMAP and one sample of cells are partly arbitrary. So micro-clusters of the landmarks are
+compared in several views (see :mod:`cytovae.populations.views`), each cut at several resolutions. Two micro-clusters
+are as similar as the share of cuts that have their cells in one cluster (evidence accumulation, Fred & Jain 2005).
+Average linkage gives a tree, and populations are what half of the cuts agree on.
+
+The support of a branch is its mean best-match Jaccard index over the small views (Hennig 2007): near 1 if every new
+sample of cells shows it again, below 0.75 if it should not be relied on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import average, fcluster
-from scipy.spatial.distance import squareform
-from sklearn.cluster import KMeans
 
 from cytovae.metrics import adjusted_rand_index
-from cytovae.populations.merge_tree import ROUNDING
-from cytovae.populations.partition import count_overlaps, find_micro_clusters
-from cytovae.populations.valley_process import ValleyProcess
-from cytovae.populations.valleys import LEVELS, ValleyHierarchy, valley_hierarchy
-from cytovae.settings import LARGEST_SEED
+from cytovae.populations.partition import RELATIVE_SIZES, count_overlaps, numbered_partition
+from cytovae.populations.valleys import LEVELS
+from cytovae.populations.view_process import SmallViews
+from cytovae.populations.views import (
+    MIDDLE,
+    View,
+    average_linkage,
+    cut,
+    together,
+    view_on_coordinates,
+)
+from cytovae.settings import Settings
 
-# Numbers of micro-clusters of the six partitions, relative to the number of experts. Populations that appear with one
-# number of micro-clusters only are artefacts of the partition, so the numbers differ.
-RELATIVE_SIZES = (1.0, 0.75, 1.33, 0.9, 1.1, 0.8)
+# Views of the landmarks themselves: they share one UMAP and differ in their partitions.
+OWN_VIEWS = 2
 
-# How many of the six partitions a worker process takes. It takes more than half, because this process also computes
-# the partitions.
-PARTITIONS_OF_WORKER = 4
+# Number of the partition whose micro-clusters are compared, beyond those of the views.
+COMPARED = len(RELATIVE_SIZES)
 
-# Least average number of cells of a micro-cluster: the density of fewer cannot be estimated.
-CELLS_PER_MICRO_CLUSTER = 40
+# Share of the cuts that must have two micro-clusters together. Measured on eleven gated data sets: see docs/method.md.
+AGREEMENT = 0.5
 
-# Valleys shallower than this never separate populations; they also occur within a single population. Measured on six
-# gated data sets: see docs/method.md.
-SHALLOWEST = 0.8
+# Weight of the mean depth of valleys beside the share of cuts. Deep inside a population all cuts agree; there the depth
+# decides how the tree goes on.
+DEPTH_WEIGHT = 0.1
 
-# With fewer landmarks, a shallow valley may well be chance.
-LANDMARKS_FOR_SHALLOW_VALLEYS = 5_000
-
-# Step of the search for the level of the cut.
-LEVEL_STEP = 0.01
-
-# Least share of the landmarks for a cluster to count as one of the populations that a panel resolves. Smaller clusters
-# are debris, doublets and rare cells, and their number says nothing about the panel.
-COUNTED_SHARE = 0.002
-
-# With more files than this, or fewer landmarks per file, files with similar means are treated as one.
-MOST_ORIGINS = 16
-CELLS_PER_ORIGIN = 1_000
+# Share of the cells in a small view, at most: with all of them, views would differ in their UMAP only.
+MOST_OF_CELLS = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +61,10 @@ class PopulationTree:
     population : int64 (u,)
         Population of each micro-cluster at that level, from 0.
     agreement : float32 (n_levels,)
-        Mean adjusted Rand index between the tree, cut at each of ``valleys.LEVELS``, and each partition.
+        Mean adjusted Rand index between the tree, cut at each of ``valleys.LEVELS``, and each view at its middle
+        resolution.
+    support : float32 (2u − 1,) or None
+        Support of each micro-cluster, then of each branch of the linkage; None if it was not measured.
     """
 
     micro_cluster: NDArray[np.int64]
@@ -76,6 +72,7 @@ class PopulationTree:
     level: float
     population: NDArray[np.int64]
     agreement: NDArray[np.float32]
+    support: NDArray[np.float32] | None = None
 
     @property
     def landmark_population(self) -> NDArray[np.int64]:
@@ -83,15 +80,28 @@ class PopulationTree:
         return self.population[self.micro_cluster]
 
 
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Cells that small views are drawn from: ``values`` float32 (N, m) and ``source`` int32 (N,), the file of each."""
+
+    values: NDArray[np.float32]
+    source: NDArray[np.int32]
+
+    def sample(self, n_cells: int, seed: int, index: int) -> "Pool":
+        """At most ``n_cells`` of the cells, drawn at random for the view number ``index``, in their order."""
+        n = min(n_cells, max(1, int(MOST_OF_CELLS * len(self.values))))
+        rows = np.sort(np.random.default_rng((seed, index)).choice(len(self.values), n, replace=False))
+        return Pool(self.values[rows], self.source[rows])
+
+
 def population_tree(
     values: NDArray[np.float32],
     coordinates: NDArray[np.float32],
     source: NDArray[np.int32],
+    settings: Settings,
     *,
-    n_micro_clusters: int,
-    valley: float,
-    populations: int,
     seed: int,
+    pool: Pool | None = None,
     workers: int = 1,
 ) -> PopulationTree:
     """Build the tree and cut it into populations.
@@ -100,112 +110,96 @@ def population_tree(
     ----------
     values, coordinates, source
         Markers (n, m), UMAP coordinates (n, 2) and file (n,) of the landmarks.
-    n_micro_clusters
-        Largest number of micro-clusters; fewer with few landmarks.
-    valley, populations
-        The tree is cut at the level ``valley``, or at the first shallower one with ``populations`` clusters of some
-        size.
+    settings
+        Numbers of micro-clusters, populations, views and resamples; metric and UMAP of small views.
     seed
-        Seed of the partitions and of the samples that densities are estimated from.
+        Seed of the samples, projections and partitions.
+    pool
+        The cells that small views are drawn from. Default: the landmarks.
     workers
-        With two or more, a worker process takes most of the partitions.
+        With two or more, worker processes compute most of the small views.
     """
-    origin = _origin(values, source, seed)
-    n_partitions = len(RELATIVE_SIZES)
-    worker_seeds = range(seed, seed + PARTITIONS_OF_WORKER)
-    with ValleyProcess(values, origin, worker_seeds, enabled=workers > 1) as worker:
-        partitions = []
-        for index in range(n_partitions):
-            partitions.append(_partition(coordinates, n_micro_clusters, seed, index))
-            if index < PARTITIONS_OF_WORKER:
-                worker.add(partitions[-1])
-        micro_cluster = _partition(coordinates, n_micro_clusters, seed, n_partitions)  # (n,)
+    pool = Pool(values, source) if pool is None else pool
+    n_small = max(settings.views, settings.support)
+    with SmallViews(values, settings, n_small, seed=seed, workers=workers) as requested:
+        for index in range(n_small):
+            cells = pool.sample(settings.view_cells, seed, index)
+            requested.add(cells.values, cells.source)
+        rows = np.arange(len(values))
         own = [
-            valley_hierarchy(values, partitions[index], origin, seed + index)
-            for index in range(PARTITIONS_OF_WORKER, n_partitions)
+            view_on_coordinates(values, coordinates, source, rows, settings, seed, index) for index in range(OWN_VIEWS)
         ]
-        hierarchies = [*worker.results(), *own]
+        small = requested.results()
 
-    linkage = _average_linkage(micro_cluster, partitions, hierarchies)
-    sizes = np.bincount(micro_cluster)  # (u,)
-    agreement = [
-        _agreement(_cut(linkage, len(sizes), level)[micro_cluster], partitions, hierarchies, row)
-        for row, level in enumerate(LEVELS.tolist())
-    ]
-    level = _choose_level(linkage, sizes, valley, populations)
-    population = _cut(linkage, len(sizes), level)
-    return PopulationTree(micro_cluster, linkage, level, population, np.array(agreement, dtype=np.float32))
-
-
-def _partition(coordinates: NDArray[np.float32], n_micro_clusters: int, seed: int, index: int) -> NDArray[np.int64]:
-    """Partition number ``index`` of the landmarks: micro-clusters (n,), none of them empty."""
-    relative_size = RELATIVE_SIZES[index % len(RELATIVE_SIZES)]
-    n = int(min(n_micro_clusters, len(coordinates) // CELLS_PER_MICRO_CLUSTER) * relative_size)
-    label = find_micro_clusters(coordinates, max(n, 1), (seed + index) % (LARGEST_SEED + 1))
-    return np.unique(label, return_inverse=True)[1].astype(np.int64)
-
-
-def _origin(values: NDArray[np.float32], source: NDArray[np.int32], seed: int) -> NDArray[np.int64]:
-    """File of each cell (n,), from 0; the group of files with similar means if there are too many to compare."""
-    files, origin = np.unique(source, return_inverse=True)
-    most = max(1, min(MOST_ORIGINS, len(values) // CELLS_PER_ORIGIN))
-    if len(files) <= most:
-        return origin.astype(np.int64)
-    spread = values.std(0) + 1e-9
-    mean = np.stack([(values[origin == index] / spread).mean(0) for index in range(len(files))])  # (files, m)
-    group = KMeans(most, n_init=4, random_state=seed).fit_predict(mean)
-    return np.unique(group[origin], return_inverse=True)[1].astype(np.int64)
-
-
-def _average_linkage(
-    micro_cluster: NDArray[np.int64], partitions: list[NDArray[np.int64]], hierarchies: list[ValleyHierarchy]
-) -> NDArray[np.float64]:
-    """Average linkage of the micro-clusters, by the mean level at which their cells join in the six hierarchies."""
+    micro_cluster = numbered_partition(coordinates, settings.experts, seed, COMPARED)  # (n,)
+    cuts = [view.clusters(settings.valley, settings.populations) for view in (*own, *small)]
+    agreeing = len(own) + settings.views  # further views only measure support
+    linkage = average_linkage(_similarity(micro_cluster, [*own, *small][:agreeing], cuts[:agreeing]))
     n_micro_clusters = int(micro_cluster.max()) + 1
-    joined = np.zeros((n_micro_clusters, n_micro_clusters))
-    for partition, hierarchy in zip(partitions, hierarchies, strict=True):
-        share = count_overlaps(micro_cluster, partition)
-        share /= share.sum(1, keepdims=True)  # (micro-clusters, micro-clusters of the partition)
-        joined += share @ hierarchy.joined @ share.T / len(partitions)
-    height = np.clip(1 - (joined + joined.T) / 2, 0, 1)
-    np.fill_diagonal(height, 0)
-    if n_micro_clusters == 1:
-        return np.zeros((0, 4))
-    linkage: NDArray[np.float64] = average(squareform(height, checks=False))
-    return linkage
+    middle = [clusters[MIDDLE] for clusters in cuts]
+    agreement = [
+        _mean_rand_index(cut(linkage, n_micro_clusters, level)[micro_cluster], middle[:agreeing])
+        for level in LEVELS.tolist()
+    ]
+    resamples = middle[len(own) : len(own) + settings.support]
+    return PopulationTree(
+        micro_cluster,
+        linkage,
+        AGREEMENT,
+        cut(linkage, n_micro_clusters, AGREEMENT),
+        np.array(agreement, dtype=np.float32),
+        branch_support(micro_cluster, linkage, resamples) if resamples else None,
+    )
 
 
-def _cut(linkage: NDArray[np.float64], n_micro_clusters: int, level: float) -> NDArray[np.int64]:
-    """Population of each micro-cluster (u,), from 0, if the tree is cut at ``level``."""
-    if not len(linkage):
-        return np.zeros(n_micro_clusters, dtype=np.int64)
-    populations: NDArray[np.int64] = fcluster(linkage, 1 - level + ROUNDING, "distance").astype(np.int64) - 1
-    return populations
+def _similarity(
+    micro_cluster: NDArray[np.int64], views: Sequence[View], cuts: Sequence[NDArray[np.int64]]
+) -> NDArray[np.float64]:
+    """Similarity (u, u) of micro-clusters, 0 to 1.
 
-
-def _choose_level(linkage: NDArray[np.float64], sizes: NDArray[np.int64], valley: float, populations: int) -> float:
-    """The level ``valley``, or the first shallower one with enough populations of some size.
-
-    ``sizes`` (u,) are the landmarks of each micro-cluster.
+    The share of cuts that have their cells together, and to a smaller part the depth of the valleys between them.
     """
-    shallowest = max(valley, SHALLOWEST) if sizes.sum() >= LANDMARKS_FOR_SHALLOW_VALLEYS else valley
-    levels = np.arange(valley, shallowest + ROUNDING, LEVEL_STEP)
-    for level in levels.tolist():
-        cells = np.bincount(_cut(linkage, len(sizes), level), weights=sizes)
-        if (cells >= COUNTED_SHARE * sizes.sum()).sum() >= populations:
-            return float(level)
-    return float(levels[-1])
+    n_micro_clusters = int(micro_cluster.max()) + 1
+    share = np.zeros((n_micro_clusters, n_micro_clusters))
+    depth = np.zeros_like(share)
+    for view, clusters in zip(views, cuts, strict=True):
+        share += np.mean([together(micro_cluster, cluster) for cluster in clusters], axis=0) / len(views)
+        depth += view.joined(micro_cluster) / len(views)
+    return (1 - DEPTH_WEIGHT) * share + DEPTH_WEIGHT * depth
 
 
-def _agreement(
-    population: NDArray[np.int64],
-    partitions: list[NDArray[np.int64]],
-    hierarchies: list[ValleyHierarchy],
-    row: int,
-) -> float:
-    """Mean adjusted Rand index of the tree's populations (n,) and those of each hierarchy, at level number ``row``."""
-    indices = []
-    for partition, hierarchy in zip(partitions, hierarchies, strict=True):
-        other = np.unique(hierarchy.groups[row], return_inverse=True)[1][partition]
-        indices.append(adjusted_rand_index(count_overlaps(population, other).astype(np.int64)))
-    return float(np.mean(indices))
+def branch_support(
+    micro_cluster: NDArray[np.int64], linkage: NDArray[np.float64], resamples: Sequence[NDArray[np.int64]]
+) -> NDArray[np.float32]:
+    """Mean Jaccard index of each micro-cluster and each branch with its best match in each clustering.
+
+    Parameters
+    ----------
+    micro_cluster : int64 (n,)
+        Micro-cluster of each landmark.
+    linkage : float64 (u − 1, 4)
+        Merges of the micro-clusters.
+    resamples : sequence of int64 (n,)
+        The cluster of each landmark in other samples.
+
+    Returns
+    -------
+    float32 (2u − 1,)
+        Support of each micro-cluster, then of each branch.
+    """
+    support = np.zeros(2 * len(linkage) + 1)
+    for cluster in resamples:
+        counts = np.zeros((len(support), int(cluster.max()) + 1))  # (branches, clusters)
+        counts[: len(linkage) + 1] = count_overlaps(micro_cluster, cluster)
+        for index, (left, right, *_) in enumerate(linkage, start=len(linkage) + 1):
+            counts[index] = counts[int(left)] + counts[int(right)]
+        union = counts.sum(1, keepdims=True) + np.bincount(cluster) - counts
+        support += (counts / union).max(1) / len(resamples)
+    return support.astype(np.float32)
+
+
+def _mean_rand_index(population: NDArray[np.int64], clusters: Sequence[NDArray[np.int64]]) -> float:
+    """Mean adjusted Rand index of ``population`` (n,) and each of ``clusters`` (n,)."""
+    return float(
+        np.mean([adjusted_rand_index(count_overlaps(population, other).astype(np.int64)) for other in clusters])
+    )

@@ -27,6 +27,7 @@ def cluster_rows(content: ReportContent) -> tuple[ClusterRow, ...]:
     if content.novelty is not None:
         novel = np.bincount(cluster[content.novelty >= HIGH_NOVELTY], minlength=n_bins)[1:]
     scaled = content.scaled(content.medians)  # (n_clusters, n_markers)
+    support = content.saved.model.tree.cluster_support(content.n_clusters)  # (n_clusters,)
     signatures = _signatures(content)
     present = np.flatnonzero(np.isfinite(scaled).all(axis=1))
     contrast = scaled - scaled[present].mean(axis=0)
@@ -46,6 +47,7 @@ def cluster_rows(content: ReportContent) -> tuple[ClusterRow, ...]:
                 low=tuple(content.markers[m] for m in lowest if contrast[index, m] < -_LEAST_CONTRAST),
                 gates=content.gates_of_clusters[index] if content.gates_of_clusters else None,
                 n_high_novelty=int(novel[index]),
+                support=None if support is None else float(support[index]),
                 signature=signatures[index],
             )
         )

@@ -43,6 +43,7 @@ class ReportFile:
     sample: tuple[str, ...] = ()
     n_low_probability: int = 0
     n_high_novelty: int = 0
+    support: float | None = None
 
     def title(self, sheet: SampleSheet) -> str:
         """The name of the sample, if the sheet has one, else of the file."""
@@ -281,6 +282,8 @@ class ClusterRow:
         The gates of its cells; None without gates.
     n_high_novelty : int
         Number of cells with a novelty of 0.9 or more.
+    support : float or None
+        How well the cluster is found again in other samples, 0 to 1; None if it was not measured.
     signature : str
         Levels of its markers, such as "CD3+ CD4-", if the model knows a marker table but no name for it.
     """
@@ -295,4 +298,5 @@ class ClusterRow:
     low: tuple[str, ...]
     gates: ClusterGates | None = None
     n_high_novelty: int = 0
+    support: float | None = None
     signature: str = ""

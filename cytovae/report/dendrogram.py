@@ -23,7 +23,7 @@ class Branch:
     leaves : tuple of int
         Its experts, from left to right.
     height : float
-        1 − valley, at which its two branches join; 0 for a single expert.
+        1 − level, at which its two branches join; 0 for a single expert.
     x : float
         Its position in the picture.
     children : tuple of Branch
@@ -52,13 +52,13 @@ def branches(tree: MergeTree) -> tuple[Branch, ...]:
     x_of = {expert: float(x) for x, expert in enumerate(expert for experts in roots for expert in experts)}
 
     branch_of = {expert: Branch((expert,), 0.0, x) for expert, x in x_of.items()}
-    for kept, absorbed, valley in zip(tree.kept.tolist(), tree.absorbed.tolist(), tree.valley.tolist(), strict=True):
+    for kept, absorbed, level in zip(tree.kept.tolist(), tree.absorbed.tolist(), tree.level.tolist(), strict=True):
         if absorbed not in branch_of or kept not in branch_of:  # one of them has no training cells
             if absorbed in branch_of:
                 branch_of[kept] = branch_of.pop(absorbed)
             continue
         one, other = sorted((branch_of[kept], branch_of.pop(absorbed)), key=lambda branch: branch.x)
-        height = max(1 - valley, one.height, other.height)
+        height = max(1 - level, one.height, other.height)
         branch_of[kept] = Branch(one.leaves + other.leaves, height, (one.x + other.x) / 2, (one, other))
     return tuple(sorted(branch_of.values(), key=lambda branch: branch.x))
 
@@ -69,7 +69,7 @@ def cut_height(tree: MergeTree, n_clusters: int) -> float | None:
     None if both merges have the same height.
     """
     n_merges = tree.n_experts - n_clusters
-    heights = np.maximum.accumulate(1 - tree.valley.astype(np.float64))
+    heights = np.maximum.accumulate(1 - tree.level.astype(np.float64))
     below = float(heights[n_merges - 1]) if n_merges else 0.0
     above = float(heights[n_merges]) if n_merges < len(heights) else 1.0
     return (below + above) / 2 if above > below + ROUNDING else None
@@ -77,7 +77,7 @@ def cut_height(tree: MergeTree, n_clusters: int) -> float | None:
 
 def clusters_at_levels(tree: MergeTree) -> NDArray[np.int64]:
     """Number of clusters with the tree cut at each of ``LEVELS``, int64 (n_levels,)."""
-    heights = np.maximum.accumulate(1 - tree.valley.astype(np.float64))
+    heights = np.maximum.accumulate(1 - tree.level.astype(np.float64))
     n_merges = np.searchsorted(heights, 1 - LEVELS + ROUNDING, side="right")
     return np.minimum(tree.n_experts - n_merges, tree.n_most)
 
@@ -118,7 +118,7 @@ def draw_tree(tree: MergeTree, n_clusters: int) -> Figure:
     axes.set_ylim(-0.05 * top, top)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
-    axes.set_ylabel("depth of the density valley")
+    axes.set_ylabel("depth of the density valley" if tree.support is None else "share of cuts that separate")
     axes.set_title(f"{len(order)} experts, {n_clusters} clusters")
     panels = [axes]
     if has_agreement:

@@ -13,14 +13,14 @@ from markupsafe import Markup
 from cytovae import __version__
 from cytovae.annotations.cluster_gates import percent
 from cytovae.delimited import is_number
-from cytovae.populations.population_tree import COUNTED_SHARE, LANDMARKS_FOR_SHALLOW_VALLEYS, SHALLOWEST
+from cytovae.populations.merge_tree import FAIR_SUPPORT
+from cytovae.populations.population_tree import AGREEMENT
 from cytovae.report.charts import MOST_BARS
 from cytovae.report.cluster_table import cluster_rows
 from cytovae.report.content import FAIR_NOVELTY, FAIR_PROBABILITY, HIGH_NOVELTY, LOW_PROBABILITY, ReportContent
 from cytovae.report.drawing import Picture, colour_of
 from cytovae.report.file_differences import ADVICE, FEWEST_CELLS, MOST_ROWS
 from cytovae.report.pictures import Pictures
-from cytovae.settings import Settings
 
 _FORMULA_BEGINS = ("=", "@", "+", "-")
 
@@ -79,7 +79,10 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
         fewest_cells=FEWEST_CELLS,
         large_shifts=content.differences.large if content.differences is not None else (),
         most_rows=MOST_ROWS,
-        cut=_cut(settings),
+        has_support=content.saved.model.tree.cluster_support(content.n_clusters) is not None,
+        fair_support=FAIR_SUPPORT,
+        by_views=content.saved.model.tree.support is not None,
+        agreement_needed=percent(AGREEMENT),
         has_agreement=bool(np.isfinite(content.saved.model.tree.agreement).any()),
         settings={field.name: getattr(settings, field.name) for field in fields(settings)},
         command=shlex.join(["cytovae", *record.argv[1:]]) if record.argv else "",
@@ -88,17 +91,6 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
         script=_SCRIPT,
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'",
     )
-
-
-def _cut(settings: Settings) -> dict[str, str]:
-    """The numbers in the rule by which training cuts the merge tree, see :mod:`cytovae.populations.population_tree`."""
-    return {
-        "depth": f"{1 - settings.valley:g}",
-        "shallowest": f"{1 - max(settings.valley, SHALLOWEST):.2g}",
-        "populations": f"{settings.populations}",
-        "share": f"{COUNTED_SHARE:.1%}".replace("%", " %"),
-        "landmarks": f"{LANDMARKS_FOR_SHALLOW_VALLEYS:,}",
-    }
 
 
 def _without_formula(value: object) -> object:

@@ -24,7 +24,7 @@ from cytovae.network.scaling import fit_scaling
 from cytovae.network.training_loop import ProgressRecord, build_network, train
 from cytovae.populations.expert_merges import keep_experts, merge_experts
 from cytovae.populations.neighbors import Neighbors, nearest_neighbors
-from cytovae.populations.population_tree import PopulationTree, population_tree
+from cytovae.populations.population_tree import Pool, PopulationTree, population_tree
 from cytovae.populations.similarity import Similarity, draw_weight, make_similarity
 from cytovae.populations.umap_projection import umap_projection
 from cytovae.settings import LARGEST_SEED, Settings
@@ -88,7 +88,7 @@ def train_model(
     (rows,) = stages.kept("landmarks", lambda: (choose_landmarks(len(cells), settings.landmarks, seed),))
     values = cells.values[rows]  # (n, m)
     coordinates = _project(values, settings, seed, device, workers, stages)  # (n, 2)
-    tree = _find_populations(values, coordinates, cells.source[rows], settings, seed, workers, stages)
+    tree = _find_populations(cells, rows, coordinates, settings, seed, workers, stages)
     named = _use_table(tree, values, types, settings, stages)
     tree = tree if named is None else named.tree
 
@@ -169,9 +169,9 @@ def _project(
 
 
 def _find_populations(
-    values: NDArray[np.float32],
+    cells: CellTable,
+    rows: NDArray[np.int64],
     coordinates: NDArray[np.float32],
-    source: NDArray[np.int32],
     settings: Settings,
     seed: int,
     workers: int,
@@ -182,13 +182,12 @@ def _find_populations(
         return None
     with stages.timed("merging"):
         return population_tree(
-            values,
+            cells.values[rows],
             coordinates,
-            source,
-            n_micro_clusters=settings.experts,
-            valley=settings.valley,
-            populations=settings.populations,
+            cells.source[rows],
+            settings,
             seed=seed,
+            pool=Pool(cells.values, cells.source),
             workers=workers,
         )
 

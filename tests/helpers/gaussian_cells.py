@@ -1,5 +1,7 @@
 """Cells of Gaussian populations, and the merge tree of experts that are given."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
@@ -45,14 +47,12 @@ def merge_tree(
     source: NDArray[np.int32] | None = None,
 ) -> MergeTree:
     """The merge tree of experts, with the first two markers as UMAP coordinates and a micro-cluster per expert."""
-    settings = Settings()
+    settings = replace(Settings(), experts=probabilities.shape[1], views=0, support=0)
     tree = population_tree(
         values,
         np.ascontiguousarray(values[:, :2]),
         np.zeros(len(values), np.int32) if source is None else source,
-        n_micro_clusters=probabilities.shape[1],
-        valley=settings.valley,
-        populations=settings.populations,
+        settings,
         seed=seed,
     )
     return merge_experts(probabilities, tree)

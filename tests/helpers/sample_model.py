@@ -27,7 +27,7 @@ def merge_tree(kept: list[int], absorbed: list[int], n_same: int, cells: list[in
     return MergeTree(
         kept=np.array(kept, np.int32),
         absorbed=np.array(absorbed, np.int32),
-        valley=np.linspace(1, 0, len(kept), dtype=np.float32),
+        level=np.linspace(1, 0, len(kept), dtype=np.float32),
         n_same=n_same,
         cells=np.array(cells, np.int64),
         agreement=np.linspace(1, 0, len(LEVELS), dtype=np.float32),

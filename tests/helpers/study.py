@@ -56,7 +56,7 @@ def write_study(folder: Path, sizes: tuple[int, ...] = (300, 200)) -> list[Path]
     tree = MergeTree(
         kept=np.array([0, 1, 2, 3, 0, 2, 0], np.int32),
         absorbed=np.array([7, 6, 5, 4, 1, 3, 2], np.int32),
-        valley=np.array([1, 0.9, 0.9, 0.8, 0.4, 0.3, 0.1], np.float32),
+        level=np.array([1, 0.9, 0.9, 0.8, 0.4, 0.3, 0.1], np.float32),
         n_same=4,
         cells=np.array([60, 50, 40, 30, 20, 10, 10, 10], np.int64),
         agreement=np.linspace(0.5, 1, len(LEVELS), dtype=np.float32),

@@ -46,7 +46,7 @@ def chain_of_merges(size: NDArray[np.int64]) -> MergeTree:
     return MergeTree(
         kept=order[1:],
         absorbed=order[:-1],
-        valley=np.ones(8, np.float32),
+        level=np.ones(8, np.float32),
         n_same=4,
         cells=size,
         agreement=np.ones(1, np.float32),

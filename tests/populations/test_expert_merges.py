@@ -29,7 +29,7 @@ def test_two_halves_of_one_population_are_one_cluster() -> None:
     values, _ = gaussians([[0.0, 0.0, 0.0]], [1000])
     tree = merge_tree(values, certain((values[:, 0] > 0).astype(np.int64), 2))
     assert tree.n_found == 1
-    assert tree.valley[0] > 0.9  # the density has its peak where the halves meet
+    assert tree.level[0] > 0.9  # the density has its peak where the halves meet
 
 
 def test_slices_of_different_size_are_one_population() -> None:
@@ -46,8 +46,8 @@ def test_two_neighboring_populations_stay_separate() -> None:
     assert adjusted_rand_score(population, clusters_of(tree, expert)) == 1
     # Halfway between two unit Gaussians 5 apart the density is 2 e^(−2.5²/2) = 0.088 of a peak. The kernels, 0.35 of a
     # standard deviation, raise that to 2 e^(−2.5²/(2 · 1.1225)) = 0.124.
-    assert tree.valley[-1] < 0.25
-    assert (tree.valley[:-1] > 0.5).all()
+    assert tree.level[-1] < 0.25
+    assert (tree.level[:-1] > 0.5).all()
 
 
 @pytest.mark.parametrize("size", [12, 40])
@@ -64,7 +64,7 @@ def test_sets_in_the_same_place_are_one_population() -> None:
     values, _ = gaussians([[0.0, 0.0, 0.0]], [400])
     tree = merge_tree(np.concatenate([values, values]), certain(np.repeat([0, 1], 400), 2))
     assert tree.n_found == 1
-    assert tree.valley[0] > 0.9
+    assert tree.level[0] > 0.9
 
 
 # --- invariance -------------------------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def test_scale_and_location_of_the_cells_do_not_matter() -> None:
     assert shifted.n_found == original.n_found
     assert (shifted.cut(3) == original.cut(3)).all()
     # Rounding may move one partition to the next level, 0.05 away.
-    np.testing.assert_allclose(shifted.valley, original.valley, atol=0.05)
+    np.testing.assert_allclose(shifted.level, original.level, atol=0.05)
 
 
 def test_the_numbering_of_the_experts_does_not_matter() -> None:
@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_tree() -> None:
     values, population = gaussians(THREE_CENTERS, [3000, 2000, 1000])
     expert = split(values, population, 2)
     first, second = (merge_tree(values, certain(expert, 6), seed=4) for _ in range(2))
-    assert (first.valley == second.valley).all()
+    assert (first.level == second.level).all()
     assert (first.agreement == second.agreement).all()
     assert (first.kept == second.kept).all()
 
@@ -165,7 +165,7 @@ def test_copies_of_one_cell_and_constant_markers_give_finite_numbers() -> None:
     label = np.repeat([0, 1, 2], 50)
     values = np.array([[0, 0, 3], [1, 0, 3], [0, 9, 3]], np.float32)[label]
     tree = merge_tree(values, certain(label, 3))
-    assert np.isfinite(tree.valley).all()
+    assert np.isfinite(tree.level).all()
     assert np.isfinite(tree.agreement).all()
     assert tree.cut(2).tolist() == [1, 1, 2]
 

@@ -7,7 +7,7 @@ Array = NDArray[np.float64]
 
 # The price of a branch that has another label than the branch it joins: a little for each branch, and more for each of
 # its cells the higher the level at which they join. The fourth power makes branches behind a valley cheap.
-PRICE, PRICE_PER_CELL, POWER = 1e-4, 4.0, 4
+PRICE, PRICE_PER_CELL, POWER = 1e-4, 8.0, 4
 
 
 def label_branches(cost: Array, share: Array, linkage: Array) -> NDArray[np.int64]:

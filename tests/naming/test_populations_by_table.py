@@ -106,9 +106,9 @@ def test_levels_of_a_signature() -> None:
 
 
 def test_a_branch_is_cut_off_only_if_its_gain_exceeds_the_price() -> None:
-    # Two leaves that join at level 1 (no valley): a cut costs 4 for each cell of the branch, and 1e-4.
+    # Two leaves that join at level 1 (no valley): a cut costs 8 for each cell of the branch, and 1e-4.
     share = np.array([0.75, 0.25])
     flat, deep = np.array([[0.0, 1.0, 0.0, 2.0]]), np.array([[0.0, 1.0, 1.0, 2.0]])
-    for gain, linkage, expected in ((3.9, flat, [0, 0]), (4.1, flat, [0, 1]), (0.1, deep, [0, 1])):
+    for gain, linkage, expected in ((7.9, flat, [0, 0]), (8.1, flat, [0, 1]), (0.1, deep, [0, 1])):
         cost = np.array([[0.0, gain * 10], [gain, 0.0]])
         assert label_branches(cost, share, linkage).tolist() == expected

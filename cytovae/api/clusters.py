@@ -149,9 +149,8 @@ def _joined(chunks: list[Assignment], names: NDArray[np.object_], events: NDArra
         np.concatenate([chunk.cluster for chunk in chunks]),
         np.concatenate([chunk.probabilities for chunk in chunks]),
         np.concatenate(novelty) if novelty else None,
-        None,
-        names,
-        events,
+        file=names,
+        event=events,
     )
 
 
@@ -162,7 +161,6 @@ def _in_order(cells: AssignedCells, order: NDArray[np.int64]) -> AssignedCells:
         cells.cluster[order],
         cells.probabilities[order],
         None if novelty is None else novelty[order],
-        None,
-        None if file is None else file[order],
-        None if event is None else event[order],
+        file=None if file is None else file[order],
+        event=None if event is None else event[order],
     )

@@ -132,16 +132,34 @@ def population_tree(
         small = requested.results()
 
     micro_cluster = numbered_partition(coordinates, settings.experts, seed, COMPARED)  # (n,)
-    cuts = [view.clusters(settings.valley, settings.populations) for view in (*own, *small)]
-    agreeing = len(own) + settings.views  # further views only measure support
-    linkage = average_linkage(_similarity(micro_cluster, [*own, *small][:agreeing], cuts[:agreeing]))
+    return tree_of_views(micro_cluster, own, small, settings)
+
+
+def tree_of_views(
+    micro_cluster: NDArray[np.int64], own: Sequence[View], small: Sequence[View], settings: Settings
+) -> PopulationTree:
+    """The tree that views agree on.
+
+    Parameters
+    ----------
+    micro_cluster : int64 (n,)
+        Micro-cluster of each landmark.
+    own, small : sequence of View
+        Views of the landmarks themselves, and small views. All of the first and ``settings.views`` of the second must
+        agree; ``settings.support`` of the second measure support.
+    settings : Settings
+        Depth of valleys and number of populations that a view is cut by.
+    """
+    every = [*own, *small[: settings.views]]
+    cuts = [view.clusters(settings.valley, settings.populations) for view in every]
+    linkage = average_linkage(_similarity(micro_cluster, every, cuts))
     n_micro_clusters = int(micro_cluster.max()) + 1
-    middle = [clusters[MIDDLE] for clusters in cuts]
     agreement = [
-        _mean_rand_index(cut(linkage, n_micro_clusters, level)[micro_cluster], middle[:agreeing])
+        _mean_rand_index(cut(linkage, n_micro_clusters, level)[micro_cluster], [each[MIDDLE] for each in cuts])
         for level in LEVELS.tolist()
     ]
-    resamples = middle[len(own) : len(own) + settings.support]
+    cuts += [view.clusters(settings.valley, settings.populations) for view in small[settings.views : settings.support]]
+    resamples = [each[MIDDLE] for each in cuts[len(own) : len(own) + settings.support]]
     return PopulationTree(
         micro_cluster,
         linkage,

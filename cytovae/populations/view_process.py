@@ -105,9 +105,9 @@ class SmallViews:
         ]
         for worker in self._processes:
             worker.finish()
-        for index, worker in enumerate(self._worker_of):
-            if worker is not None:
-                views[index] = worker.receive()
+        for index, chosen in enumerate(self._worker_of):
+            if chosen is not None:
+                views[index] = chosen.receive()
         return [self._compute(index) if view is None else view for index, view in enumerate(views)]
 
     def _choose(self, index: int) -> "_Worker | None":

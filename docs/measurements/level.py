@@ -143,16 +143,7 @@ def main() -> None:
             neighbors = nearest_neighbors(seen, SETTINGS.umap_neighbors, SETTINGS.metric, workers=2)
             plane = umap_projection(seen, neighbors, SETTINGS, seed)
 
-            tree = population_tree(
-                x,
-                plane,
-                source,
-                n_micro_clusters=SETTINGS.experts,
-                valley=SETTINGS.valley,
-                populations=SETTINGS.populations,
-                seed=seed,
-                workers=2,
-            )
+            tree = population_tree(x, plane, source, SETTINGS, seed=seed, workers=2)
             ours = score(tree.landmark_population + 1, cells.gates)
             results["ours"].append((ours.f_weighted, ours.f1_mean, ours.ari))
             cuts = [fcluster(tree.linkage, 1 - level + 1e-6, "distance") for level in LEVELS.tolist()]

@@ -114,16 +114,8 @@ def digit_populations(
     ndarray, shape (n,)
         The cluster of each image, from 0.
     """
-    settings = Settings()
-    tree = population_tree(
-        values,
-        coordinates,
-        np.zeros(len(values), dtype=np.int32),
-        n_micro_clusters=MICRO_CLUSTERS,
-        valley=settings.valley,
-        populations=clusters,
-        seed=seed,
-    )
+    settings = replace(Settings(), experts=MICRO_CLUSTERS, populations=clusters, views=0, support=0)
+    tree = population_tree(values, coordinates, np.zeros(len(values), dtype=np.int32), settings, seed=seed)
     population = tree.landmark_population
     if population.max() + 1 < clusters:
         population = fcluster(tree.linkage, clusters, "maxclust")[tree.micro_cluster] - 1

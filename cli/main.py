@@ -1,4 +1,4 @@
-"""The app and the one door where errors become exit codes."""
+"""The command-line app; errors become exit codes here."""
 
 import errno
 import gc
@@ -28,14 +28,15 @@ from cytovae.cli.config import ConfiguredCommand
 from cytovae.cli.interruption import Interruption
 from cytovae.errors import CytovaeError, DeviceError, UsageError
 
-READER_GONE = 141  # as where SIGPIPE ends a program
-# Made before garbage is looked for among them. Importing torch, scikit-learn and UMAP makes a million that stay; Python
-# would look through them again and again, for half a second.
-NEW_OBJECTS = 100_000
-ABOUT = """Cell populations from FCS files, found without being told how many.
+BROKEN_PIPE = 141  # as if SIGPIPE had ended the program
 
-Options may also stand in the environment (--max-cells is CYTOVAE_MAX_CELLS) and in a TOML file (--config); the command
-line counts most, then the environment, then the file.
+# Python collects garbage after so many new objects. Importing torch, scikit-learn and UMAP creates a million that stay;
+# scanning them again and again takes half a second.
+NEW_OBJECTS = 100_000
+ABOUT = """Find the cell populations in FCS files; their number need not be known.
+
+Options can also be set in the environment (--batch-size is CYTOVAE_BATCH_SIZE) and in a TOML file (--config). The
+command line takes precedence over the environment, and the environment over the file.
 
 Example: cytovae train sample_data/*.fcs -o model && cytovae report model -o report.html"""
 
@@ -75,7 +76,7 @@ app.add_typer(workflow.app, name="workflow")
 
 
 def run() -> None:
-    """Run the command line. Errors of our family become one line and their exit code; a traceback is a bug of ours."""
+    """Run the command line. Errors of cytovae become one line and an exit code; a traceback is a bug."""
     gc.set_threshold(NEW_OBJECTS)
     console.guard_streams()
     interruption = Interruption()
@@ -85,26 +86,26 @@ def run() -> None:
     except BaseException:
         if interruption.code is None:
             raise
-        code = interruption.code  # whatever became of it on the way
+        code = interruption.code  # the error is a consequence of the interruption
     interruption.over()
-    gc.freeze()  # what libraries have made goes with the process: to look for garbage in it takes half a second
+    gc.freeze()  # objects of libraries end with the process; collecting them would take half a second
     sys.exit(code)
 
 
 def exit_code_of_command() -> int:
-    """Run the command in ``sys.argv``; errors on purpose become their exit code."""
+    """Run the command in ``sys.argv``; expected errors become their exit codes."""
     try:
         try:
             with away_from_home():
                 app()
         except SystemExit as ended:
             if sys.stdout is not None:
-                sys.stdout.flush()  # while a failure still can be told
+                sys.stdout.flush()  # here a failure can still be reported
             return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except CytovaeError as error:
-        if isinstance(error.__cause__, BrokenPipeError):  # who read it has had enough: `| head` ends quietly
+        if isinstance(error.__cause__, BrokenPipeError):  # the reading end was closed: `| head` ends quietly
             console.let_go_of_stdout()
-            return READER_GONE
+            return BROKEN_PIPE
         console.let_go_of_stdout()
         if any(map(_out_of_memory, _causes(error))):
             return _say_out_of_memory()

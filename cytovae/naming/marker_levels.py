@@ -221,5 +221,5 @@ def _levels_in_context(x: Array, weight: Array, start: Array) -> tuple[Array, Ar
             break
         centres = moved
     nearest = np.abs(x[:, None] - centres[None]).argmin(1)
-    mass = np.bincount(nearest, weights=weight, minlength=len(centres)).astype(np.float64)
-    return centres, mass
+    of_centre: Array = np.bincount(nearest, weights=weight, minlength=len(centres)).astype(np.float64)
+    return centres, of_centre

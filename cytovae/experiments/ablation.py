@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from cytovae.benchmark.datasets import PUBLIC, DataSet, GatedCells, fingerprint, load, read_table, subsample
-from cytovae.benchmark.tables import Spread, markdown
+from cytovae.benchmark.over_seeds import Spread
+from cytovae.benchmark.tables import markdown
 from cytovae.cells import GateLabels
 from cytovae.experiments.experiment import (
     Finished,

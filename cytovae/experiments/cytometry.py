@@ -13,16 +13,8 @@ from statistics import fmean
 from cytovae.benchmark.datasets import DataSet
 from cytovae.benchmark.job import Protocol, Row
 from cytovae.benchmark.methods import NEEDS_NUMBER
-from cytovae.benchmark.tables import (
-    TITLES,
-    Spread,
-    chosen_by_labels,
-    markdown,
-    method_title,
-    oracle,
-    oracle_title,
-    spread,
-)
+from cytovae.benchmark.over_seeds import Spread, chosen_by_labels, oracle, spread
+from cytovae.benchmark.tables import TITLES, markdown, method_title, oracle_title
 from cytovae.errors import InputError
 
 # --- Weber & Robinson's four data sets (Table 2) ----------------------------------------------------------------------

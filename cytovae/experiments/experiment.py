@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from cytovae import __version__
 from cytovae.atomic import whole_file, write_whole
-from cytovae.benchmark.tables import Spread, can_draw, spread
+from cytovae.benchmark.over_seeds import Spread, spread
+from cytovae.benchmark.tables import can_draw
 from cytovae.environment import loaded_versions, machine
 from cytovae.errors import InputError, OutputError
 

@@ -14,7 +14,8 @@ import numpy as np
 from torch import Tensor, nn, ones, zeros
 
 from cytovae.benchmark.datasets import DataSet, drop_small_populations, fingerprint, held_out, load, only
-from cytovae.benchmark.tables import markdown, spread
+from cytovae.benchmark.over_seeds import spread
+from cytovae.benchmark.tables import markdown
 from cytovae.cells import CellTable
 from cytovae.errors import InputError, NumericalError
 from cytovae.experiments.cytometry import HELD_OUT, TABLE_A1

@@ -9,8 +9,9 @@ import pytest
 
 from cytovae.atomic import write_whole
 from cytovae.benchmark.job import Row
+from cytovae.benchmark.over_seeds import oracle, spread
 from cytovae.benchmark.runner import read_rows
-from cytovae.benchmark.tables import draw_scores, markdown_tables, oracle, spread, write_tables
+from cytovae.benchmark.tables import draw_scores, markdown_tables, write_tables
 from cytovae.errors import InputError, OutputError
 from cytovae.experiments.cytometry import (
     ALL_CELLS,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.benchmark.tables import Spread, markdown
+from cytovae.benchmark.over_seeds import Spread
+from cytovae.benchmark.tables import markdown
 from cytovae.experiments.digits.images import COMPONENTS, SHIFT, TURN
 from cytovae.experiments.digits.mnist import (
     CLASSIFIER,

@@ -50,6 +50,11 @@ class DataSet:
         arcsinh(x / cofactor), or "none" for values that are transformed already.
     rare : bool
         The data set has one gated population; nobody gated the other cells.
+    group : str, optional
+        Data sets with the same group share donors. What is chosen on other data sets is not chosen on these. Default:
+        the name.
+    reported_only : bool
+        The data set has its own table, but does not count in means over data sets.
     """
 
     name: str
@@ -63,6 +68,8 @@ class DataSet:
     transform: Kind = "arcsinh"
     cofactor: float = 5.0
     rare: bool = False
+    group: str | None = None
+    reported_only: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or not self.files:
@@ -172,6 +179,7 @@ def _gates(spec: str | None, folder: Path) -> str | None:
 _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "name": str, "files": list, "gates": str, "population_names": str, "markers": list, "exclude": list, "panel": str,
     "n_markers": int, "transform": str, "cofactor": (int, float), "rare": bool,
+    "group": str, "reported_only": bool,
 }  # fmt: skip
 
 

@@ -26,7 +26,15 @@ from cytovae.benchmark.datasets import (
     rest_as_population,
     subsample,
 )
-from cytovae.benchmark.methods import ASSIGNS_NEW_CELLS, LABELS, Clustering, Run, cluster, cpu_seconds
+from cytovae.benchmark.methods import (
+    ASSIGNS_NEW_CELLS,
+    LABELS,
+    NEEDS_NUMBER,
+    Clustering,
+    Run,
+    cluster,
+    cpu_seconds,
+)
 from cytovae.cells import CellTable, GateLabels
 from cytovae.environment import loaded_versions, machine, process_memory_mb
 from cytovae.errors import UsageError
@@ -122,13 +130,18 @@ class Row:
     n_learned, n_gated : int or None
         The number of cells that the method learned from, and of cells that are scored.
     cluster_wall_seconds, cluster_cpu_seconds : float or None
-        Of the clustering alone, without reading files and importing libraries.
+        Of the clustering alone, without reading files and importing libraries. None for a cut of cytovae's tree, whose
+        training belongs to the row with number 0.
     process_wall_seconds, process_cpu_seconds : float or None
         Of the whole process. A process that clusters for several numbers has the same value in all of its rows.
     peak_memory_mb : float or None
         Peak resident memory of the process, or of its largest child.
     f_weighted, ..., rare_f1 : float or None
         Scores; None if the job failed or the score does not apply.
+    group : str
+        The group of the data set, see :class:`DataSet`; "" in rows of earlier versions.
+    reported_only : bool
+        Whether the data set does not count in means over data sets.
     """
 
     dataset: str
@@ -160,6 +173,8 @@ class Row:
     versions: str = ""
     machine: str = ""
     populations: tuple[PopulationScore, ...] = ()
+    group: str = ""
+    reported_only: bool = False
 
 
 def row_from(raw: Any) -> Row:
@@ -175,10 +190,12 @@ def method_name(run: Run) -> str:
 
 
 def failed_rows(job: Job, reason: str, wall_seconds: float) -> tuple[Row, ...]:
-    """The rows of a job that failed, one for each number of clusters."""
+    """The rows of a job that failed, one for each number of clusters that its method needs."""
     blank = Row(job.dataset.name, str(job.protocol), method_name(job.run), 0, job.run.seed, "failed", reason)
+    blank = replace(blank, group=job.dataset.group or job.dataset.name, reported_only=job.dataset.reported_only)
     blank = replace(blank, process_wall_seconds=wall_seconds, threads=job.run.threads, machine=machine())
-    return tuple(replace(blank, number=number) for number in job.run.numbers or (0,))
+    numbers = job.run.numbers if job.run.method in NEEDS_NUMBER else ()
+    return tuple(replace(blank, number=number) for number in numbers or (0,))
 
 
 def execute(job: Job) -> tuple[Row, ...]:
@@ -244,6 +261,8 @@ def _row(
         versions=loaded_versions(),
         machine=machine(),
         populations=report.populations,
+        group=job.dataset.group or job.dataset.name,
+        reported_only=job.dataset.reported_only,
         **_scores(report, job.dataset.rare),
     )
 

@@ -1,8 +1,9 @@
 """The methods of the benchmark: from cells to clusters.
 
 Settings are fixed and the same for every data set. A method that needs the number of clusters is run with each of
-:data:`NUMBERS_OF_CLUSTERS`. FlowSOM and PhenoGraph are licensed under the GPL and come with the extra ``baselines``; no
-other module imports them, and this one only in the process of a job.
+:data:`NUMBERS_OF_CLUSTERS`, and the tree of cytovae is cut into as many clusters. FlowSOM and PhenoGraph are
+licensed under the GPL and come with the extra ``baselines``; no other module imports them, and this one only in the
+process of a job.
 """
 
 import importlib
@@ -32,6 +33,10 @@ ASSIGNS_NEW_CELLS = ("cytovae", "flowsom", "kmeans", "gmm")
 """Methods that can learn from some cells and assign others. The other methods see all cells, held-out ones too."""
 
 
+CELLS_AT_ONCE = 50_000
+"""About so many cells are assigned at once to a cut of a tree."""
+
+
 @dataclass(frozen=True, eq=False)
 class Clustering:
     """The clusters of all cells, and the time it took to find them.
@@ -42,23 +47,25 @@ class Clustering:
         The number of clusters that the method was given; 0 if it finds the number itself.
     cluster : ndarray of int32, shape (n_cells,)
         Cluster of each cell, from 1; 0 = unassigned.
-    wall_seconds, cpu_seconds : float
-        Of the clustering alone, without reading and importing, but with just-in-time compilation.
+    wall_seconds, cpu_seconds : float or None
+        Of the clustering alone, without reading and importing, but with just-in-time compilation. None for a cut of a
+        model whose training another clustering has counted.
     """
 
     number: int
     cluster: NDArray[np.int32]
-    wall_seconds: float
-    cpu_seconds: float
+    wall_seconds: float | None
+    cpu_seconds: float | None
 
 
 @dataclass(frozen=True)
 class Run:
     """The settings of a method. None of them depends on labels.
 
-    ``numbers`` are the numbers of clusters to run it with, ``variant`` is a preset of cytovae ("" = the default), and
-    ``steps`` replaces the number of training steps of that preset. For the method :data:`LABELS`, ``variant`` is the
-    name of the tool and ``labels`` the file of its labels, as ``FILE`` or ``FILE:COLUMN``.
+    ``numbers`` are the numbers of clusters to run it with, or to cut the tree of cytovae into. ``variant`` is a preset
+    of cytovae ("" = the default), and ``steps`` replaces the number of training steps of that preset. For the method
+    :data:`LABELS`, ``variant`` is the name of the tool and ``labels`` the file of its labels, as ``FILE`` or
+    ``FILE:COLUMN``.
     """
 
     method: str
@@ -102,12 +109,13 @@ def cluster(run: Run, cells: CellTable, learn: NDArray[np.bool_] | None = None) 
     Yields
     ------
     Clustering
-        One for each number in ``run.numbers``; a single one if the method finds the number itself.
+        One for each number in ``run.numbers``; a single one if the method finds the number itself. cytovae has one for
+        the number that it finds, then one for each number that its tree can be cut into.
     """
     learn = np.ones(len(cells), dtype=np.bool_) if learn is None else learn
     match run.method:
         case "cytovae":
-            yield _cytovae(run, cells, learn)
+            yield from _cytovae(run, cells, learn)
         case "flowsom":
             yield from _flowsom(run, cells.values, learn)
         case "kmeans":
@@ -122,18 +130,29 @@ def cluster(run: Run, cells: CellTable, learn: NDArray[np.bool_] | None = None) 
             raise UsageError(f"no method is called {unknown}. There are {', '.join(METHODS)}")
 
 
-def _cytovae(run: Run, cells: CellTable, learn: NDArray[np.bool_]) -> Clustering:
+def _cytovae(run: Run, cells: CellTable, learn: NDArray[np.bool_]) -> Iterator[Clustering]:
+    """One model of cytovae, without support, which clusters do not depend on; then cuts of its tree."""
     from cytovae.inference.assigner import assign
     from cytovae.settings import preset
     from cytovae.study.train_model import learn as train
 
-    settings = preset(run.variant or "default")
+    settings = replace(preset(run.variant or "default"), support=0)
     if run.steps is not None:
         settings = replace(settings, steps=run.steps)
     clock = _Clock()
     model = train(cells.take(np.flatnonzero(learn)), settings, seed=run.seed, device=run.device)
     assignment = assign(model, cells.values, device=run.device)
-    return Clustering(0, assignment.cluster, *clock.read())
+    yield Clustering(0, assignment.cluster, *clock.read())
+    del assignment
+    for number in run.numbers:
+        try:
+            cut = replace(model.with_clusters(number), novelty=None)
+        except UsageError:  # the tree cannot be cut into that many clusters: there is no such result
+            continue
+        # In blocks, so that the probabilities of many clusters do not count as memory of the method.
+        blocks = np.array_split(cells.values, max(1, len(cells) // CELLS_AT_ONCE))
+        labels = np.concatenate([assign(cut, block, device=run.device).cluster for block in blocks])
+        yield Clustering(number, labels, None, None)
 
 
 def _flowsom(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) -> Iterator[Clustering]:

@@ -61,6 +61,7 @@ def plan(
         Where cytovae trains.
     numbers : sequence of int
         Numbers of clusters for methods that need one: a job for each, but one job for FlowSOM, whose map serves all.
+        The one job of cytovae's default also cuts its tree into each of them.
     labels : mapping of str to str, optional
         Files of labels of other tools, as ``FILE`` or ``FILE:COLUMN``, by the name of the tool: one more job for each,
         which scores them. They need a row for each cell of the only data set.
@@ -86,6 +87,8 @@ def plan(
             numbers_of_jobs: tuple[tuple[int, ...], ...] = ((),)
             if method in NEEDS_NUMBER:
                 numbers_of_jobs = (tuple(numbers),) if method == "flowsom" else tuple((number,) for number in numbers)
+            elif name == "cytovae":
+                numbers_of_jobs = (tuple(numbers),)
             steps_of_method = steps if method == "cytovae" else None
             for seed in range(seeds):
                 for of_job in numbers_of_jobs:

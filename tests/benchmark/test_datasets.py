@@ -109,6 +109,15 @@ def test_numbered_files_keep_their_order(tmp_path: Path) -> None:
     assert (dataset.markers, dataset.cofactor, dataset.rare) == (("CD3",), 5.0, False)
 
 
+def test_a_table_may_name_groups_and_sets_that_are_only_reported(tmp_path: Path) -> None:
+    (tmp_path / "a.fcs").touch()
+    table = tmp_path / "sets.toml"
+    entry = '[[dataset]]\nname = "{}"\nfiles = ["a.fcs"]\n'
+    table.write_text(entry.format("a") + 'group = "g"\nreported_only = true\n' + entry.format("b"))
+    a, b = read_table(table, tmp_path)
+    assert (a.group, a.reported_only, b.group, b.reported_only) == ("g", True, None, False)
+
+
 def test_a_table_may_say_that_gates_are_beside_the_files(two_files: tuple[Path, np.ndarray]) -> None:
     folder, _ = two_files
     table = folder / "sets.toml"
@@ -178,6 +187,8 @@ def test_the_public_table_lists_every_set() -> None:
     found = read_table(PUBLIC, SHARED)
     assert [len(dataset.files) for dataset in found] == [1, 4, 1, 2, 1, 16, 1, 1, 1, 1, 1, 1, 3]
     assert [dataset.name for dataset in found if dataset.rare] == ["nilsson_rare"]
+    assert [dataset.name for dataset in found if dataset.reported_only] == ["levine32_balanced"]
+    assert {dataset.name: dataset.group for dataset in found if dataset.group} == {"hipc": "hipc", "hipc_ftv1": "hipc"}
 
 
 # --- which cells are clustered and scored ---

@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from cytovae.benchmark.datasets import DataSet, fingerprint, held_out
-from cytovae.benchmark.job import Job, Protocol, Row, execute
+from cytovae.benchmark.datasets import DataSet, fingerprint, held_out, load
+from cytovae.benchmark.job import Job, Protocol, Row, execute, failed_rows
 from cytovae.benchmark.methods import Run
 from cytovae.benchmark.runner import count_failed, plan, prepare, read_rows, row_file, run_jobs
 from cytovae.cells import GateLabels
 from cytovae.errors import InputError, OutputError, UsageError
+from cytovae.inference.assigner import assign
 from cytovae.metrics import score
+from cytovae.settings import preset
+from cytovae.study.train_model import learn
 
 pytestmark = pytest.mark.slow
 
@@ -224,10 +227,11 @@ def test_the_key_of_a_job_depends_on_all_that_may_change_its_result(
 
 def test_the_plan_contains_every_method_seed_and_number(blobs: tuple[DataSet, np.ndarray, np.ndarray]) -> None:
     dataset, _, _ = blobs
-    jobs = plan([dataset], ["cytovae:paper-weber", "flowsom", "kmeans"], 2, ALL, steps=7)
+    jobs = plan([dataset], ["cytovae", "cytovae:paper-weber", "flowsom", "kmeans"], 2, ALL, steps=7)
     planned = [(job.run.method, job.run.variant, job.run.numbers, job.run.seed, job.run.steps) for job in jobs]
     numbers = (10, 15, 20, 25, 30, 40)
-    expected = [("cytovae", "paper-weber", (), seed, 7) for seed in (0, 1)]
+    expected = [("cytovae", "", numbers, seed, 7) for seed in (0, 1)]
+    expected += [("cytovae", "paper-weber", (), seed, 7) for seed in (0, 1)]
     expected += [("flowsom", "", numbers, seed, None) for seed in (0, 1)]
     expected += [("kmeans", "", (number,), seed, None) for seed in (0, 1) for number in numbers]
     assert planned == expected
@@ -283,6 +287,27 @@ def test_a_folder_with_other_contents_is_refused(tmp_path: Path) -> None:
 def needs(package: str) -> pytest.MarkDecorator:
     missing = importlib.util.find_spec(package) is None
     return pytest.mark.skipif(missing, reason=f"{package} is not installed (in a checkout: pip install '.[baselines]')")
+
+
+@pytest.mark.slow
+def test_cuts_of_cytovae_are_those_of_one_model(blobs: tuple[DataSet, np.ndarray, np.ndarray]) -> None:
+    """The clusters of ``assign --clusters``; support changes none of them, and the training is counted once."""
+    dataset, values, population = blobs
+    grouped = replace(dataset, group="donors", reported_only=True)
+    rows = execute(job_of(grouped, Run("cytovae", (2, 3, 500), steps=30)))
+    assert [(row.number, row.cluster_wall_seconds is None) for row in rows] == [(0, False), (2, True), (3, True)]
+    assert {(row.group, row.reported_only) for row in rows} == {("donors", True)}
+    cells = load(dataset).cells
+    model = learn(cells, replace(preset("default"), steps=30), seed=0)
+    gates = GateLabels(population.astype(np.int32), ("A", "B", "C"))
+    for row, cut in zip(rows, (model, model.with_clusters(2), model.with_clusters(3)), strict=True):
+        assert row.ari == pytest.approx(score(assign(cut, values).cluster, gates).ari, abs=1e-12)
+        assert row.n_clusters == cut.n_clusters
+
+
+def test_a_failed_job_of_cytovae_has_one_row(blobs: tuple[DataSet, np.ndarray, np.ndarray]) -> None:
+    rows = failed_rows(job_of(replace(blobs[0], group="g"), Run("cytovae", (2, 3))), "no memory", 1.0)
+    assert [(row.number, row.status, row.group) for row in rows] == [(0, "failed", "g")]
 
 
 @pytest.mark.slow

@@ -113,7 +113,8 @@ def run_cli(
     """Run methods on the same cells and score them against manual gates.
 
     Each method, seed and data set is a job in its own process. Finished jobs are kept, so the same command continues a
-    run that was stopped. In the end DIR contains results.parquet, results.json, table.md and scores.png.
+    run that was stopped. In the end DIR contains results.parquet, results.json, table.md and scores.png. If cytovae and
+    FlowSOM ran on several data sets, their means are printed side by side.
 
     Labels of other tools are scored beside them: --labels NAME=FILE, with --methods none if nothing is to be run.
 
@@ -122,6 +123,7 @@ def run_cli(
     from cytovae.benchmark.datasets import dataset_of_files, named_datasets
     from cytovae.benchmark.job import Protocol
     from cytovae.benchmark.runner import plan
+    from cytovae.benchmark.tables import markdown_side_by_side
 
     if bool(files) == bool(datasets):
         raise UsageError("name either FCS files, or a table of data sets with --datasets")
@@ -155,7 +157,8 @@ def run_cli(
         numbers=benchmark_jobs.cluster_numbers(clusters),
         labels=benchmark_jobs.labels_by_name(labels or ()),
     )
-    benchmark_jobs.run(planned, benchmark_jobs.RunOptions(output, jobs, time_limit, list_jobs, job, quiet))
+    run_options = benchmark_jobs.RunOptions(output, jobs, time_limit, list_jobs, job, quiet)
+    benchmark_jobs.run(planned, run_options, table=markdown_side_by_side)
 
 
 @app.command("table", cls=ConfiguredCommand)

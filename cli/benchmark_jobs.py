@@ -36,7 +36,8 @@ Device = Annotated[str, typer.Option(help="Where cytovae trains: cpu or cuda.")]
 Clusters = Annotated[
     str | None,
     typer.Option(
-        help="Comma-separated numbers of clusters for methods that need one.", show_default="10,15,20,25,30,40"
+        help="Comma-separated numbers of clusters, for methods that need one and for cuts of cytovae's tree.",
+        show_default="10,15,20,25,30,40",
     ),
 ]
 MaxEvents = Annotated[
@@ -65,8 +66,8 @@ def run(
 ) -> None:
     """List the jobs, or run one of them, or run all that are not finished and write the tables.
 
-    ``table`` makes another table of all rows, which is printed and written to ``table_name``. Warns if jobs failed;
-    raises :class:`InputError` if no job has a result.
+    ``table`` makes another table of all rows, which is printed unless it is empty, and written to ``table_name`` if
+    that is given. Warns if jobs failed; raises :class:`InputError` if no job has a result.
     """
     from cytovae.atomic import write_whole
     from cytovae.benchmark.runner import count_failed, prepare, read_rows
@@ -92,10 +93,12 @@ def run(
     if one is not None:
         return
     write_tables(folder, quiet=run_options.quiet)
-    if table is not None and table_name is not None:
+    if table is not None:
         text = table(read_rows(folder))
-        write_whole(folder / table_name, text)
-        typer.echo(text)
+        if table_name is not None:
+            write_whole(folder / table_name, text)
+        if text:
+            typer.echo(text)
     failed = count_failed(folder, planned)
     if failed:
         console.warn(f"{failed} of {len(planned)} jobs failed; {folder / 'table.md'} says why")

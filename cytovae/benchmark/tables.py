@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean
 from typing import TypeVar
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from cytovae.benchmark.job import METRICS, Row
 from cytovae.benchmark.methods import LABELS, METHODS, NEEDS_NUMBER
 from cytovae.benchmark.over_seeds import Spread, chosen_by_labels, oracle, spread
 from cytovae.benchmark.runner import read_rows
+from cytovae.benchmark.side_by_side import SCORES, Line, SideBySide, side_by_side
 
 TITLES = {
     "f_weighted": "F_weighted", "f_weighted_clusters": "F_weighted_clusters", "f1_mean": "F1_mean", "ari": "ARI",
@@ -73,7 +75,11 @@ def write_tables(folder: Path) -> tuple[Path, ...]:
 
 
 _COLUMN_TYPES: dict[str, pa.DataType] = {
-    **{name: pa.string() for name in ("dataset", "protocol", "method", "status", "reason", "versions", "machine")},
+    **{
+        name: pa.string()
+        for name in ("dataset", "protocol", "method", "status", "reason", "versions", "machine", "group")
+    },
+    "reported_only": pa.bool_(),
     **{name: pa.int64() for name in ("number", "seed", "n_cells", "n_learned", "n_gated", "n_unassigned")},
     **{name: pa.int64() for name in ("n_populations", "n_clusters", "threads")},
 }
@@ -90,11 +96,11 @@ def _write_parquet(rows: Sequence[Row], path: Path) -> None:
 
 
 def markdown_tables(rows: Sequence[Row]) -> str:
-    """One Markdown table for each data set and protocol, then failed jobs, the machine and the versions."""
+    """One Markdown table for each data set and protocol, cytovae beside FlowSOM, failed jobs, machine and versions."""
     parts = ["# Scores against manual gates"]
     for (dataset, protocol), group in _groups(rows, lambda row: (row.dataset, row.protocol)):
         parts.append(f"## {dataset}\n\n{_counts(group, protocol)}\n\n{_table(group)}")
-    parts.append(_legend(rows))
+    parts.extend(part for part in (markdown_side_by_side(rows), _legend(rows)) if part)
     failures = _failures(rows)
     if failures:
         parts.append(failures)
@@ -206,6 +212,58 @@ def _provenance(rows: Sequence[Row]) -> str:
     return f"Machine: {' / '.join(machines) or 'unknown'}.\n\nVersions: {', '.join(versions) or 'unknown'}."
 
 
+# --- cytovae beside FlowSOM -------------------------------------------------------------------------------------------
+
+
+def markdown_side_by_side(rows: Sequence[Row]) -> str:
+    """Means of cytovae and FlowSOM over data sets, see :func:`side_by_side`; "" for a run without such means."""
+    return "\n\n".join(_side_by_side(compared) for compared in side_by_side(rows))
+
+
+def _side_by_side(compared: SideBySide) -> str:
+    head = ["mean over data sets", *(TITLES[metric] for metric in SCORES)]
+    lines = []
+    for line in compared.lines:
+        means = [compared.mean(line, metric) for metric in SCORES]
+        lines.append([_line_title(line), *("–" if mean is None else f"{mean:.3f}" for mean in means)])
+    parts = [
+        f"## Side by side: {len(compared.datasets)} data sets, {compared.protocol}",
+        markdown(head, lines),
+        *_deviations(compared),
+        "K by the other data sets: for each data set, the K with the largest sum of mean scores on the data sets of "
+        "other donors. " + " ".join(_choices(line) for line in compared.lines if line.numbers),
+        "*oracle*: a bound. The labels choose K for each data set and score by itself, from the same K for both "
+        "methods. A dash: a data set has no such result.",
+        f"Data sets: {', '.join(compared.datasets)}. Not in the means: {', '.join(compared.left_out) or 'none'}.",
+    ]
+    return "\n\n".join(parts)
+
+
+def _line_title(line: Line) -> str:
+    if line.how == "other sets":
+        return f"{method_title(line.method)}, K by the other data sets"
+    return oracle_title(line.method) if line.how == "labels" else method_title(line.method, line.number)
+
+
+def _choices(line: Line) -> str:
+    chosen = ", ".join(f"{name} {number}" for name, number in line.numbers.items())
+    return f"{method_title(line.method)}: {chosen}."
+
+
+def _deviations(compared: SideBySide) -> Iterator[str]:
+    """The table of standard deviations over seeds; none with one seed."""
+    lines = []
+    for line in compared.lines:
+        of_scores = [compared.deviations(line, metric) for metric in SCORES]
+        if (line.method, line.how) in (("cytovae", "default"), ("flowsom", "other sets")) and all(of_scores):
+            worst = [max(sds, key=lambda name, sds=sds: sds[name]) for sds in of_scores]
+            lines.append([f"{_line_title(line)}: mean", *(f"{fmean(sds.values()):.3f}" for sds in of_scores)])
+            largest = [f"{sds[name]:.3f} ({name})" for sds, name in zip(of_scores, worst, strict=True)]
+            lines.append([f"{_line_title(line)}: largest", *largest])
+    if lines:
+        yield markdown(["standard deviation over seeds", *(TITLES[metric] for metric in SCORES)], lines)
+
+
 # --- the figure -------------------------------------------------------------------------------------------------------
 
 
@@ -263,4 +321,4 @@ def _height(rows: Sequence[Row], method: str, metric: str) -> Spread:
     of_method = [row for row in rows if row.method == method]
     if method in NEEDS_NUMBER:
         return next((best.score for best in oracle(of_method) if best.metric == metric), Spread(None, None, 0))
-    return spread(getattr(row, metric) for row in of_method)
+    return spread(getattr(row, metric) for row in of_method if row.number == 0)  # not cuts of cytovae's tree

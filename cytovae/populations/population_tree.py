@@ -159,7 +159,7 @@ def tree_of_views(
         for level in LEVELS.tolist()
     ]
     cuts += [view.clusters(settings.valley, settings.populations) for view in small[settings.views : settings.support]]
-    resamples = [each[MIDDLE] for each in cuts[len(own) : len(own) + settings.support]]
+    resamples = cuts[len(own) : len(own) + settings.support]
     return PopulationTree(
         micro_cluster,
         linkage,
@@ -189,7 +189,7 @@ def _similarity(
 def branch_support(
     micro_cluster: NDArray[np.int64], linkage: NDArray[np.float64], resamples: Sequence[NDArray[np.int64]]
 ) -> NDArray[np.float32]:
-    """Mean Jaccard index of each micro-cluster and each branch with its best match in each clustering.
+    """Mean Jaccard index of each micro-cluster and each branch with its best match in each sample.
 
     Parameters
     ----------
@@ -197,8 +197,8 @@ def branch_support(
         Micro-cluster of each landmark.
     linkage : float64 (u − 1, 4)
         Merges of the micro-clusters.
-    resamples : sequence of int64 (n,)
-        The cluster of each landmark in other samples.
+    resamples : sequence of int64 (r, n)
+        The cluster of each landmark in other samples, at each of r resolutions. The best match may be at any of them.
 
     Returns
     -------
@@ -206,14 +206,23 @@ def branch_support(
         Support of each micro-cluster, then of each branch.
     """
     support = np.zeros(2 * len(linkage) + 1)
-    for cluster in resamples:
-        counts = np.zeros((len(support), int(cluster.max()) + 1))  # (branches, clusters)
-        counts[: len(linkage) + 1] = count_overlaps(micro_cluster, cluster)
-        for index, (left, right, *_) in enumerate(linkage, start=len(linkage) + 1):
-            counts[index] = counts[int(left)] + counts[int(right)]
-        union = counts.sum(1, keepdims=True) + np.bincount(cluster) - counts
-        support += (counts / union).max(1) / len(resamples)
+    for resolutions in resamples:
+        best = np.max([_best_matches(micro_cluster, linkage, cluster) for cluster in resolutions], axis=0)
+        support += best / len(resamples)
     return support.astype(np.float32)
+
+
+def _best_matches(
+    micro_cluster: NDArray[np.int64], linkage: NDArray[np.float64], cluster: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Largest Jaccard index of each branch (2u − 1,) with one of the clusters; ``cluster`` (n,) is of each landmark."""
+    counts = np.zeros((2 * len(linkage) + 1, int(cluster.max()) + 1))  # (branches, clusters)
+    counts[: len(linkage) + 1] = count_overlaps(micro_cluster, cluster)
+    for index, (left, right, *_) in enumerate(linkage, start=len(linkage) + 1):
+        counts[index] = counts[int(left)] + counts[int(right)]
+    union = counts.sum(1, keepdims=True) + np.bincount(cluster) - counts
+    matches: NDArray[np.float64] = (counts / union).max(1)
+    return matches
 
 
 def _mean_rand_index(population: NDArray[np.int64], clusters: Sequence[NDArray[np.int64]]) -> float:

@@ -82,4 +82,13 @@ def test_support_is_the_mean_jaccard_index_with_the_best_match() -> None:
         (3 / 4 + 2 / 4) / 2,  # {0, 1}
         (5 / 8 + 6 / 8) / 2,  # all
     ]
-    np.testing.assert_allclose(branch_support(micro_cluster, linkage, [first, second]), expected, atol=1e-6)
+    resamples = [first[None], second[None]]
+    np.testing.assert_allclose(branch_support(micro_cluster, linkage, resamples), expected, atol=1e-6)
+
+
+def test_the_best_match_may_be_at_any_resolution() -> None:
+    """A cluster of two cells is whole at the coarse resolution (2 of 4 cells) and exact at the fine one."""
+    micro_cluster, linkage = np.array([0, 0, 1, 1]), np.array([[0, 1, 0.5, 2]])
+    coarse, fine = np.zeros(4, np.int64), np.array([0, 0, 1, 1])
+    np.testing.assert_allclose(branch_support(micro_cluster, linkage, [np.stack([coarse, fine])]), [1, 1, 1])
+    np.testing.assert_allclose(branch_support(micro_cluster, linkage, [coarse[None]]), [0.5, 0.5, 1])

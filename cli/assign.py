@@ -67,8 +67,9 @@ def assign_cli(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write abundance.csv (cells per file and cluster), cluster_medians.csv (all channels, not "
-            "transformed), and the same per sample and population, sample_abundance.csv and sample_medians.csv, there. "
+            help="Write clusters.csv (cells and support), abundance.csv (cells per file and cluster), "
+            "cluster_medians.csv (all channels, not transformed), and the last two per sample and population, "
+            "sample_abundance.csv and sample_medians.csv, there. "
             "With --qc only events that pass count.",
             show_default=False,
         ),

@@ -19,7 +19,7 @@ from cytovae.errors import NumericalError, UsageError
 from cytovae.events.channel_names import marker_of
 from cytovae.events.marker_file import MarkerFile
 from cytovae.fcs.channels import Channel
-from cytovae.outputs.columns import Extras, abundance_schema, medians_schema
+from cytovae.outputs.columns import Extras, abundance_schema, clusters_schema, medians_schema
 
 CELLS_FOR_MEDIANS = 1_000_000
 
@@ -127,6 +127,31 @@ class ClusterSummary:
             pa.array(fraction, mask=totals == 0),
         ]
         return _table(columns, abundance_schema(self._extras))
+
+    def clusters(self, support: NDArray[np.float32] | None = None) -> pa.Table:
+        """Cells of each cluster in all files.
+
+        Parameters
+        ----------
+        support : ndarray of float32, shape (n_clusters,), optional
+            Support of each cluster. Default: not measured.
+
+        Returns
+        -------
+        pyarrow.Table
+            Cluster, population, cells, their fraction of all cells (null without cells), and support (null if it was
+            not measured).
+        """
+        cells = self.counts.sum(axis=0)
+        total = max(1, int(cells.sum()))
+        values = np.full(self.n_clusters, np.nan) if support is None else support.astype(np.float64)
+        columns = [
+            *self._clusters(),
+            cells,
+            pa.array(cells / total, mask=np.full(len(cells), not cells.any())),
+            pa.array(values, mask=np.isnan(values)),
+        ]
+        return _table(columns, clusters_schema(self._extras))
 
     def medians(self) -> pa.Table:
         """Medians of the raw values: a row for each cluster and channel.

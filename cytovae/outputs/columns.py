@@ -291,6 +291,19 @@ def abundance_schema(extras: Extras) -> pa.Schema:
     )
 
 
+def clusters_schema(extras: Extras) -> pa.Schema:
+    """Columns and types of ``clusters.csv``: a row for each cluster."""
+    return pa.schema(
+        [
+            (CLUSTER, pa.int64()),
+            *([(POPULATION, pa.string())] if extras.populations else []),
+            ("cells", pa.int64()),
+            ("fraction", pa.float64()),
+            ("support", pa.float64()),
+        ]
+    )
+
+
 def medians_schema(extras: Extras, value_type: pa.DataType) -> pa.Schema:
     """Columns and types of ``cluster_medians.csv``: a row for each cluster and channel."""
     return pa.schema(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cytovae import __version__
 from cytovae.atomic import check_target
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cytovae.outputs.cluster_summary import ClusterSummary
     from cytovae.outputs.sample_summary import SampleSummary
 
-TABLES = ("abundance.csv", "cluster_medians.csv", "sample_abundance.csv", "sample_medians.csv")
+TABLES = ("clusters.csv", "abundance.csv", "cluster_medians.csv", "sample_abundance.csv", "sample_medians.csv")
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ class Summaries:
 
     clusters: "ClusterSummary"
     samples: "SampleSummary"
+    support: NDArray[np.float32] | None
 
     def write(self, file: str, first_event: int, assignment: Assignment) -> None:
         """Add the cells of consecutive events of ``file``, from ``first_event`` on."""
@@ -180,6 +182,7 @@ def summaries_of(study: AssignStudy) -> Summaries:
     return Summaries(
         ClusterSummary(study.files, study.n_clusters, **options),
         SampleSummary(study.files, study.n_clusters, **options),
+        study.saved.model.tree.cluster_support(study.n_clusters),
     )
 
 
@@ -189,7 +192,13 @@ def write_tables(folder: Path, summaries: Summaries, *, force: bool) -> tuple[Pa
 
     folder.mkdir(parents=True, exist_ok=True)
     clusters, samples = summaries.clusters, summaries.samples
-    contents = (clusters.abundance(), clusters.medians(), samples.abundance(), samples.medians())
+    contents = (
+        clusters.clusters(summaries.support),
+        clusters.abundance(),
+        clusters.medians(),
+        samples.abundance(),
+        samples.medians(),
+    )
     for name, table in zip(TABLES, contents, strict=True):
         write_table(folder / name, table, force=force)
     return tuple(folder / name for name in TABLES)

@@ -78,6 +78,20 @@ def test_both_tables_equal_those_of_pandas(tmp_path: Path) -> None:
         assert np.isnan(row.median) if row.cluster == 3 else np.float32(row.median) == np.float32(values.median())
 
 
+def test_clusters_have_their_cells_and_their_support(tmp_path: Path) -> None:
+    files, _, clusters = two_files(tmp_path)
+    summary = write_all(ClusterSummary(files, 4, populations=("T", "T", "empty", "NK, b")), clusters)
+    cells = np.bincount(np.concatenate(list(clusters.values())), minlength=5)[1:]
+    support = np.array([0.9, 0.5, np.nan, 1], dtype=np.float32)
+    table = summary.clusters(support).to_pandas()
+    assert table["cluster"].tolist() == [1, 2, 3, 4]
+    assert table["population"].tolist() == ["T", "T", "empty", "NK, b"]
+    assert table["cells"].tolist() == cells.tolist()
+    np.testing.assert_allclose(table["fraction"], cells / cells.sum())
+    np.testing.assert_allclose(table["support"], support)
+    assert summary.clusters().to_pandas()["support"].isna().all()
+
+
 def test_medians_use_a_sample_of_large_clusters_and_all_cells_of_small_ones(tmp_path: Path) -> None:
     n_cells = 20_000
     values = pd.DataFrame({"A": np.random.default_rng(0).permutation(n_cells).astype("f4")})

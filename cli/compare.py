@@ -94,12 +94,11 @@ def compare_cli(
     if (files is None) != (model is None):
         raise UsageError("--files and --model belong together: the model knows how to read the markers of the files")
     from cytovae.comparison.folder import check_folder, write_comparison
+    from cytovae.study.protected_files import protected_files
 
     paths = options.named_files(assigned)
+    protected_files(files=paths, tables=(samples, files), model=model).check_folder(output)
     check_folder(output, force=force)
-    inputs = [path.resolve() for path in (*paths, samples, *([model] if model else []), *([files] if files else []))]
-    if any(path.is_relative_to(output.resolve()) for path in inputs):
-        raise UsageError(f"{output} holds an input; name another folder")
 
     from cytovae.comparison.results import compare
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cytovae.cli import console, options
-from cytovae.errors import UsageError
 
 if TYPE_CHECKING:
     from cytovae.quality.file_quality import FileQuality
@@ -43,10 +42,10 @@ def qc_cli(
     from cytovae.events.event_file import file_names
     from cytovae.quality.file_quality import check_file
     from cytovae.quality.folder import check_folder, quality_folder
+    from cytovae.study.protected_files import protected_files
 
     paths = options.named_files(files)
-    if any(path.resolve().is_relative_to(output.resolve()) for path in paths):
-        raise UsageError(f"{output} holds an input; name another folder")
+    protected_files(files=paths).check_folder(output)
     check_folder(output, force=force)
     opened = options.open_files(paths, layer=layer, file_key=file_key, offsets=offsets)
     can_draw = find_spec("matplotlib") is not None

@@ -18,7 +18,7 @@ class ProtectedFiles:
     Attributes
     ----------
     files
-        Absolute paths without links.
+        Absolute paths without links, and the links on the way to them.
     folders
         Folders whose existing files are protected, such as a folder of gates.
     models
@@ -48,11 +48,20 @@ class ProtectedFiles:
             raise UsageError(f"{readable(folder)} would write over an input; name another output")
 
     def check_folder(self, folder: Path) -> None:
-        """Raise :class:`UsageError` if a protected file lies in ``folder``, which will be replaced as a whole."""
+        """Raise :class:`UsageError` if ``folder``, which will be replaced as a whole, is or holds an input.
+
+        An input is a protected file, a link to one, a protected folder, a model, or a file with the content of an
+        input of the model. A folder inside a model is refused, too.
+        """
         place = resolved(folder)
-        for path in sorted(self.files):
-            if path.is_relative_to(place) and is_plain(path):
-                raise UsageError(f"{readable(folder)} holds the input {readable(path)}; name another output")
+        if any(place.is_relative_to(model) for model in self.models):
+            raise UsageError(f"{readable(folder)} lies in the model's folder; name another output")
+        held = [path for path in sorted(self.files) if path.is_relative_to(place) and is_plain(path)]
+        held += [path for path in (*self.folders, *self.models) if path.is_relative_to(place)]
+        if self.contents and not held and folder_exists(place):
+            held += [path for path in sorted(place.rglob("*")) if is_plain(path) and self._is_recorded(path)]
+        if held:
+            raise UsageError(f"{readable(folder)} holds the input {readable(held[0])}; name another output")
 
     def _protects(self, target: Path) -> bool:
         path = resolved(target)
@@ -106,8 +115,8 @@ def protected_files(
         recorded, words, contents = _recorded(model)
         events += recorded
         named += words
-    plain = {resolved(path) for path in (*events, *map(table_beside, events))}
-    plain |= {resolved(path) for path in named if is_plain(path)}
+    plain = {place for path in (*events, *map(table_beside, events)) for place in _places(path)}
+    plain |= {place for path in named if is_plain(path) for place in _places(path)}
     folders = tuple(resolved(path) for path in named if folder_exists(path))
     return ProtectedFiles(frozenset(plain), folders, () if model is None else (resolved(model),), frozenset(contents))
 
@@ -131,6 +140,20 @@ def _recorded(model: Path) -> tuple[list[Path], list[Path], set[tuple[int, str]]
     words = [str(word) for word in argv[1:]]
     values = [word.partition("=")[2] if word.startswith("--") else word for word in words]
     return files, [Path(value) for value in values if value and is_plain(Path(value))], contents
+
+
+def _places(path: Path) -> set[Path]:
+    """The file at ``path`` without links, and each link on the way to it: a folder that holds one must stay."""
+    places = {resolved(path)}
+    link = resolved(path.parent) / path.name
+    while link not in places:
+        places.add(link)
+        try:
+            target = link.parent / link.readlink()
+        except (OSError, ValueError):  # no link
+            break
+        link = resolved(target.parent) / target.name
+    return places
 
 
 def _files_with_table(path: Path) -> list[Path]:

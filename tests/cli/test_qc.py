@@ -126,7 +126,7 @@ def test_formats_of_flowjo_have_no_place_for_it(folder: Path, tmp_path: Path) ->
 
 def test_folders_of_inputs_and_of_others_are_not_replaced(tmp_path: Path) -> None:
     copy = shutil.copy(FILES[0], tmp_path / "x.fcs")
-    assert "holds an input" in QC.refused(UsageError, copy, "-o", tmp_path, "--force")
+    assert "holds the input" in QC.refused(UsageError, copy, "-o", tmp_path, "--force")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").touch()
     assert "mine.txt" in QC.refused(OutputError, copy, "-o", tmp_path / "out", "--force")

@@ -48,6 +48,34 @@ def test_a_folder_that_holds_an_input_is_not_replaced(tmp_path: Path) -> None:
     protected.check_folder(tmp_path / "other")
 
 
+def test_a_folder_that_holds_a_link_to_an_input_is_not_replaced(tmp_path: Path) -> None:
+    """The link would be gone, whether the command names it or another link that leads to it."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (tmp_path / "cells.csv").write_text("cluster\n")
+    (out / "first.csv").symlink_to("../cells.csv")
+    (tmp_path / "second.csv").symlink_to("out/first.csv")
+    (tmp_path / "here").symlink_to("out")
+    for named in (out / "first.csv", tmp_path / "second.csv", tmp_path / "here" / "first.csv"):
+        with pytest.raises(UsageError, match="holds the input"):
+            protected_files(files=[named]).check_folder(out)
+    protected_files(files=[tmp_path / "cells.csv"]).check_folder(out)
+
+
+def test_a_folder_of_inputs_or_a_model_is_not_replaced(study: list[Path], tmp_path: Path) -> None:
+    gates, out = tmp_path / "gates", tmp_path / "out"
+    (gates / "inner").mkdir(parents=True)
+    out.mkdir()
+    protected = protected_files(tables=[gates / "inner"], model=tmp_path / "model")
+    for folder, words in ((gates, "holds the input"), (tmp_path / "model" / "new", "lies in the model's folder")):
+        with pytest.raises(UsageError, match=words):
+            protected.check_folder(folder)
+    protected.check_folder(out)
+    shutil.copy(study[0], out / "x.fcs")
+    with pytest.raises(UsageError, match=r"holds the input .*x\.fcs"):
+        protected.check_folder(out)
+
+
 def test_recorded_inputs_are_known_by_their_content(study: list[Path], tmp_path: Path) -> None:
     """A path in a record may be relative to another folder, or the file may have moved."""
     moved = tmp_path / "moved"
@@ -75,6 +103,99 @@ def test_tables_on_the_recorded_command_line_are_protected(study: list[Path], tm
 def test_a_damaged_record_is_left_to_the_reader_of_the_model(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     protected_files(model=tmp_path).check(tmp_path.parent / "x.csv")
+
+
+# --- commands that replace a folder of their own ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("through", ["name", "link to it", "link in it"])
+@pytest.mark.parametrize("victim", ["cells", "samples"])
+def test_compare_replaces_no_input(tmp_path: Path, victim: str, through: str) -> None:
+    """An earlier comparison holds what the next one reads, itself or as a link."""
+    pytest.importorskip("statsmodels")
+    texts = {"cells": "file,event,cluster\na.fcs,0,1\n", "samples": "file,condition\na.fcs,x\n"}
+    inputs = {name: tmp_path / f"{name}.csv" for name in texts}
+    for name, path in inputs.items():
+        path.write_text(texts[name])
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "summary.json").write_text("{}")
+    inputs[victim] = _input_in(out / "levels.csv", texts[victim], through)
+    before = _everything(tmp_path)
+    words = (inputs["cells"], "--samples", inputs["samples"], "--condition", "condition", "-o", out)
+    assert "holds the input" in Command().refused(UsageError, "compare", *words, *FORCED)
+    assert _everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("where", ["in the model", "over the model's input"])
+def test_compare_writes_neither_into_a_model_nor_over_its_inputs(study: list[Path], tmp_path: Path, where: str) -> None:
+    pytest.importorskip("statsmodels")
+    (tmp_path / "cells.csv").write_text("file,event,cluster\na.fcs,0,1\n")
+    (tmp_path / "samples.csv").write_text("file,condition\na.fcs,x\n")
+    out = tmp_path / "model" / "new" if where == "in the model" else tmp_path / "out"
+    if where != "in the model":
+        (out / "figures").mkdir(parents=True)
+        (out / "summary.json").write_text("{}")
+        shutil.copy(study[0], out / "figures" / "x.fcs")
+    before = _everything(tmp_path)
+    words = ("--samples", tmp_path / "samples.csv", "--condition", "condition", "--files", tmp_path)
+    Command().refused(
+        UsageError, "compare", tmp_path / "cells.csv", *words, "--model", tmp_path / "model", "-o", out, *FORCED
+    )
+    assert _everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("through", ["name", "link to it", "link in it"])
+def test_qc_replaces_no_input(tmp_path: Path, through: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "qc.csv").write_text("file\n")
+    named = _input_in(out / "cells.qc.parquet", "not read before it is refused", through)
+    before = _everything(tmp_path)
+    assert "holds the input" in Command().refused(UsageError, "qc", named, "-o", out, *FORCED)
+    assert _everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("through", ["name", "link to it", "link in it"])
+def test_inspect_replaces_no_input(study: list[Path], tmp_path: Path, through: str) -> None:
+    """The input is the output, or one of them is a link to the other."""
+    link = tmp_path / "panel.csv"
+    link.symlink_to(study[0])
+    named, output = {"name": (study[0],) * 2, "link to it": (study[0], link), "link in it": (link, study[0])}[through]
+    before = _everything(tmp_path)
+    Command().refused(UsageError, "inspect", named, "--panel-out", output, "--force")
+    assert _everything(tmp_path) == before
+
+
+def test_types_writes_no_file(study: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = _everything(tmp_path)
+    Command().run("types", study[0])
+    assert _everything(tmp_path) == before
+
+
+def _input_in(place: Path, text: str, through: str) -> Path:
+    """An input that lies at ``place``, under the name by which a command reads it."""
+    if through == "link in it":
+        elsewhere = place.parents[1] / f"real{place.suffix}"
+        elsewhere.write_text(text)
+        place.symlink_to(elsewhere)
+        return place
+    place.write_text(text)
+    if through == "name":
+        return place
+    link = place.parents[1] / f"link{place.suffix}"
+    link.symlink_to(place)
+    return link
+
+
+def _everything(folder: Path) -> dict[Path, bytes | Path]:
+    """Each file in a folder with its content, each link with its target."""
+    return {
+        path: path.readlink() if path.is_symlink() else path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
 
 
 # --- every writer against every recorded input ------------------------------------------------------------------------

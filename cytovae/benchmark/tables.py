@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
+from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
@@ -256,10 +257,9 @@ def _deviations(compared: SideBySide) -> Iterator[str]:
     for line in compared.lines:
         of_scores = [compared.deviations(line, metric) for metric in SCORES]
         if (line.method, line.how) in (("cytovae", "default"), ("flowsom", "other sets")) and all(of_scores):
-            worst = [max(sds, key=lambda name, sds=sds: sds[name]) for sds in of_scores]
+            worst = [max(sds.items(), key=itemgetter(1)) for sds in of_scores]
             lines.append([f"{_line_title(line)}: mean", *(f"{fmean(sds.values()):.3f}" for sds in of_scores)])
-            largest = [f"{sds[name]:.3f} ({name})" for sds, name in zip(of_scores, worst, strict=True)]
-            lines.append([f"{_line_title(line)}: largest", *largest])
+            lines.append([f"{_line_title(line)}: largest", *(f"{sd:.3f} ({name})" for name, sd in worst)])
     if lines:
         yield markdown(["standard deviation over seeds", *(TITLES[metric] for metric in SCORES)], lines)
 

@@ -15,6 +15,7 @@ from cytovae.errors import OutputError, UsageError
 if TYPE_CHECKING:
     from cytovae.outputs.formats import AssignmentSink
     from cytovae.study.assign_study import AssignedFile, AssignStudy
+    from cytovae.study.cuts import Cuts
 
 
 def assign_cli(
@@ -42,8 +43,13 @@ def assign_cli(
         ),
     ] = None,
     clusters: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Cut into N clusters.", show_default="as trained")
-    ] = None,
+        str,
+        typer.Option(
+            metavar="N|N,…|auto",
+            help="Cut into N clusters; auto: as trained. A list such as 8,20,auto writes cluster_8, cluster_20 and, "
+            "for auto, cluster. Probabilities, names and tables belong to cluster, else to the first number.",
+        ),
+    ] = "auto",
     names: options.Names = None,
     types: options.Types = None,
     samples: options.Samples = None,
@@ -98,12 +104,16 @@ def assign_cli(
     """
     from cytovae.outputs.formats import output_format
     from cytovae.study import assign_outputs
+    from cytovae.study.cuts import parse_cuts
     from cytovae.study.protected_files import protected_files
 
+    cuts = parse_cuts(clusters)
     is_folder = assign_outputs.is_folder_name(output)
     form = output_format(output, kind or ("parquet" if is_folder else None))
     paths = options.named_files(files)
     _check_format(form, is_folder=is_folder, umap=umap, qc=qc is not None, split=split_by is not None)
+    if cuts.further and form == "clr":
+        raise UsageError("clr holds the classes of one number of clusters; name one, or choose another format")
     protected = protected_files(files=paths, tables=(names, types, samples, *(gates or ()), qc), model=model)
     stems = None
     if file_key is not None and is_folder:
@@ -117,7 +127,7 @@ def assign_cli(
     study = open_study(
         model,
         paths,
-        clusters=clusters,
+        cuts=cuts,
         names=names,
         types=types,
         samples=samples,
@@ -197,7 +207,7 @@ def open_study(
     model: Path,
     paths: Sequence[Path],
     *,
-    clusters: int | None,
+    cuts: "Cuts",
     names: Path | None,
     types: Path | None = None,
     samples: Path | None,
@@ -218,13 +228,15 @@ def open_study(
     from cytovae.model_folder.record import load_landmark_places
     from cytovae.network.device import resolve_device, use_threads
     from cytovae.study.assign_study import open_assign_study
+    from cytovae.study.cuts import AS_TRAINED
 
+    if types is not None and cuts != AS_TRAINED:
+        raise UsageError("--types names the clusters of the model as it was trained; leave --clusters out")
     resolved_device = resolve_device(device)
     saved = load_model(model)
-    if clusters is not None:
-        saved = replace(saved, model=saved.model.with_clusters(clusters))
-    if types is not None and clusters is not None:
-        raise UsageError("--types names the clusters of the model as it was trained; leave --clusters out")
+    if cuts.main is not None:
+        saved = replace(saved, model=saved.model.with_clusters(cuts.main))
+    assigner = Assigner(saved.model, resolved_device, cuts.further)
     given = {} if names is None else read_names(names, saved.model.n_clusters)
     panel_types = None if types is None else options.types_of(types, saved.panel.names, quiet=quiet)
     raw = options.open_files(paths, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
@@ -232,7 +244,8 @@ def open_study(
     study = open_assign_study(
         saved,
         raw,
-        Assigner(saved.model, resolved_device),
+        assigner,
+        cuts=cuts,
         samples=options.sheet_of(samples, raw),
         interpolator=Interpolator(load_landmark_places(model)) if umap else None,
         workers=workers,

@@ -58,6 +58,7 @@ def report_cli(
     Example: cytovae report model/ sample_data/*.fcs --gates beside -o report.html
     """
     from cytovae.report import build
+    from cytovae.study.cuts import Cuts
     from cytovae.study.protected_files import protected_files
 
     began = perf_counter()
@@ -74,7 +75,7 @@ def report_cli(
     study = open_study(
         model,
         paths or build.training_files(record),
-        clusters=clusters,
+        cuts=Cuts(clusters),
         names=names,
         samples=samples,
         umap=False,

@@ -107,6 +107,8 @@ class Assignment:
         Position on the UMAP of the training cells.
     qc : ndarray of uint8, shape (n_cells,), optional
         The reason why a cell fails quality control, as a number; 0 if it passes.
+    further : ndarray of int32, shape (n_cells, n_further), optional
+        The most probable cluster in further cuts of the tree, a column for each.
     """
 
     cluster: NDArray[np.int32]
@@ -114,6 +116,7 @@ class Assignment:
     novelty: NDArray[np.float32] | None = None
     coordinates: NDArray[np.float32] | None = None
     qc: NDArray[np.uint8] | None = None
+    further: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.cluster)

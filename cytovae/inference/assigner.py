@@ -1,5 +1,8 @@
 """Cells to clusters, probabilities and latent codes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,17 +27,23 @@ class Assigner:
         The model.
     device : str
         A device of torch.
+    further : sequence of int
+        Numbers of clusters to cut the tree into besides that of the model.
+
+    Raises
+    ------
+    UsageError
+        If the tree cannot be cut into one of ``further``.
     """
 
-    def __init__(self, model: TrainedModel, device: str = "cpu") -> None:
+    def __init__(self, model: TrainedModel, device: str = "cpu", further: Sequence[int] = ()) -> None:
         self.markers = model.markers
         self.device = torch.device(device)
         self.network = model.network.to(self.device).eval()
         self._low = torch.from_numpy(model.scaling.low).to(self.device)  # (m,)
         self._high = torch.from_numpy(model.scaling.high).to(self.device)  # (m,)
-        cluster = torch.from_numpy(model.expert_clusters.astype(np.int64) - 1)  # (k,)
-        membership = torch.zeros(len(cluster), model.n_clusters)
-        self._membership = membership.scatter_(1, cluster[:, None], 1.0).to(self.device)  # (k, n_clusters)
+        self._membership = _membership(model.expert_clusters).to(self.device)  # (k, n_clusters)
+        self._further = [_membership(model.tree.cut(number)).to(self.device) for number in further]
         self._novelty = None if model.novelty is None else NoveltyMeter(model.novelty, self.device)
 
     @property
@@ -55,7 +64,8 @@ class Assigner:
         Returns
         -------
         Assignment
-            Clusters, probabilities and, if :attr:`has_novelty`, novelty of the n cells in their order.
+            Clusters, probabilities and, if :attr:`has_novelty`, novelty of the n cells in their order; also their
+            clusters in further cuts, if there are some.
 
         Raises
         ------
@@ -66,11 +76,14 @@ class Assigner:
         block = decoder_chunk(self.device)
         blocks = [self._assign_block(values[start : start + block]) for start in range(0, len(values), block)]
         if not blocks:
-            p = np.zeros((0, self._membership.shape[1]), np.float32)
-            return Assignment(np.zeros(0, np.int32), p, np.zeros(0, np.float32) if self.has_novelty else None)
-        p = _joined([p for p, _ in blocks])
-        novelty = _joined([novelty for _, novelty in blocks]) if self.has_novelty else None
-        return Assignment(p.argmax(1).astype(np.int32) + 1, p, novelty)
+            blocks = [self._no_cells()]
+        p, further, novelty = (_joined(list(parts)) for parts in zip(*blocks, strict=True))
+        return Assignment(
+            p.argmax(1).astype(np.int32) + 1,
+            p,
+            novelty if self.has_novelty else None,
+            further=further.astype(np.int32) + 1 if self._further else None,
+        )
 
     def codes(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Latent codes of cells: the means of their posteriors.
@@ -109,28 +122,37 @@ class Assigner:
         x = torch.tensor(values, dtype=torch.float32, device=self.device)  # (b, m)
         return scale_unclipped(x, self._low, self._high)
 
-    def _assign_block(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities (b, n_clusters) and novelty (b,) of a block; novelty is 0 in a model without it."""
+    def _no_cells(self) -> tuple[NDArray[Any], ...]:
+        """What :meth:`_assign_block` returns for a block without cells."""
+        shapes = ((0, self._membership.shape[1]), (0, len(self._further)), (0,))
+        return tuple(np.zeros(shape, np.float32) for shape in shapes)
+
+    def _assign_block(self, values: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
+        """Probabilities (b, n_clusters), clusters in further cuts (b, n_further) from 0, and novelty (b,) of a block.
+
+        Novelty is 0 in a model without it.
+        """
         with torch.inference_mode():
             scaled = self._scaled(values)  # (b, m)
             chunks = [self._assign_chunk(x) for x in torch.split(scaled.clamp(0, 1), encoder_chunk(self.device))]
-            p, *for_novelty = (torch.cat(each) for each in zip(*chunks, strict=True))
+            p, further, *for_novelty = (torch.cat(each) for each in zip(*chunks, strict=True))
             novelty = p.new_zeros(len(p))  # (b,)
             if self._novelty is not None:
                 code, expert = for_novelty
                 novelty = self._novelty.measure(self.network, code, expert, scaled)
-            return p.cpu().numpy(), novelty.cpu().numpy()
+            return p.cpu().numpy(), further.cpu().numpy(), novelty.cpu().numpy()
 
     def _assign_chunk(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Probabilities (b, n_clusters) of scaled cells ``x`` (b, m).
+        """Probabilities (b, n_clusters) and clusters in further cuts (b, n_further) of scaled cells ``x`` (b, m).
 
         If the model has novelty, also what measuring it takes: latent codes (b, d) and most likely experts (b,).
         """
         code, _ = self.network.encoder(x)  # (b, d)
         experts = torch.softmax(self.network.clustering(code), 1)  # (b, k)
-        p = experts @ self._membership  # (b, n_clusters)
-        p = p / p.sum(1, keepdim=True)
-        return (p,) if self._novelty is None else (p, code, experts.max(1).indices)
+        p, *others = (_summed(experts, membership) for membership in (self._membership, *self._further))
+        clusters = [other.argmax(1) for other in others]
+        further = torch.stack(clusters, 1) if clusters else p.new_zeros(len(p), 0)  # (b, n_further)
+        return (p, further) if self._novelty is None else (p, further, code, experts.max(1).indices)
 
 
 def assign(model: TrainedModel, values: NDArray[np.float32], device: str = "cpu") -> Assignment:
@@ -143,5 +165,17 @@ def latent_codes(assigner: Assigner, values: NDArray[np.float32]) -> NDArray[np.
     return assigner.codes(values)
 
 
-def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _membership(expert_clusters: NDArray[np.int32]) -> Tensor:
+    """1 where an expert belongs to a cluster, else 0: (k, n_clusters), from the cluster of each expert (k,)."""
+    cluster = torch.from_numpy(expert_clusters.astype(np.int64) - 1)  # (k,)
+    return torch.zeros(len(cluster), int(expert_clusters.max())).scatter_(1, cluster[:, None], 1.0)
+
+
+def _summed(experts: Tensor, membership: Tensor) -> Tensor:
+    """Probabilities of clusters (b, n_clusters): the sums of those of their ``experts`` (b, k)."""
+    p = experts @ membership
+    return p / p.sum(1, keepdim=True)
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -9,7 +9,8 @@ file                string  name of the file
 (sample sheet)      string  the columns of the sample sheet, if there is one
 event               int64   row in the file, from 0
 cluster             int32   number of the cluster in the model, from 1, whatever its name
-probability         float32 probability of that cluster
+cluster_N           int32   the same if the tree is cut into N clusters, for each N of a list
+probability         float32 probability of ``cluster``, or of the first ``cluster_N`` if there is no ``cluster``
 population          string  population of that cluster, if clusters have names; "unknown" for clusters without one
 population_...      float32 ``population_probability``: the sum of p_ over the clusters of that population
 qc                  string  "pass", or why quality control failed the event, if it was checked
@@ -18,9 +19,10 @@ umap_1, umap_2      float32 UMAP coordinates, if requested
 p_1, …, p_K         float32 probability of each cluster; rows sum to 1
 =================== ======= ============================================================
 
+Probabilities and populations belong to the main cut: ``cluster``, else the first ``cluster_N``.
 The two tables that FlowJo imports beside a sample have one row per event and no other columns: ``clr``
-(classification results) one column of probabilities per cluster, ``flowjo-csv`` one column with the number of the
-cluster and, if clusters have names, one with the number of the population.
+(classification results) one column of probabilities per cluster of the main cut, ``flowjo-csv`` one column with the
+number of the cluster for each cut and, if clusters have names, one with the number of the population.
 """
 
 from collections.abc import Sequence
@@ -48,6 +50,7 @@ CLUSTER_CHANNEL, PROBABILITY_CHANNEL, NOVELTY_CHANNEL = "cytovae_cluster", "cyto
 POPULATION_CHANNELS = ("cytovae_population", "cytovae_population_probability")
 QC_CHANNEL = "cytovae_qc"
 UMAP_CHANNELS = ("cytovae_umap_1", "cytovae_umap_2")
+PROBABILITY_OF = "CYTOVAE_PROBABILITY_OF"  # of several cuts, the channel that probabilities and populations belong to
 SPLIT = "CYTOVAE_SPLIT"  # the population whose cells a file holds
 UMAP_SHIFT = "CYTOVAE_UMAP_SHIFT"  # what was added to the coordinates
 
@@ -70,6 +73,8 @@ class Extras:
         The population of each cluster, see :class:`ClusterNames`; empty if clusters have no names.
     samples : SampleSheet
         What is known of each file.
+    cluster, further : str, tuple of int
+        The column of the main cut, and the numbers of clusters of the cuts in :attr:`Assignment.further`.
     qc : tuple of str
         What the numbers in :attr:`Assignment.qc` mean; empty if events were not checked.
     novelty : bool
@@ -86,6 +91,13 @@ class Extras:
     umap: bool = False
     umap_shift: tuple[float, float] = (0.0, 0.0)
     qc: tuple[str, ...] = ()
+    cluster: str = CLUSTER
+    further: tuple[int, ...] = ()
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Names of the columns of clusters, that of the main cut first."""
+        return (self.cluster, *map(cut_column, self.further))
 
     @property
     def names(self) -> ClusterNames:
@@ -94,6 +106,11 @@ class Extras:
 
 
 NO_EXTRAS = Extras()
+
+
+def cut_column(n_clusters: int) -> str:
+    """The column of clusters of a cut that is one of several: ``cluster_8``."""
+    return f"{CLUSTER}_{n_clusters}"
 
 
 def class_names(n_clusters: int, populations: Sequence[str] = ()) -> tuple[str, ...]:
@@ -108,7 +125,8 @@ def class_names(n_clusters: int, populations: Sequence[str] = ()) -> tuple[str, 
 def channel_names(extras: Extras) -> tuple[str, ...]:
     """Names of the channels that a copy of an FCS file gets, in order."""
     return (
-        *(CLUSTER_CHANNEL, PROBABILITY_CHANNEL),
+        *(f"cytovae_{name}" for name in extras.clusters),
+        PROBABILITY_CHANNEL,
         *(POPULATION_CHANNELS if extras.populations else ()),
         *([QC_CHANNEL] if extras.qc else []),
         *([NOVELTY_CHANNEL] if extras.novelty else []),
@@ -138,9 +156,9 @@ def fcs_keywords(extras: Extras, sample: Sequence[str]) -> dict[str, str]:
 def channel_values(assignment: Assignment, extras: Extras) -> NDArray[np.float32]:
     """The values of :func:`channel_names`, float32 (n_cells, n_channels).
 
-    Raises :class:`UsageError` if ``extras`` ask for novelty or UMAP coordinates that the assignment lacks.
+    Raises :class:`UsageError` if ``extras`` ask for what the assignment lacks.
     """
-    columns = [assignment.cluster, probability_of(assignment)]
+    columns = [*clusters_of_cuts(assignment, extras), probability_of(assignment)]
     if extras.populations:
         columns += [extras.names.numbers[assignment.cluster - 1], population_probability(assignment, extras)]
     if extras.qc:
@@ -151,6 +169,15 @@ def channel_values(assignment: Assignment, extras: Extras) -> NDArray[np.float32
 def population_probability(assignment: Assignment, extras: Extras) -> NDArray[np.float32]:
     """The probability of each cell's population, float32 (n_cells,); see :meth:`ClusterNames.probability`."""
     return extras.names.probability(assignment.cluster, assignment.probabilities)
+
+
+def clusters_of_cuts(assignment: Assignment, extras: Extras) -> list[NDArray[np.int32]]:
+    """The clusters (n_cells,) of each cut, the main one first. Raises :class:`UsageError` if some are missing."""
+    shape = (len(assignment), len(extras.further))
+    further = np.empty(shape, np.int32) if not extras.further else assignment.further
+    if further is None or further.shape != shape:
+        raise UsageError(f"clusters of further cuts do not fit {shape[0]} cells and {shape[1]} cuts")
+    return [assignment.cluster, *further.T]
 
 
 def qc_numbers(assignment: Assignment) -> NDArray[np.uint8]:
@@ -184,13 +211,13 @@ def table_schema(kind: TableFormat, n_clusters: int, extras: Extras = NO_EXTRAS)
         return pa.schema([(name, pa.float32()) for name in class_names(n_clusters, extras.populations)])
     if kind == "flowjo-csv":
         named = [(POPULATION_CHANNELS[0], pa.int32())] if extras.populations else []
-        return pa.schema([(CLUSTER_CHANNEL, pa.int32()), *named])
+        return pa.schema([*((f"cytovae_{name}", pa.int32()) for name in extras.clusters), *named])
     return pa.schema(
         [
             (FILE, pa.string()),
             *((column, pa.string()) for column in extras.samples.columns),
             (EVENT, pa.int64()),
-            (CLUSTER, pa.int32()),
+            *((name, pa.int32()) for name in extras.clusters),
             (PROBABILITY, pa.float32()),
             *([(POPULATION, pa.string()), (POPULATION_PROBABILITY, pa.float32())] if extras.populations else []),
             *([(QC, pa.string())] if extras.qc else []),
@@ -211,16 +238,13 @@ def table_rows(
 ) -> pa.RecordBatch:
     """The rows of consecutive events of ``file``, from ``first_event`` on, with the columns of ``schema``.
 
-    Raises
-    ------
-    UsageError
-        If ``extras`` ask for novelty or UMAP coordinates that the assignment lacks.
+    Raises :class:`UsageError` if ``extras`` ask for what the assignment lacks.
     """
-    cluster = pa.array(assignment.cluster.astype(np.int32, copy=False))
+    clusters = [pa.array(np.ascontiguousarray(each, np.int32)) for each in clusters_of_cuts(assignment, extras)]
     populations = extras.populations
     if kind == "flowjo-csv":
         numbers = [pa.array(extras.names.numbers[assignment.cluster - 1])] if populations else []
-        return pa.record_batch([cluster, *numbers], schema=schema)
+        return pa.record_batch([*clusters, *numbers], schema=schema)
     probabilities = [pa.array(column) for column in _contiguous_columns(assignment.probabilities)]
     if kind == "clr":
         return pa.record_batch(probabilities, schema=schema)
@@ -236,7 +260,7 @@ def table_rows(
         pa.repeat(file, n_cells),
         *(pa.repeat(text, n_cells) for text in extras.samples.of(file)),
         pa.array(np.arange(first_event, first_event + n_cells, dtype=np.int64)),
-        cluster,
+        *clusters,
         pa.array(probability_of(assignment)),
         *named,
         *(pa.array(np.ascontiguousarray(column)) for column in (*novelty.T, *umap.T)),

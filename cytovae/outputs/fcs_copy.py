@@ -21,8 +21,8 @@ from cytovae.fcs.file import FcsFile
 from cytovae.fcs.write import write_fcs_chunks
 from cytovae.fcs.write_text import kept_keywords
 from cytovae.outputs.columns import (
-    CLUSTER_CHANNEL,
     NO_EXTRAS,
+    PROBABILITY_OF,
     SPLIT,
     UMAP_CHANNELS,
     UMAP_SHIFT,
@@ -43,8 +43,10 @@ _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT",
 class FcsWriter:
     """A copy of an FCS file with the channels ``cytovae_cluster`` and ``cytovae_probability``; a context manager.
 
-    ``extras`` may add ``cytovae_population`` and its probability, ``cytovae_novelty``, and the UMAP coordinates. If the
-    file has channels of these names already, all new ones end with ``_2`` and so on.
+    ``extras`` may add ``cytovae_population`` and its probability, ``cytovae_novelty``, the UMAP coordinates, and the
+    clusters of further cuts, such as ``cytovae_cluster_8``; CYTOVAE_PROBABILITY_OF is then the channel of the cut that
+    probabilities and names belong to. If the file has channels of these names already, all new ones end with ``_2`` and
+    so on.
 
     The channels of ``file`` keep their order, names, labels and raw values. Integers with a logarithmic $PnE become the
     linear values that they stand for, because floats have no $PnE. All values are float64 if float32 cannot hold one of
@@ -131,6 +133,7 @@ class FcsWriter:
             **kept_keywords(file.keywords, len(existing)),
             **_history(file),
             **fcs_keywords(self._extras, self._sample),
+            **({f"{PROBABILITY_OF}{ending}": f"{names[0]}{ending}"} if self._extras.further else {}),
             **({f"{UMAP_SHIFT}{ending}": ",".join(f"{value:.9g}" for value in shift)} if self._extras.umap else {}),
         }
         channels = (*existing, *self._new_channels([f"{name}{ending}" for name in names]))
@@ -139,7 +142,7 @@ class FcsWriter:
             write_fcs_chunks(resolved(self.target), self._chunks, channels, keywords, force=self.force)
             return
         self.target.mkdir(parents=True, exist_ok=True)
-        cluster = self._added[:, names.index(CLUSTER_CHANNEL)].astype(np.int64)
+        cluster = self._added[:, 0].astype(np.int64)
         for name, stem in split_stems(self._split).items():
             number = np.flatnonzero([other == name for other in self._split]) + 1
             rows = np.isin(cluster, number)
@@ -150,7 +153,8 @@ class FcsWriter:
 
     def _new_channels(self, names: Sequence[str]) -> list[Channel]:
         first = len(self._file.channels)
-        ranges = (self._n_clusters + 1, *[2] * (len(names) - 1))  # extended to the largest value
+        above_cuts = [number + 1 for number in (self._n_clusters, *self._extras.further)]
+        ranges = (*above_cuts, *[2] * (len(names) - len(above_cuts)))  # extended to the largest value
         return [
             Channel(first + index, name, channel_label(name), above)
             for index, (name, above) in enumerate(zip(names, ranges, strict=True))

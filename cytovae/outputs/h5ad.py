@@ -104,6 +104,7 @@ class H5adWriter:
         self._p = np.empty((n_rows, n_clusters), dtype=np.float32)
         self._z: NDArray[np.float32] | None = None  # the first chunk tells the number of columns
         self._cluster = np.empty(n_rows, dtype=np.int32)
+        self._further = np.empty((n_rows, len(extras.further)), dtype=np.int32)
         self._probability = np.empty(n_rows, dtype=np.float32)
         self._qc = np.empty(n_rows if extras.qc else 0, dtype=np.int32)
         self._event = np.empty(n_rows, dtype=np.int64)
@@ -139,6 +140,8 @@ class H5adWriter:
             first = self._first_row[file]
             self._gate[rows] = self._gates.population[first + first_event : first + last_event]
         self._p[rows], self._cluster[rows] = assignment.probabilities, assignment.cluster
+        for place, clusters in enumerate(columns.clusters_of_cuts(assignment, self._extras)[1:]):
+            self._further[rows, place] = clusters
         self._probability[rows] = probability_of(assignment)
         self._novelty[rows], self._umap[rows] = optional_values(assignment, self._extras)
         if self._extras.qc:
@@ -206,7 +209,15 @@ class H5adWriter:
             },
             columns.EVENT: self._event,
             **({columns.GATE: _categorical(self._gate, self._gates.names)} if self._gates is not None else {}),
-            columns.CLUSTER: _categorical(self._cluster - 1, [str(number) for number in range(1, n_clusters + 1)]),
+            **{
+                name: _categorical(clusters - 1, [str(number) for number in range(1, most + 1)])
+                for name, clusters, most in zip(
+                    self._extras.clusters,
+                    (self._cluster, *self._further.T),
+                    (n_clusters, *self._extras.further),
+                    strict=True,
+                )
+            },
             columns.PROBABILITY: self._probability,
             **(self._populations() if populations else {}),
             **({columns.QC: _categorical(self._qc, self._extras.qc)} if self._extras.qc else {}),

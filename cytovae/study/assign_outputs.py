@@ -143,6 +143,7 @@ def open_writer(
         "compensation": saved.compensation.source,
         "n_clusters": study.n_clusters,
         "settings": asdict(saved.model.settings),
+        "probability_of": study.cuts.column if study.cuts.further else None,
     }
     return assignment_writer(
         target.path,

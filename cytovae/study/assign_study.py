@@ -18,6 +18,7 @@ from cytovae.events.marker_file import EVENTS_PER_CHUNK, MarkerFile, files_for_m
 from cytovae.outputs.columns import Extras
 from cytovae.outputs.formats import AssignmentSink
 from cytovae.quality.flags import QC_VALUES, EventFlags
+from cytovae.study.cuts import AS_TRAINED, Cuts
 
 if TYPE_CHECKING:
     from cytovae.inference.assigner import Assigner
@@ -53,6 +54,8 @@ class AssignStudy:
         The name of each cluster, if FCS copies are split by them.
     workers : int
         Number of threads.
+    cuts : Cuts
+        The cuts of the tree: that of the model ``saved``, and further ones.
     """
 
     raw: tuple[EventFile, ...]
@@ -66,6 +69,7 @@ class AssignStudy:
     quality: EventFlags | None = None
     split: tuple[str, ...] = ()
     workers: int = 1
+    cuts: Cuts = AS_TRAINED
 
     @property
     def populations(self) -> tuple[str, ...]:
@@ -83,7 +87,14 @@ class AssignStudy:
         shift = self.interpolator.shift if self.interpolator is not None else (0.0, 0.0)
         qc = QC_VALUES if self.quality is not None else ()
         return Extras(
-            self.populations, self.samples, self.assigner.has_novelty, self.interpolator is not None, shift, qc
+            self.populations,
+            self.samples,
+            self.assigner.has_novelty,
+            self.interpolator is not None,
+            shift,
+            qc,
+            self.cuts.column,
+            self.cuts.further,
         )
 
 

@@ -104,6 +104,33 @@ def test_a_coarser_cut_adds_probabilities() -> None:
     np.testing.assert_allclose(assign(coarse, values).probabilities, expected, atol=1e-6)
 
 
+def test_further_cuts_have_the_clusters_that_they_have_alone() -> None:
+    model, values = the_model(), cells(400, seed=4)
+    alone, both = assign(model, values), Assigner(model, further=(3, 1, 2)).assign(values)
+    np.testing.assert_array_equal(both.probabilities, alone.probabilities)
+    assert both.further is not None
+    assert both.further.dtype == np.int32
+    assert alone.further is None
+    # The sums of expert probabilities, in double precision.
+    experts = expert_probabilities(model, values)
+    for column, number in enumerate((3, 1, 2)):
+        clusters = model.with_clusters(number).expert_clusters
+        expected = np.stack([experts[:, clusters == each].sum(1) for each in range(1, number + 1)], 1).argmax(1) + 1
+        np.testing.assert_array_equal(both.further[:, column], expected)
+    assert len(np.unique(both.further[:, 0])) == 3  # otherwise the test says nothing
+
+
+def test_further_cuts_of_no_cells_have_their_columns() -> None:
+    none = Assigner(the_model(), further=(3, 2)).assign(cells(0))
+    assert none.further is not None
+    assert none.further.shape == (0, 2)
+
+
+def test_an_impossible_further_cut_is_refused_with_the_range() -> None:
+    with pytest.raises(UsageError, match=r"cut into 10 clusters; choose a number in 1 … "):
+        Assigner(the_model(), further=(3, 10))
+
+
 def test_one_cluster_takes_every_cell() -> None:
     assigned = assign(the_model().with_clusters(1), cells(50))
     assert (assigned.cluster == 1).all()

@@ -5,12 +5,14 @@ holds the losses during training, ``landmarks.parquet`` the training cells with 
 the model came about. ``run.json`` is written last, so a folder without it is incomplete.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cytovae.errors import ModelError
 from cytovae.inference.cell_distribution import QUANTILE_LEVELS
+from cytovae.plain_file import is_plain, resolved
 
 SCHEMA_VERSION = 1
 
@@ -37,6 +39,31 @@ def member_path(folder: Path, name: str) -> Path:
     if not inside or not path.is_file():
         raise ModelError(f"{path} is not a plain file, or is a link out of the model folder. {TRAIN_AGAIN}.")
     return path
+
+
+# --- files that run.json names ---
+
+STARTED_IN = "started_in"  # in run.json: the working folder of training, as seen from the model's folder
+
+
+def way_to_working_folder(model: Path) -> str:
+    """The working folder as seen from the model's folder, so that both can move together; "" if there is no way."""
+    try:
+        return Path(os.path.relpath(Path.cwd(), resolved(model))).as_posix()
+    except (OSError, ValueError):  # the folder is gone, or on another drive
+        return ""
+
+
+def recorded_path(name: str, model: Path, started_in: str) -> Path:
+    """Where a file is that ``run.json`` names: seen from the folder in which training started, else from here.
+
+    ``started_in`` is "" in models of version 0.1.0. The name stays as it is where both are the same file.
+    """
+    path = Path(name)
+    there = resolved(model / started_in) / path
+    if not started_in or path.is_absolute() or not is_plain(there) or resolved(there) == resolved(path):
+        return path
+    return there
 
 
 # --- arrays of model.safetensors ---

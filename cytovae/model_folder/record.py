@@ -23,9 +23,11 @@ from cytovae.model_folder.layout import (
     LANDMARKS,
     READING_OPTIONS,
     RUN,
+    STARTED_IN,
     TRAIN_AGAIN,
     InputRecord,
     member_path,
+    recorded_path,
 )
 
 _Kind = TypeVar("_Kind", bound=np.generic)
@@ -59,7 +61,8 @@ class Landmarks:
 class ModelRecord:
     """How a model came about: command line, versions, seconds per stage, input files, losses and landmarks.
 
-    ``reading`` has the options with which the input files were opened, where they were not the defaults.
+    ``reading`` has the options with which the input files were opened, where they were not the defaults. ``paths`` are
+    the paths of the inputs as they can be opened from here, also if training ran in another working folder.
     """
 
     argv: tuple[str, ...]
@@ -71,6 +74,7 @@ class ModelRecord:
     history: History
     landmarks: Landmarks
     reading: Mapping[str, Any] = field(default_factory=dict)
+    paths: tuple[Path, ...] = ()
 
 
 def read_record(folder: Path) -> ModelRecord:
@@ -95,6 +99,7 @@ def read_record(folder: Path) -> ModelRecord:
     )
     versions = run.nested("versions", "versions of packages")
     seconds = run.nested("seconds", "seconds of each stage")
+    started_in = run.text(STARTED_IN) if STARTED_IN in run else ""
     return ModelRecord(
         argv=tuple(map(str, run.of_type("argv", list, "a list of words"))),
         seed=run.integer("seed"),
@@ -105,6 +110,7 @@ def read_record(folder: Path) -> ModelRecord:
         history=_read_history(_checked_table(folder, HISTORY, run)),
         landmarks=_read_landmarks(_checked_table(folder, LANDMARKS, run), inputs),
         reading=_read_reading(run),
+        paths=tuple(recorded_path(entry.file, folder, started_in) for entry in inputs),
     )
 
 
@@ -127,11 +133,13 @@ def load_landmark_places(folder: Path) -> LandmarkPositions:
         raise ModelError(f"{path} holds no usable codes and UMAP coordinates: {error}. {TRAIN_AGAIN}.") from error
 
 
-def matched_inputs(files: Sequence[EventFile], inputs: Sequence[InputRecord]) -> tuple[int | None, ...]:
+def matched_inputs(
+    files: Sequence[EventFile], inputs: Sequence[InputRecord], paths: Sequence[Path] = ()
+) -> tuple[int | None, ...]:
     """For each file its index among the inputs of the run, None for a file that was not among them.
 
     Files are recognized by name, part, size and number of events, in whatever folder they are. Among several such
-    inputs, the one with the same path counts.
+    inputs, the one with the same path counts: as recorded, or as in ``paths`` (see :class:`ModelRecord`).
     """
     matches: list[int | None] = []
     for file in files:
@@ -141,7 +149,11 @@ def matched_inputs(files: Sequence[EventFile], inputs: Sequence[InputRecord]) ->
             for index, record in enumerate(inputs)
             if (Path(record.file).name, record.part, record.events, record.bytes) == identity
         ]
-        same_path = [index for index in same if inputs[index].file == str(file.path)]
+        same_path = [
+            index
+            for index in same
+            if inputs[index].file == str(file.path) or (index < len(paths) and paths[index] == file.path)
+        ]
         matches.append(same_path[0] if same_path else same[0] if len(same) == 1 else None)
     return tuple(matches)
 

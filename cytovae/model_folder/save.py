@@ -33,12 +33,14 @@ from cytovae.model_folder.layout import (
     LOSS_COLUMNS,
     RUN,
     SCHEMA_VERSION,
+    STARTED_IN,
     SUPPORT_ARRAYS,
     TREE_ARRAYS,
     WEIGHTS,
     RunRecord,
     member_path,
     must_be_finite,
+    way_to_working_folder,
 )
 from cytovae.model_folder.load import load_model
 from cytovae.model_folder.naming_fields import describe_naming
@@ -106,7 +108,7 @@ def save_model(
         _write_json(partial / DESCRIPTION, _description(saved))
         _write_history(partial / HISTORY, learning)
         _write_landmarks(partial / LANDMARKS, learning, cells)
-        _write_json(partial / RUN, _run(run, partial))
+        _write_json(partial / RUN, {**_run(run, partial), STARTED_IN: way_to_working_folder(path)})
         load_model(partial)
 
 

@@ -83,7 +83,7 @@ def training_files(record: ModelRecord) -> tuple[Path, ...]:
 
     Raises :class:`UsageError` if one of them no longer exists.
     """
-    paths = tuple(dict.fromkeys(Path(entry.file) for entry in record.inputs))
+    paths = tuple(dict.fromkeys(record.paths))
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:
         reason = f"{missing[0]} no longer exists" if missing else "the model does not record its training files"

@@ -90,7 +90,7 @@ def collect(
     everything = _assign(study, gates, progress)
     drawn = draw_cells(study.files, at_most=max_cells, seed=seed)
     sample = everything.at(drawn.source, drawn.event, drawn.values)
-    inputs = matched_inputs([file.file for file in study.files], record.inputs)
+    inputs = matched_inputs([file.file for file in study.files], record.inputs, record.paths)
     files = tuple(
         _report_file(study, everything, index, in_training=position is not None)
         for index, position in enumerate(inputs)

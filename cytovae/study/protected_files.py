@@ -127,19 +127,21 @@ def _recorded(model: Path) -> tuple[list[Path], list[Path], set[tuple[int, str]]
     A damaged record protects nothing here; reading the model reports it.
     """
     from cytovae.model_folder.json_fields import read_json  # loads torch
-    from cytovae.model_folder.layout import RUN, member_path
+    from cytovae.model_folder.layout import RUN, STARTED_IN, member_path, recorded_path
 
     try:
         run = read_json(member_path(model, RUN))
         inputs = run.entries("inputs", "a list of input files", "a record of a file")
-        files = [Path(entry.text("file")) for entry in inputs]
+        started_in = run.text(STARTED_IN) if STARTED_IN in run else ""
+        files = [recorded_path(entry.text("file"), model, started_in) for entry in inputs]
         contents = {(entry.integer("bytes"), entry.text("sha256")) for entry in inputs}
         argv: Sequence[object] = run.of_type("argv", list, "a list of words")
     except ModelError:
         return [], [], set()
     words = [str(word) for word in argv[1:]]
     values = [word.partition("=")[2] if word.startswith("--") else word for word in words]
-    return files, [Path(value) for value in values if value and is_plain(Path(value))], contents
+    named = [recorded_path(value, model, started_in) for value in values if value]
+    return files, [path for path in named if is_plain(path)], contents
 
 
 def _places(path: Path) -> set[Path]:

@@ -79,6 +79,8 @@ def test_files_with_the_same_name_are_distinguished_by_their_path(study: list[Pa
     here = InputRecord(str(study[0]), "", size, file.n_events, 0)
     assert matched_inputs([file], [elsewhere, here]) == (1,)
     assert matched_inputs([file], [elsewhere, elsewhere]) == (None,)
+    paths = [file.path, Path("elsewhere", file.path.name)]  # relative names as they can be opened from here
+    assert matched_inputs([file], [elsewhere, elsewhere], paths) == (0,)
 
 
 # --- damage ---

@@ -43,8 +43,8 @@ def seconds(values: Sequence[float]) -> str:
 
 
 def model_bytes(model: Path) -> tuple[bytes, ...]:
-    """All content of a model folder that training determines; of ``run.json`` all but times and the command."""
+    """All content of a model folder that training determines; of ``run.json`` all but times, command and its folder."""
     run = json.loads((model / "run.json").read_text(encoding="utf-8"))
-    for name in ("seconds", "argv"):
+    for name in ("seconds", "argv", "started_in"):
         del run[name]
     return (*((model / name).read_bytes() for name in MODEL_FILES), json.dumps(run).encode())

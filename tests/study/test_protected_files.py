@@ -2,13 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers.command import Command
 from helpers.study import write_study
+from helpers.tiny_model import RUN, write_tiny_model
 
 from cytovae.errors import OutputError, UsageError
+from cytovae.model_folder.layout import InputRecord
+from cytovae.model_folder.record import read_record
+from cytovae.report.build import training_files
 from cytovae.study.protected_files import protected_files
 
 FORCED = ("--force", "--quiet")
@@ -98,6 +103,34 @@ def test_tables_on_the_recorded_command_line_are_protected(study: list[Path], tm
         (tmp_path / name).write_text("x")
         with pytest.raises(UsageError):
             protected_files(model=tmp_path / "model").check(tmp_path / name)
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["in place", "the folder moved"])
+def test_relative_names_in_a_record_hold_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    """Files that training read under relative names are the same ones from wherever the model is used."""
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project / "data", elsewhere):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(project)
+    for name in ("a.fcs", "panel.csv"):
+        Path("data", name).write_text(name)
+    argv, inputs = ("cytovae", "train", "--panel", "data/panel.csv"), (InputRecord("data/a.fcs", "00", 5, 6, 6),)
+    monkeypatch.setattr("helpers.tiny_model.RUN", replace(RUN, argv=argv, inputs=inputs))
+    write_tiny_model(Path("model"))
+    if moved:
+        project = project.rename(tmp_path / "renamed")
+    monkeypatch.chdir(elsewhere)
+    protected = protected_files(model=project / "model")
+    for name in ("a.fcs", "panel.csv"):
+        with pytest.raises(UsageError, match="would write over an input"):
+            protected.check(project / "data" / name)
+    (path,) = training_files(read_record(project / "model"))
+    assert path.samefile(project / "data" / "a.fcs")
+    (project / "data" / "a.fcs").unlink()
+    with pytest.raises(UsageError, match="no longer exists"):
+        training_files(read_record(project / "model"))
 
 
 def test_a_damaged_record_is_left_to_the_reader_of_the_model(tmp_path: Path) -> None:

@@ -80,6 +80,8 @@ def page(rows: list[Row], effort: Effort, elapsed: float) -> str:
         "|---|---|---|---|",
         *(f"| {row.tried} | {row.times:,} | {row.happened} | {len(row.failures)} |" for row in rows),
         "",
+        "How often an FCS file whose TEXT was edited is read from the wrong byte: [shifted.md](shifted.md).",
+        "",
     ]
     for row in rows:
         failures = (

@@ -25,7 +25,7 @@ PRINTED_FOR_CYTOF = {
 }
 PRINTED = {
     "paper-weber": {"experts": 25, "steps": 30_000, "learning_rate": 1e-3, "metric": "correlation"},
-    "paper-bodenmiller": {"experts": 15, "steps": 20_000, "learning_rate": 5e-3, "metric": "canberra"},
+    "paper-bodenmiller": {"experts": 15, "steps": 20_000, "learning_rate": 5e-3, "metric": "correlation"},
 }
 
 

@@ -8,19 +8,11 @@ Dropout 0.5 is printed, too, but the released code never applies it. A reading w
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from cytovae.settings import Settings, preset
 
-RadiusUnit = Literal["layout", "tenths", "spread"]
-
 PRINTED_DROPOUT = 0.5
-LAYOUT_WIDTH = 10.0
-"""The width of the layout in the radius unit "tenths"; also that of UMAP's initial layout."""
-
 MOST_READINGS = 30
 """The search tries no more readings than this."""
 
@@ -36,17 +28,14 @@ class Reading:
     batch_norm : bool
         False: as in the released code, where batch norm never updates its statistics, so that it is a learned scale
         and shift.
-    radius_in : {"layout", "tenths", "spread"}
-        The unit of the radius: one of UMAP's coordinates, a tenth of the layout's width, or its standard deviation.
     """
 
     settings: Settings
     batch_norm: bool = True
-    radius_in: RadiusUnit = "layout"
 
     def changed(self, values: Mapping[str, Any]) -> "Reading":
         """The reading with other ``values`` of its own fields or of its settings, by name."""
-        own = {name: value for name, value in values.items() if name in ("batch_norm", "radius_in")}
+        own = {name: value for name, value in values.items() if name == "batch_norm"}
         of_settings = {name: value for name, value in values.items() if name not in own}
         return replace(self, settings=replace(self.settings, **of_settings), **own)
 
@@ -60,8 +49,8 @@ class Reading:
             parts.append(f"min_dist {now.umap_min_dist:g}")
         if now.umap_neighbors != start.umap_neighbors:
             parts.append(f"{now.umap_neighbors} neighbours")
-        if self.radius_in != START.radius_in:
-            parts.append("radius in tenths of the width" if self.radius_in == "tenths" else "radius in SD")
+        if now.radius_unit != start.radius_unit:
+            parts.append("radius in tenths of the width" if now.radius_unit == "tenths" else "radius in SD")
         if not self.batch_norm:
             parts.append("batch norm inactive")
         if now.posterior_noise:
@@ -89,6 +78,7 @@ START = Reading(
     replace(
         preset("paper-bodenmiller"),
         metric="canberra",
+        radius_unit="layout",
         umap_min_dist=0.1,
         umap_neighbors=15,
         depict_weight=0.1,
@@ -113,7 +103,7 @@ NO_DEPICT = _depict(0.0)
 METRICS = _levels("metric", "canberra", "correlation", "euclidean")
 MIN_DISTS = _levels("umap_min_dist", 0.1, 0.0)
 NEIGHBORS = _levels("umap_neighbors", 15, 30, 10)
-RADII = _levels("radius_in", "layout", "tenths", "spread")
+RADII = _levels("radius_unit", "layout", "tenths", "spread")
 NORMS = _levels("batch_norm", True, False)
 NOISE = _levels("posterior_noise", False, True)
 SCHEDULES = _levels("schedule", "constant", "one-cycle")
@@ -161,18 +151,3 @@ def readings_of(stage: Stage, best: Reading, tried: Collection[Reading]) -> tupl
     changed = dict.fromkeys(best.changed(change) for change in stage.changes)
     new: Sequence[Reading] = [reading for reading in changed if reading not in tried]
     return tuple(new[: MOST_READINGS - len(tried)])
-
-
-def in_radius_unit(coordinates: NDArray[np.float32], unit: RadiusUnit) -> NDArray[np.float32]:
-    """UMAP coordinates (n, 2) in the unit of the radius. Both axes are scaled alike.
-
-    The width is that of the longer axis between its 0.1 % and 99.9 % quantiles, so that a stray cell does not decide.
-    """
-    if unit == "layout":
-        return coordinates
-    if unit == "spread":
-        factor = 1 / np.sqrt(coordinates.var(axis=0).mean())
-    else:
-        low, high = np.quantile(coordinates, [0.001, 0.999], axis=0)
-        factor = LAYOUT_WIDTH / (high - low).max()
-    return np.asarray(coordinates * factor, dtype=np.float32)

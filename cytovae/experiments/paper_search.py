@@ -21,7 +21,7 @@ from cytovae.errors import InputError, NumericalError
 from cytovae.experiments.cytometry import HELD_OUT, TABLE_A1
 from cytovae.experiments.experiment import Finished, Measurement, Outcome, Piece, distinct, do_pieces
 from cytovae.experiments.on_coordinates import learn_on_coordinates
-from cytovae.experiments.paper_readings import MOST_READINGS, STAGES, START, Reading, in_radius_unit, readings_of
+from cytovae.experiments.paper_readings import MOST_READINGS, STAGES, START, Reading, readings_of
 from cytovae.inference.assigner import assign
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.metrics import score
@@ -149,7 +149,7 @@ def learn(cells: CellTable, reading: Reading, seed: int, device: str = "cpu") ->
     """A model of ``cells`` by a reading of the paper's settings."""
     settings = reading.settings
     neighbors = nearest_neighbors(cells.values, min(settings.umap_neighbors, len(cells)), settings.metric, device)
-    coordinates = in_radius_unit(umap_projection(cells.values, neighbors, settings, seed), reading.radius_in)
+    coordinates = umap_projection(cells.values, neighbors, settings, seed)
     return learn_on_coordinates(
         cells,
         coordinates,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cytovae.populations.partition import find_micro_clusters
-from cytovae.settings import Settings
+from cytovae.settings import RadiusUnit, Settings
 
 if TYPE_CHECKING:
     from cytovae.populations.population_tree import PopulationTree
@@ -25,7 +25,7 @@ class Similarity:
         When two cells are similar: "partition", they have the same label; "radius", their distance is below
         ``radius``; "neighbors", one is among the ``neighbors`` nearest of the other within the batch.
     coordinates : float32 (n, 2)
-        UMAP coordinates, for "radius" and "neighbors".
+        UMAP coordinates in the unit of the radius, for "radius" and "neighbors".
     labels : int64 (n,)
         Labels; −1 means unknown.
     radius, neighbors
@@ -68,6 +68,25 @@ class Similarity:
         return s.float()
 
 
+LAYOUT_WIDTH = 10.0
+"""The width of the layout if the radius is in tenths of it; also that of UMAP's initial layout."""
+
+
+def in_radius_unit(coordinates: NDArray[np.float32], unit: RadiusUnit) -> NDArray[np.float32]:
+    """UMAP coordinates (n, 2) in the unit of the radius. Both axes are scaled alike.
+
+    The width is that of the longer axis between its 0.1 % and 99.9 % quantiles, so that a stray cell does not decide.
+    """
+    if unit == "layout":
+        return coordinates
+    if unit == "spread":
+        factor = 1 / np.sqrt(coordinates.var(axis=0).mean())
+    else:
+        low, high = np.quantile(coordinates, [0.001, 0.999], axis=0)
+        factor = LAYOUT_WIDTH / (high - low).max()
+    return np.asarray(coordinates * factor, dtype=np.float32)
+
+
 def make_similarity(
     coordinates: NDArray[np.float32],
     settings: Settings,
@@ -108,7 +127,7 @@ def make_similarity(
         label = np.full(len(coordinates), -1, dtype=np.int64)
     return Similarity(
         kind,
-        torch.from_numpy(coordinates).to(device),
+        torch.from_numpy(in_radius_unit(coordinates, settings.radius_unit)).to(device),
         torch.from_numpy(label).to(device),
         settings.radius,
         settings.neighbors,

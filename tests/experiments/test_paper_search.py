@@ -26,10 +26,10 @@ from cytovae.experiments.paper_readings import (
     START,
     Reading,
     Stage,
-    in_radius_unit,
     readings_of,
 )
 from cytovae.network.training_loop import build_network
+from cytovae.populations.similarity import in_radius_unit
 from cytovae.settings import preset
 
 # A.1.3, Bodenmiller. Dropout is printed, too; readings with another say so.

@@ -225,8 +225,8 @@ PRESETS = MappingProxyType(
             steps=30_000,
             learning_rate=1e-3,
         ),
-        # A.1.3 lists "correlation" for all CyTOF data; its text says Canberra (eq. 17) for these. The unit of the radius
-        # and π₂ are not printed. These readings reproduce Table A1 best: see docs/results/bodenmiller.md.
+        # A.1.3 lists "correlation" for all CyTOF data; its text says Canberra (eq. 17) for these. The unit of the
+        # radius and π₂ are not printed. These readings reproduce Table A1 best: see docs/results/bodenmiller.md.
         "paper-bodenmiller": replace(
             _PAPER_CYTOF,
             preset="paper-bodenmiller",

@@ -42,6 +42,9 @@ AGREEMENT = 0.5
 # decides how the tree goes on.
 DEPTH_WEIGHT = 0.1
 
+# With fewer landmarks, worker processes take longer to start than the views to compute.
+LANDMARKS_FOR_WORKERS = 5_000
+
 # Share of the cells in a small view, at most: with all of them, views would differ in their UMAP only.
 MOST_OF_CELLS = 0.8
 
@@ -121,6 +124,7 @@ def population_tree(
     """
     pool = Pool(values, source) if pool is None else pool
     n_small = max(settings.views, settings.support)
+    workers = workers if len(values) >= LANDMARKS_FOR_WORKERS else 1
     with SmallViews(values, settings, n_small, seed=seed, workers=workers) as requested:
         for index in range(n_small):
             cells = pool.sample(settings.view_cells, seed, index)

@@ -111,9 +111,7 @@ def assign_cli(
     is_folder = assign_outputs.is_folder_name(output)
     form = output_format(output, kind or ("parquet" if is_folder else None))
     paths = options.named_files(files)
-    _check_format(form, is_folder=is_folder, umap=umap, qc=qc is not None, split=split_by is not None)
-    if cuts.further and form == "clr":
-        raise UsageError("clr holds the classes of one number of clusters; name one, or choose another format")
+    _check_format(form, is_folder=is_folder, umap=umap, qc=qc is not None, split=split_by is not None, cuts=cuts)
     protected = protected_files(files=paths, tables=(names, types, samples, *(gates or ()), qc), model=model)
     stems = None
     if file_key is not None and is_folder:
@@ -175,13 +173,15 @@ def assign_cli(
         show_scores(shown, cluster, labels, study.n_clusters, study.names)
 
 
-def _check_format(form: str, *, is_folder: bool, umap: bool, qc: bool, split: bool) -> None:
+def _check_format(form: str, *, is_folder: bool, umap: bool, qc: bool, split: bool, cuts: "Cuts") -> None:
     """Refuse options that the format of the output has no place for."""
     for asked, what, option in ((umap, "UMAP coordinates", "--umap"), (qc, "quality control", "--qc")):
         if asked and form in ("clr", "flowjo-csv"):
             raise UsageError(f"{form} has no place for {what}; leave {option} out or choose another format")
     if split and not (form == "fcs" and is_folder):
         raise UsageError("--split-by writes folders of FCS files; add --format fcs and end the output with a slash")
+    if cuts.further and form == "clr":
+        raise UsageError("clr holds the classes of one number of clusters; name one, or choose another format")
 
 
 def assign_with_progress(

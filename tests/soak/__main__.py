@@ -13,10 +13,12 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-import disks  # first, because it limits the number of threads before any library is loaded
+import accounts  # first, because it limits the number of threads before any library is loaded
+import disks
 import files
 import interruptions
 import shifts
+import side_tables
 import threads
 import versions
 from rows import ROOT, Effort, Row
@@ -29,12 +31,16 @@ PARTS: dict[str, Callable[[Path, Effort], list[Row]]] = {
     "shifts": shifts.shifts,
     "hostile": files.hostile,
     "corpus": files.corpus,
+    "tables": side_tables.tables,
+    "model-files": side_tables.model_files,
     "kills": interruptions.kills,
     "signals": interruptions.signals,
     "cold": interruptions.cold,
     "full": disks.full,
     "read-only": disks.read_only,
     "neighbours": disks.neighbours,
+    "arguments": accounts.arguments,
+    "accounts": accounts.accounts,
     "threads": threads.threads,
     "pandas": versions.pandas,
 }

@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 
 import accounts  # first, because it limits the number of threads before any library is loaded
+import changing
 import disks
 import files
 import interruptions
@@ -36,6 +37,7 @@ PARTS: dict[str, Callable[[Path, Effort], list[Row]]] = {
     "kills": interruptions.kills,
     "signals": interruptions.signals,
     "cold": interruptions.cold,
+    "changing": changing.changing,
     "full": disks.full,
     "read-only": disks.read_only,
     "neighbours": disks.neighbours,

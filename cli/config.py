@@ -148,7 +148,7 @@ def _take_config(ctx: typer.Context, path: Path | None) -> Path | None:
         else:
             text = [value] if option.multiple else value
         try:
-            if "\0" in str(text):
+            if any("\0" in str(word) for word in (text if isinstance(text, list) else [text])):
                 raise ValueError("the character NUL")
             option.process_value(ctx, text)
         except Exception as error:

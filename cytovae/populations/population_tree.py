@@ -127,7 +127,7 @@ def population_tree(
     workers = workers if len(values) >= LANDMARKS_FOR_WORKERS else 1
     with SmallViews(values, settings, n_small, seed=seed, workers=workers) as requested:
         for index in range(n_small):
-            cells = pool.sample(settings.view_cells, seed, index)
+            cells = pool.sample(min(settings.view_cells, len(values)), seed, index)
             requested.add(cells.values, cells.source)
         rows = np.arange(len(values))
         own = [

@@ -129,7 +129,8 @@ def test_a_killed_study_resumes_and_equals_that_of_one_process(tmp_path: Path) -
     )
     assert "Nothing to be done" in dry.stdout + dry.stderr
     assert {path.name for path in tmp_path.iterdir()} == {
-        "study", "together", "samples.csv", "abundance.csv", "cluster_medians.csv",
+        "study", "together", "samples.csv", "abundance.csv", "cluster_medians.csv", "clusters.csv",
+        "sample_abundance.csv", "sample_medians.csv",
     }  # fmt: skip
 
 

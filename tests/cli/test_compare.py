@@ -14,6 +14,8 @@ from cytovae.fcs.channels import Channel
 from cytovae.fcs.file import open_fcs
 from cytovae.fcs.write import write_fcs
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 COMPARE = Command(("compare",))
 SHARES = np.array([30, 20, 15, 12, 9, 7, 4, 3]) / 100

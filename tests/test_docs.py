@@ -214,3 +214,12 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert re.search(
         rf"^## ({re.escape(__version__)}|Unreleased)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", sorted([*DOCS.glob("measurements/*.py"), *DOCS.glob("scaling/*.py")]), ids=name_of)
+def test_scripts_of_the_results_start(script: Path) -> None:
+    """What they import still exists, and they explain themselves."""
+    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert "usage" in done.stdout

@@ -26,7 +26,8 @@ from simulate import SPREAD_CELL, simulate
 from cytovae.benchmark.datasets import PUBLIC, DataSet, load, read_table
 from cytovae.environment import machine
 from cytovae.metrics import score
-from cytovae.populations.valley_process import ValleyProcess
+from cytovae.populations.view_process import SmallViews
+from cytovae.settings import Settings
 
 if TYPE_CHECKING:
     from cytovae.inference.trained_model import TrainedModel
@@ -126,17 +127,19 @@ def against(work: Path, data: Path, name: str, methods: Sequence[str]) -> list[s
 
 
 def worker_memory() -> float:
-    """Peak memory in MB of the worker process of the valleys, for 20,000 landmarks with 20 markers."""
+    """Peak memory in MB of the worker process of small views, for 20,000 landmarks with 20 markers."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=(20_000, 20)).astype(np.float32)
+    settings, n_views = Settings(), 4
     peak = 0
-    origin = np.zeros(len(values), np.int64)
-    with ThreadPoolExecutor(1) as pool, ValleyProcess(values, origin, range(4), enabled=True) as worker:
-        for _ in range(4):
-            worker.add(rng.integers(150, size=len(values)))
-        results = pool.submit(worker.results)
+    with ThreadPoolExecutor(1) as pool, SmallViews(values, settings, n_views, seed=0, workers=2) as views:
+        for index in range(n_views):
+            rows = slice(index * settings.view_cells, (index + 1) * settings.view_cells)
+            views.add(values[rows], np.zeros(settings.view_cells, np.int32))
+        (worker,) = views.pids
+        results = pool.submit(views.results)
         while not results.done():
-            status = dict(line.split(":", 1) for line in Path(f"/proc/{worker.pid}/status").read_text().splitlines())
+            status = dict(line.split(":", 1) for line in Path(f"/proc/{worker}/status").read_text().splitlines())
             peak = max(peak, int(status.get("VmHWM", "0 kB").split()[0]))
             time.sleep(0.01)
     return peak / 1024

@@ -36,7 +36,7 @@ ENVIRONMENT = {
     "NUMBA_NUM_THREADS": "1",
 }
 
-# Each takes about 300 MB.
+# Each takes about 700 MB, most of it libraries (measured by docs/scaling/speed.py).
 MOST_PROCESSES = 4
 
 # With one worker process, this process takes none of the first views, and one of each two after that: it has other
@@ -120,8 +120,8 @@ class SmallViews:
         return self._processes[index % len(self._processes)]
 
     def _compute(self, index: int) -> View:
-        values, source = self._cells[index]
-        return _view(values, source, self._landmarks, self._settings, self._seed, index)
+        seed = _seed_of_view(self._seed, index)
+        return small_view(*self._cells[index], self._landmarks, self._settings, seed, index)
 
 
 class _Worker:
@@ -181,16 +181,8 @@ class _Worker:
             self._process.wait()
 
 
-def _view(
-    values: NDArray[np.float32],
-    source: NDArray[np.int32],
-    landmarks: NDArray[np.float32],
-    settings: Settings,
-    seed: int,
-    index: int,
-) -> View:
-    view_seed = (seed * SEED_STEP + index + 1) % (LARGEST_SEED + 1)
-    return small_view(values, source, landmarks, settings, view_seed, index)
+def _seed_of_view(seed: int, index: int) -> int:
+    return (seed * SEED_STEP + index + 1) % (LARGEST_SEED + 1)
 
 
 def _close(pipe: IO[bytes]) -> None:
@@ -223,7 +215,7 @@ def main() -> None:
     with ThreadPoolExecutor(1) as writer, suppress(ValueError):  # the end of the requests
         while True:
             index, values, source = int(next(arrays)), next(arrays), next(arrays)
-            view = _view(values, source, landmarks, settings, seed, index)
+            view = small_view(values, source, landmarks, settings, _seed_of_view(seed, index), index)
             parts = [array for hierarchy in view.hierarchies for array in (hierarchy.groups, hierarchy.joined)]
             writer.submit(_write_arrays, sys.stdout.buffer, *view.partitions, *parts, view.nearest)
 

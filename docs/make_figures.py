@@ -12,7 +12,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cytovae.report.drawing import INK, QUIET, axes_at, new_figure, render, style
+from cytovae.drawing import INK, QUIET, axes_at, new_figure, render, style
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from cytovae.report.drawing import EXPRESSION, INK, QUIET, axes_at, bare, colour_of, new_figure, render, style
+from cytovae.drawing import EXPRESSION, INK, QUIET, axes_at, bare, colour_of, new_figure, render, style
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"

@@ -43,11 +43,12 @@ def write_comparison(folder: Path, comparison: Comparison, *, force: bool = Fals
 
 
 def _write_pictures(folder: Path, comparison: Comparison) -> None:
-    from cytovae.comparison.pictures import draw_all, style
+    from cytovae.comparison.pictures import draw_all
+    from cytovae.drawing import render, style
 
     folder.mkdir()
     with style():
         for name, figure in draw_all(comparison).items():
             path = folder / f"{name}.png"
-            figure.savefig(path, metadata={"Software": None})
+            path.write_bytes(render(figure, name, "", svg=False).png)
             flush_to_disk(path)

@@ -1,12 +1,9 @@
 """The pictures of a comparison, as matplotlib figures."""
 
 import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,48 +12,16 @@ from numpy.typing import NDArray
 from cytovae.comparison.abundance import Difference
 from cytovae.comparison.levels import Levels
 from cytovae.comparison.results import FDR, Comparison
+from cytovae.drawing import FAINT, INK, QUIET, colour_of, new_figure, shown
 
-DPI = 150
 MOST_PANELS = 60
 ODDS, MEDIANS = "log2 odds ratio", "difference of medians"
 _ACROSS = 6
 _MOST_LABELS = 15
-_INK, _QUIET, _FAINT = "#1f2430", "#6a7180", "#d9dce3"
-_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#900B16", "#3737A6")  # Okabe and Ito
-_STYLE: Any = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 8.5,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.edgecolor": _QUIET,
-    "axes.labelcolor": _INK,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": _INK,
-    "text.parse_math": False,  # a $ in a name is a dollar sign
-    "xtick.color": _QUIET,
-    "ytick.color": _QUIET,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "figure.facecolor": "white",
-    "savefig.dpi": DPI,
-}
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """A context in which figures do not depend on the user's settings of matplotlib."""
-    with mpl.rc_context(), warnings.catch_warnings():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
-        warnings.filterwarnings("ignore", message=r"(?s)Glyph \d+")
-        yield
 
 
 def draw_all(comparison: Comparison) -> dict[str, Figure]:
-    """Every figure by the stem of its file name; call it within :func:`style`."""
+    """Every figure by the stem of its file name; call it within :func:`cytovae.drawing.style`."""
     names, levels = comparison.populations, comparison.levels
     figures = {
         "abundance_dots": draw_dots(comparison),
@@ -79,39 +44,39 @@ def draw_dots(comparison: Comparison) -> Figure:
     """The share of each population in each sample, by condition; the smallest p values come first."""
     design = comparison.samples.design
     best = _smallest_p(comparison)
-    shown = sorted(range(len(comparison.populations)), key=lambda population: (best[population], population))
-    shown = shown[:MOST_PANELS]
-    across = min(_ACROSS, len(shown))
-    down = math.ceil(len(shown) / across)
-    figure = Figure(figsize=(max(2.1 * across, 4.5), 1.9 * down + 0.8), layout="constrained")
+    drawn = sorted(range(len(comparison.populations)), key=lambda population: (best[population], population))
+    drawn = drawn[:MOST_PANELS]
+    across = min(_ACROSS, len(drawn))
+    down = math.ceil(len(drawn) / across)
+    figure = _figure(max(2.1 * across, 4.5), 1.9 * down + 0.8)
     grid = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
-    for axes in grid[len(shown) :]:
+    for axes in grid[len(drawn) :]:
         axes.set_visible(False)
     colors = _colors(design.levels)
-    for axes, population in zip(grid, shown, strict=False):
+    for axes, population in zip(grid, drawn, strict=False):
         percent = 100 * comparison.fractions[:, population]
         for position, level in enumerate(design.levels):
             own = percent[design.condition.rows(level)]
             spread = np.linspace(-0.18, 0.18, len(own)) if len(own) > 1 else np.zeros(1)
             axes.plot(position + spread, own, "o", ms=4, mew=0, alpha=0.85, color=colors[level])
-            axes.plot([position - 0.28, position + 0.28], [np.median(own)] * 2, color=_INK, lw=1.1)
-        axes.set_xticks(range(len(colors)), [_short(level, 10) for level in colors])
+            axes.plot([position - 0.28, position + 0.28], [np.median(own)] * 2, color=INK, lw=1.1)
+        axes.set_xticks(range(len(colors)), [shown(level, 10) for level in colors])
         axes.set_xlim(-0.5, len(colors) - 0.5)
         axes.set_ylim(bottom=0, top=max(float(percent.max()) * 1.08, 1e-3))
         star = " *" if any(d.fdr <= FDR for d in comparison.abundance if d.population == population) else ""
-        axes.set_title(_short(comparison.populations[population], 22) + star)
-    hidden = len(comparison.populations) - len(shown)
+        axes.set_title(shown(comparison.populations[population], 22) + star)
+    hidden = len(comparison.populations) - len(drawn)
     note = f"; {hidden} more in the tables" if hidden else ""
     figure.supylabel("% of cells", fontsize=9)
     tests = "" if comparison.described else f"  * FDR ≤ {FDR:.0%}"
-    figure.suptitle(f"A dot is a sample, a line the median{tests}{note}", fontsize=9, color=_QUIET)
+    figure.suptitle(f"A dot is a sample, a line the median{tests}{note}", fontsize=9, color=QUIET)
     return figure
 
 
 def draw_volcano(comparison: Comparison, titles: dict[Difference, str], unit: str) -> Figure:
     """Effect and p value of every test. ``titles`` names the differences."""
     design = comparison.samples.design
-    figure = Figure(figsize=(6.5, 5.0), layout="constrained")
+    figure = _figure(6.5, 5.0)
     axes = figure.subplots()
     colors = _colors(design.compared)
     tested = sorted((d for d in titles if np.isfinite(d.effect.p)), key=lambda d: d.effect.p)
@@ -119,7 +84,7 @@ def draw_volcano(comparison: Comparison, titles: dict[Difference, str], unit: st
         found = difference.fdr <= FDR
         color = colors[difference.level] if found else "#b4bac6"
         axes.plot(difference.effect.effect, _height(difference), "o", ms=6 if found else 4.5, mew=0, color=color)
-    axes.axvline(0, color=_FAINT, lw=1, zorder=0)
+    axes.axvline(0, color=FAINT, lw=1, zorder=0)
     axes.set_xlabel(f"{unit}, against {design.reference}")
     axes.set_ylabel("−log10 p")
     axes.margins(0.14)
@@ -129,7 +94,7 @@ def draw_volcano(comparison: Comparison, titles: dict[Difference, str], unit: st
         _legend(axes, colors)
     figure.draw_without_rendering()  # fixes the positions of points
     several = len(design.compared) > 1
-    labels = {d: _short(titles[d], 34) + (f" ({d.level})" if several else "") for d in tested if d.fdr <= FDR}
+    labels = {d: shown(titles[d], 34) + (f" ({d.level})" if several else "") for d in tested if d.fdr <= FDR}
     _label_points(axes, {label: (d.effect.effect, _height(d)) for d, label in labels.items()})
     return figure
 
@@ -191,19 +156,19 @@ def _heatmaps(
     limit = max(float(np.abs(effects[np.isfinite(effects)]).max(initial=0)), least)
     n_populations, width = len(comparison.populations), max(0.34 * len(columns), 0.9)
     size = (2.6 + len(panels) * (width + 0.4) + 1.2, max(0.21 * n_populations, 1.6) + 1.6)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = _figure(*size)
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, title, values, starred in zip(grid, panels, effects, stars, strict=True):
-        axes.set_facecolor("#d9dce3")  # not tested
+        axes.set_facecolor(FAINT)  # not tested
         image = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
         for row, column in zip(*np.nonzero(starred), strict=True):
-            ink = "white" if abs(values[row, column]) > 0.6 * limit else _INK
+            ink = "white" if abs(values[row, column]) > 0.6 * limit else INK
             axes.text(column, row, "*", ha="center", va="center", fontsize=10, color=ink)
-        axes.set_xticks(range(len(columns)), [_short(name, 18) for name in columns], rotation=90)
-        axes.set_yticks(range(n_populations), [_short(name, 30) for name in comparison.populations])
-        axes.set_title(_short(title, 16))
+        axes.set_xticks(range(len(columns)), [shown(name, 18) for name in columns], rotation=90)
+        axes.set_yticks(range(n_populations), [shown(name, 30) for name in comparison.populations])
+        axes.set_title(shown(title, 16))
         axes.tick_params(length=0)
-    figure.colorbar(image, ax=list(grid), label=f"{unit}, against {_short(comparison.samples.design.reference, 20)}")
+    figure.colorbar(image, ax=list(grid), label=f"{unit}, against {shown(comparison.samples.design.reference, 20)}")
     return figure
 
 
@@ -211,14 +176,14 @@ def draw_samples(comparison: Comparison) -> Figure:
     """Samples by the similarity of their abundances, see :func:`sample_positions`."""
     design = comparison.samples.design
     positions, explained = sample_positions(comparison.cells)
-    figure = Figure(figsize=(6.0, 5.0), layout="constrained")
+    figure = _figure(6.0, 5.0)
     axes = figure.subplots()
     colors = _colors(design.levels)
     for level, color in colors.items():
         rows = design.condition.rows(level)
         axes.plot(positions[rows, 0], positions[rows, 1], "o", ms=7, mew=0, color=color)
     for name, (x, y) in zip(comparison.samples.names, positions, strict=True):
-        axes.annotate(_short(name, 20), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7, color=_QUIET)
+        axes.annotate(shown(name, 20), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7, color=QUIET)
     axes.set_xlabel(f"dimension 1 ({explained[0]:.0%})")
     axes.set_ylabel(f"dimension 2 ({explained[1]:.0%})")
     axes.margins(0.15)
@@ -270,7 +235,7 @@ def _height(difference: Difference) -> float:
 
 
 def _colors(levels: Sequence[str]) -> dict[str, str]:
-    return {level: _PALETTE[position % len(_PALETTE)] for position, level in enumerate(levels)}
+    return {level: colour_of(position) for position, level in enumerate(levels)}
 
 
 def _legend(axes: Any, colors: dict[str, str]) -> None:
@@ -278,5 +243,8 @@ def _legend(axes: Any, colors: dict[str, str]) -> None:
     axes.legend(handles=handles, frameon=False, fontsize=8)
 
 
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, whose parts matplotlib arranges."""
+    figure = new_figure(width, height)
+    figure.set_layout_engine("constrained")
+    return figure

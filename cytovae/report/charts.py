@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage
 
+from cytovae.drawing import EXPRESSION, FAINT, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
 from cytovae.errors import UsageError
 from cytovae.model_folder.record import LOSSES, History
 from cytovae.report.content import (
@@ -20,7 +21,6 @@ from cytovae.report.content import (
     Groups,
     ReportContent,
 )
-from cytovae.report.drawing import EXPRESSION, FAINT, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
 
 MOST_BARS = 80  # files in the chart of abundances
 _MOST_NUMBERS = 900  # fields of a heatmap with a number in each

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from cytovae.drawing import FAINT, INK, QUIET, axes_at, colour_of, new_figure
 from cytovae.populations.merge_tree import ROUNDING, MergeTree
 from cytovae.populations.valleys import LEVELS
-from cytovae.report.drawing import FAINT, INK, QUIET, axes_at, colour_of, new_figure
 
 
 @dataclass(frozen=True)

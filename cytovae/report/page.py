@@ -13,12 +13,12 @@ from markupsafe import Markup
 from cytovae import __version__
 from cytovae.annotations.cluster_gates import percent
 from cytovae.delimited import is_number
+from cytovae.drawing import Picture, colour_of
 from cytovae.populations.merge_tree import FAIR_SUPPORT
 from cytovae.populations.population_tree import AGREEMENT
 from cytovae.report.charts import MOST_BARS
 from cytovae.report.cluster_table import cluster_rows
 from cytovae.report.content import FAIR_NOVELTY, FAIR_PROBABILITY, HIGH_NOVELTY, LOW_PROBABILITY, ReportContent
-from cytovae.report.drawing import Picture, colour_of
 from cytovae.report.file_differences import ADVICE, FEWEST_CELLS, MOST_ROWS
 from cytovae.report.pictures import Pictures
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from cytovae.drawing import Picture, file_stem, render, style
 from cytovae.report.charts import (
     draw_abundance,
     draw_confusion,
@@ -16,7 +17,6 @@ from cytovae.report.charts import (
 )
 from cytovae.report.content import ReportContent
 from cytovae.report.dendrogram import draw_tree
-from cytovae.report.drawing import Picture, file_stem, render, style
 from cytovae.report.umap_plots import (
     draw_marker,
     draw_umap_clusters,

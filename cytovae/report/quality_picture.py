@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from cytovae.drawing import FAINT, INK, PALETTE, QUIET, new_figure, render, shown, style
 from cytovae.quality.check import Check, Courses, Curve, Points
 from cytovae.quality.file_quality import FileQuality
-from cytovae.report.drawing import FAINT, INK, PALETTE, QUIET, new_figure, render, shown, style
 
 _FAILED, _PASSED = "#D55E00", "#4f93c8"
 _WIDTH, _HEIGHT = 3.6, 3.0  # inches of a panel

@@ -11,8 +11,8 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from cytovae.cells import UNGATED
+from cytovae.drawing import CERTAINTY, EXPRESSION, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
 from cytovae.report.content import LandmarkMap, NamedPopulations, ReportContent
-from cytovae.report.drawing import CERTAINTY, EXPRESSION, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
 
 _WIDTH, _HEIGHT = 5.7, 5.2  # of a UMAP in inches, without its legend
 _BINS = 96  # of a distribution

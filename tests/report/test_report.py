@@ -34,12 +34,12 @@ pytest.importorskip("jinja2", reason="the report's extra is not installed")
 from helpers.study import MARKERS, N_CLUSTERS, write_study
 from PIL import Image
 
+from cytovae.drawing import PALETTE, file_stem, shown
 from cytovae.model_folder.record import read_record
 from cytovae.report.cluster_table import cluster_rows
 from cytovae.report.collect import collect
 from cytovae.report.content import ReportContent
 from cytovae.report.dendrogram import branches, clusters_at_levels, cut_height
-from cytovae.report.drawing import PALETTE, file_stem, shown
 from cytovae.report.page import render_page
 from cytovae.report.pictures import Pictures, draw_all
 from cytovae.study.assign_study import AssignStudy, open_assign_study

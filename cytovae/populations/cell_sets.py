@@ -1,9 +1,12 @@
 """Sets of cells that merge: their means, covariances, and the density between two of them."""
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cytovae.populations.line_density import file_midpoints, files_aligned, valley_between
 
 # Shrinkage of a covariance towards a sphere; larger for sets with few cells relative to the number of markers.
 LEAST_SHRINKAGE = 0.05
@@ -11,24 +14,11 @@ LEAST_SHRINKAGE = 0.05
 # Added to the variances of a pooled covariance, so that it can be inverted.
 RIDGE = 1e-9
 
-# Kernel width of a density estimate, in standard deviations of the set along the line.
-BANDWIDTH = 0.35
-
-# Distances along a line are clipped to this many kernel widths: where a kernel is 0, further away makes no difference.
-MOST_WIDTHS = 1e4
-
 # Cells per half set for a density estimate; more hardly change it.
 DENSITY_CELLS = 400
 
-# Points at which the density between two medians is evaluated, from 0 (one median) to 1 (the other).
-GRID_POINTS = 33
-GRID = np.linspace(0, 1, GRID_POINTS)
-
 # A valley is looked for within files if two sets have at least this many cells in common files (see `_comparable`).
 FEWEST_COMPARABLE = 2.0
-
-# The midpoint between two sets in a file is shrunk towards that of all files with the weight of this many cells.
-FILE_SHRINKAGE = 2.0
 
 # Two sets without common files are separate only if some marker differs by this share of its range: shifts between
 # files are smaller, differences between populations mostly larger.
@@ -150,13 +140,13 @@ class CellSets:
         """
         if min(self.count[:, a].min(), self.count[:, b].min()) < 2:
             return 1.0
-        weights = np.sqrt([self.count[:, a].sum(), self.count[:, b].sum()])
-        return (self._half_valley(0, a, b, weights) + self._half_valley(1, a, b, weights)) / 2
+        sizes = (math.sqrt(self.count[:, a].sum()), math.sqrt(self.count[:, b].sum()))
+        return (self._half_valley(0, a, b, sizes) + self._half_valley(1, a, b, sizes)) / 2
 
-    def _half_valley(self, half: int, a: int, b: int, weights: NDArray[np.float64]) -> float:
+    def _half_valley(self, half: int, a: int, b: int, sizes: tuple[float, float]) -> float:
         """The valley along a line fitted to one ``half``, in the density of the other."""
-        rows = [self.sample[index][1 - half] for index in (a, b)]
-        counts = [self.sample_file_count[index][1 - half] for index in (a, b)]  # (g,) each
+        rows = (self.sample[a][1 - half], self.sample[b][1 - half])
+        counts = (self.sample_file_count[a][1 - half], self.sample_file_count[b][1 - half])  # (g,) each
         comparable = _comparable(self.file_count[half, a], self.file_count[half, b])  # (g,)
         sample_comparable = _comparable(*counts)  # (g,)
         within_files = self.n_files == 1 or min(comparable.sum(), sample_comparable.sum()) >= FEWEST_COMPARABLE
@@ -167,11 +157,15 @@ class CellSets:
             if (np.abs(difference) / self.range).max() < LEAST_DIFFERENCE_BETWEEN_FILES:
                 return 1.0
         line = self._separating_line(half, a, b, difference)  # (m,)
-        positions = [self.values[of_set] @ line for of_set in rows]
-        shares = [np.full(len(x), 1 / len(x)) for x in positions]
-        if within_files:
-            positions, shares = self._align_files(rows, positions, counts, sample_comparable)
-        return _valley_between(positions, shares, weights)
+        positions = (self.values[rows[0]] @ line, self.values[rows[1]] @ line)
+        if not within_files:
+            weights = (np.full(len(rows[0]), 1 / len(rows[0])), np.full(len(rows[1]), 1 / len(rows[1])))
+            return valley_between(positions, weights, sizes)
+        files = (self.origin[rows[0]], self.origin[rows[1]])
+        midpoint = file_midpoints(positions, files, counts, sample_comparable)  # (g,)
+        first, first_weights = files_aligned(positions[0], files[0], counts[0], sample_comparable, midpoint)
+        second, second_weights = files_aligned(positions[1], files[1], counts[1], sample_comparable, midpoint)
+        return valley_between((first, second), (first_weights, second_weights), sizes)
 
     def _separating_line(self, half: int, a: int, b: int, difference: NDArray[np.float64]) -> NDArray[np.float64]:
         """The direction (m,) halfway between Fisher's linear discriminant and weighting each marker by itself.
@@ -219,30 +213,6 @@ class CellSets:
         variances: NDArray[np.float64] = np.einsum("...ii->...i", self.covariance[half])[index]
         return variances
 
-    def _align_files(
-        self,
-        rows: list[NDArray[np.int64]],
-        positions: list[NDArray[np.float64]],
-        counts: list[NDArray[np.float64]],
-        comparable: NDArray[np.float64],
-    ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-        """Positions along the line relative to the midpoint between the two sets in each file, and shares of the cells.
-
-        The shares give both sets the same mixture of files. Cells of files that only one set has are left out.
-        ``counts`` (g,) are the cells of each set in each file, ``comparable`` (g,) those to compare.
-        """
-        origins = [self.origin[of_set] for of_set in rows]
-        midpoint = sum(_file_means(*of_set) for of_set in zip(origins, positions, counts, strict=True)) / 2  # (g,)
-        common = comparable @ midpoint / comparable.sum()
-        midpoint = (comparable * midpoint + FILE_SHRINKAGE * common) / (comparable + FILE_SHRINKAGE)
-        aligned, shares = [], []
-        for origin, x, count in zip(origins, positions, counts, strict=True):
-            share = (comparable / np.maximum(count, 1))[origin]  # 0 in files that only one set has
-            shared = share > 0
-            aligned.append((x - midpoint[origin])[shared])
-            shares.append(share[shared] / share.sum())
-        return aligned, shares
-
     def _count_by_file(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Number of cells in each file, (g,)."""
         return np.bincount(self.origin[rows], minlength=self.n_files).astype(np.float64)
@@ -251,53 +221,7 @@ class CellSets:
         return rows if len(rows) <= n else rows[self.rng.permutation(len(rows))[:n]]
 
 
-def _valley_between(
-    positions: list[NDArray[np.float64]], shares: list[NDArray[np.float64]], weights: NDArray[np.float64]
-) -> float:
-    """The lowest density between the medians of two sets of ``positions``, relative to the lower peak on either side.
-
-    Kernel density estimate; ``shares`` are the weights of the cells of a set and add up to 1, ``weights`` those of the
-    two sets.
-    """
-    low, high = (_median(x) for x in positions)
-    if high <= low:
-        return 1.0
-    grid = low + GRID * (high - low)
-    density = np.zeros(GRID_POINTS)
-    for weight, x, share in zip(weights, positions, shares, strict=True):
-        width = BANDWIDTH * _standard_deviation(x) + 1e-12
-        kernel = _in_kernel_widths(grid, low, width)[:, None] - _in_kernel_widths(x, low, width)
-        np.exp(np.multiply(np.square(kernel, out=kernel), -0.5, out=kernel), out=kernel)  # (grid, cells)
-        density += weight / width * (kernel @ share)
-    peak = np.minimum(np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1])
-    return float((density / peak).min())
-
-
 def _comparable(count_a: NDArray[np.float64], count_b: NDArray[np.float64]) -> NDArray[np.float64]:
     """How many cells two sets have to compare in each file, (g,): n_a · n_b / (n_a + n_b)."""
     result: NDArray[np.float64] = count_a * count_b / np.maximum(count_a + count_b, 1)
     return result
-
-
-def _file_means(origin: NDArray[np.int64], x: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of ``x`` (n,) in each file, (g,); 0 in files without a cell. ``count`` (g,) are the cells of each file."""
-    sums: NDArray[Any] = np.bincount(origin, x, len(count))
-    result: NDArray[np.float64] = sums / np.maximum(count, 1)
-    return result
-
-
-def _median(x: NDArray[np.float64]) -> float:
-    """As ``np.median``, which is several times slower for so few values."""
-    ordered = np.sort(x)
-    return float(ordered[(len(x) - 1) // 2] + ordered[len(x) // 2]) / 2
-
-
-def _standard_deviation(x: NDArray[np.float64]) -> float:
-    """As ``np.std``, which is slower for so few values."""
-    centred = x - np.add.reduce(x) / len(x)
-    return float(np.sqrt(np.add.reduce(centred * centred) / len(x)))
-
-
-def _in_kernel_widths(x: NDArray[np.float64], low: float, width: float) -> NDArray[np.float32]:
-    """Distances of ``x`` (n,) from ``low`` in kernel widths, clipped so that they fit float32."""
-    return np.minimum(np.maximum((x - low) / width, -MOST_WIDTHS), MOST_WIDTHS).astype(np.float32)

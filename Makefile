@@ -51,9 +51,10 @@ test: check ## run the checks, then every test (under ten minutes on two cores)
 test-fast: $(VENV)/installed ## run the tests that are neither slow nor need a browser or shared data (under 90 seconds)
 	$(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not corpus"
 
-docs: $(VENV)/installed ## write docs/cli.md and the list of modules from the sources
+docs: $(VENV)/installed ## write docs/cli.md, the list of modules and the drawing of the wings
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_modules.py
+	$(BIN)/python docs/make_architecture.py
 
 site: docs ## build the documentation as a site in site/; any broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

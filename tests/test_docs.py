@@ -48,7 +48,7 @@ COMMAND_LINES = sorted(
 )
 
 
-@pytest.mark.parametrize("script", ["make_cli.py", "make_modules.py"])
+@pytest.mark.parametrize("script", ["make_cli.py", "make_modules.py", "make_architecture.py"])
 def test_generated_pages_are_up_to_date(script: str) -> None:
     done = subprocess.run([sys.executable, str(DOCS / script), "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -21,13 +21,14 @@ from cytovae.report.content import (
     Groups,
     ReportContent,
 )
+from cytovae.report.row_regions import RowRegion, row_region
 
 MOST_BARS = 80  # files in the chart of abundances
 _MOST_NUMBERS = 900  # fields of a heatmap with a number in each
 _ALARM, _NOTICE, _NORMAL = "#d9480f", "#e9a15b", "#8a93a6"
 
 
-def draw_heatmap(content: ReportContent, groups: Groups) -> Figure:
+def draw_heatmap(content: ReportContent, groups: Groups) -> tuple[Figure, RowRegion]:
     """Median of each marker in each group; columns are ordered by hierarchical clustering, rows by number."""
     scaled, medians, counts = content.scaled(groups.medians), groups.medians, groups.sizes
     rows = range(len(groups))
@@ -75,7 +76,7 @@ def draw_heatmap(content: ReportContent, groups: Groups) -> Figure:
     figure.colorbar(image, cax=scale, orientation="horizontal").outline.set_visible(False)
     scale.set_title("range in training", fontsize=8, fontweight="normal", color=QUIET)
     scale.set_xticks([0, 1], ["low", "high"], fontsize=8)
-    return figure
+    return figure, row_region(axes, -0.5, 1, groups.clusters, tuple(columns.tolist()), medians[:, columns])
 
 
 def draw_file_shifts(content: ReportContent) -> Figure:

@@ -23,6 +23,7 @@ from cytovae.report.content import (
     ReportFile,
     population_titles,
 )
+from cytovae.report.explored import explored_cells
 from cytovae.report.file_differences import FileDifferences, differences_of_files
 from cytovae.study.assign_study import AssignStudy, assigned_chunks
 from cytovae.study.sampling import draw_cells
@@ -95,6 +96,14 @@ def collect(
         _report_file(study, everything, index, in_training=position is not None)
         for index, position in enumerate(inputs)
     )
+    landmarks = _landmarks(study, record, everything, inputs)
+    explored = explored_cells(
+        study.saved.model,
+        str(study.assigner.device),
+        sample.values,
+        None if landmarks is None else (landmarks.coordinates, landmarks.cells.values),
+        seed=seed,
+    )
     return ReportContent(
         saved=study.saved,
         record=record,
@@ -103,7 +112,8 @@ def collect(
         probability=everything.probability,
         cells=sample,
         medians=_medians(sample.values, sample.cluster - 1, study.n_clusters),
-        landmarks=_landmarks(study, record, everything, inputs),
+        explored=explored,
+        landmarks=landmarks,
         agreement=_agreement(everything.cluster, gates),
         novelty=everything.novelty,
         gates_of_clusters=() if gates is None else gates_of_clusters(everything.cluster, gates, study.n_clusters),
@@ -195,6 +205,7 @@ def _named_populations(
         numbers=titles,
         counts=np.stack([file.counts @ members for file in files]),
         medians=_medians(sample.values, group_of_cluster[sample.cluster - 1], len(titles)),
+        clusters=tuple(tuple((np.flatnonzero(column) + 1).tolist()) for column in members.T),
     )
     mean = np.divide(sums, sizes, out=np.full(len(titles), np.nan), where=sizes > 0)
     number = names.numbers[cells.cluster - 1]

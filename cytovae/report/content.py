@@ -11,6 +11,7 @@ from cytovae.annotations.sample_sheet import NO_SAMPLES, SampleSheet
 from cytovae.inference.trained_model import SavedModel
 from cytovae.metrics import Contingency, ScoreReport
 from cytovae.model_folder.record import ModelRecord
+from cytovae.report.explored import ExploredCells
 from cytovae.report.file_differences import FileDifferences, warnings_of
 
 # Limits that the report counts cells by.
@@ -125,12 +126,15 @@ class Groups:
         Cells of each file in each group.
     medians : ndarray of float32, shape (n_groups, n_markers)
         Medians of marker values; NaN for a group without cells in the sample.
+    clusters : tuple of tuple of int
+        The clusters of each group, from 1.
     """
 
     titles: tuple[str, ...]
     numbers: tuple[str, ...]
     counts: NDArray[np.int64]
     medians: NDArray[np.float32]
+    clusters: tuple[tuple[int, ...], ...]
 
     def __len__(self) -> int:
         return len(self.titles)
@@ -162,10 +166,6 @@ class NamedPopulations:
     mean_probability: NDArray[np.float64]
     agreement: Agreement | None
 
-    def clusters_of(self, group: int) -> list[int]:
-        """The numbers of the clusters of a population."""
-        return (np.flatnonzero(self.group_of_cluster == group) + 1).tolist()
-
 
 def population_titles(names: ClusterNames) -> tuple[str, ...]:
     """The populations in the order of their numbers, then "unknown" if a cluster has no name."""
@@ -188,6 +188,8 @@ class ReportContent:
         The sample of cells that medians and distributions are computed from.
     medians : ndarray of float32, shape (n_clusters, n_markers)
         Medians of marker values; NaN for a cluster without cells in the sample.
+    explored : ExploredCells
+        The cells that the interactive part of the page draws.
     landmarks : LandmarkMap or None
         None if the model was not trained on any of the files.
     agreement : Agreement or None
@@ -211,6 +213,7 @@ class ReportContent:
     probability: NDArray[np.float32]
     cells: Cells
     medians: NDArray[np.float32]
+    explored: ExploredCells
     landmarks: LandmarkMap | None
     agreement: Agreement | None
     novelty: NDArray[np.float32] | None = None
@@ -255,7 +258,8 @@ class ReportContent:
     def clusters(self) -> Groups:
         """The clusters as groups of cells."""
         numbers = tuple(str(number) for number in range(1, self.n_clusters + 1))
-        return Groups(self.titles, numbers, np.stack([file.counts for file in self.files]), self.medians)
+        each = tuple((number,) for number in range(1, self.n_clusters + 1))
+        return Groups(self.titles, numbers, np.stack([file.counts for file in self.files]), self.medians, each)
 
     def scaled(self, medians: NDArray[np.float32]) -> NDArray[np.float32]:
         """Medians (n, n_markers) with the range of each marker in training scaled to [0, 1]."""

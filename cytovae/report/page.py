@@ -20,40 +20,30 @@ from cytovae.report.charts import MOST_BARS
 from cytovae.report.cluster_table import cluster_rows
 from cytovae.report.content import FAIR_NOVELTY, FAIR_PROBABILITY, HIGH_NOVELTY, LOW_PROBABILITY, ReportContent
 from cytovae.report.file_differences import ADVICE, FEWEST_CELLS, MOST_ROWS
+from cytovae.report.page_data import page_data
 from cytovae.report.pictures import Pictures
 
 _FORMULA_BEGINS = ("=", "@", "+", "-")
 
-# Shows the markers whose name contains the typed text. Names are compared as text and never become HTML.
-_SCRIPT = """
-const box = document.getElementById("find"), shown = document.getElementById("shown");
-const cards = Array.from(document.querySelectorAll("[data-marker]"));
-function narrow() {
-  const words = box.value.toLowerCase().split(/[\\s,]+/).filter(Boolean);
-  let count = 0;
-  for (const card of cards) {
-    const name = card.dataset.marker.toLowerCase();
-    card.hidden = words.length > 0 && !words.some(word => name.includes(word));
-    if (!card.hidden) count += 1;
-  }
-  shown.textContent = count + " of " + cards.length;
-}
-box.addEventListener("input", narrow);
-narrow();
-"""
+_SCRIPTS = (
+    *("data", "state", "hover", "marks", "tables", "rows", "points", "explore", "search"),
+    "main",
+)
 
 
 def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> str:
     """The page as HTML.
 
-    It loads nothing: pictures are data URIs, and its content security policy forbids every script but its own.
+    It loads nothing: pictures are data URIs, and its content security policy forbids every script but its own. Without
+    a script, it shows all its pictures and tables.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_without_formula
     )
     environment.filters["data_uri"] = _data_uri
-    template = environment.from_string(resources.files("cytovae.report").joinpath("page.html").read_text("utf-8"))
-    script_hash = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+    template = environment.from_string(_text("page.html"))
+    script = _script()
+    script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     probability, novelty, record = content.probability, content.novelty, content.record
     settings = content.saved.model.settings
     return template.render(
@@ -88,9 +78,22 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
         command=shlex.join(["cytovae", *record.argv[1:]]) if record.argv else "",
         cofactors=[f"{cofactor:g}" for cofactor in sorted(set(content.saved.panel.cofactors.tolist()))],
         colours=[colour_of(index) for index in range(content.n_clusters + 1)],
-        script=_SCRIPT,
+        style=Markup(_text("page.css").strip()),
+        script=Markup(script),
+        data=Markup(page_data(content, pictures)),
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'",
     )
+
+
+def _text(name: str) -> str:
+    """A file of this package."""
+    return resources.files("cytovae.report").joinpath(name).read_text("utf-8")
+
+
+def _script() -> str:
+    """The script of the page: all its files, in a scope of their own."""
+    parts = "\n".join(_text(f"script/{name}.js") for name in _SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}}})();'
 
 
 def _without_formula(value: object) -> object:

@@ -17,6 +17,7 @@ from cytovae.report.charts import (
 )
 from cytovae.report.content import ReportContent
 from cytovae.report.dendrogram import draw_tree
+from cytovae.report.row_regions import RowRegion
 from cytovae.report.umap_plots import (
     draw_marker,
     draw_umap_clusters,
@@ -28,11 +29,16 @@ from cytovae.report.umap_plots import (
 )
 
 _MOST_FILES = 24  # whose colours can be distinguished
+Draw = Callable[[str, str, Figure], Picture]
+DrawRows = Callable[[str, str, tuple[Figure, RowRegion]], Picture]
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures by content; None if there is nothing to show. ``markers`` has one picture for each marker."""
+    """The pictures by content; None if there is nothing to show. ``markers`` has one picture for each marker.
+
+    ``rows`` are the pictures whose rows are clusters: their names, and where the rows are.
+    """
 
     heatmap: Picture
     heatmap_populations: Picture | None
@@ -52,6 +58,7 @@ class Pictures:
     confusion_populations: Picture | None
     file_shifts: Picture | None
     markers: tuple[Picture, ...]
+    rows: tuple[tuple[str, RowRegion], ...]
 
     @property
     def all(self) -> tuple[Picture, ...]:
@@ -71,22 +78,23 @@ def draw_all(
     """Draw every picture as PNG, with ``svg`` also as SVG; ``progress`` receives the number of markers drawn."""
     landmarks, agreement, model, named = content.landmarks, content.agreement, content.saved.model, content.named
 
+    rows: list[tuple[str, RowRegion]] = []
+
     def draw(name: str, alt: str, figure: Figure) -> Picture:
         return render(figure, name, alt, svg=svg)
 
+    def draw_rows(name: str, alt: str, drawn: tuple[Figure, RowRegion]) -> Picture:
+        rows.append((name, drawn[1]))
+        return draw(name, alt, drawn[0])
+
     with style():
-        markers = _draw_markers(content, draw, progress)
+        markers = _draw_markers(content, draw_rows, progress)
+        of_names = _draw_named(content, draw, draw_rows)
         return Pictures(
-            heatmap=draw(
+            heatmap=draw_rows(
                 "heatmap", "Median expression of each marker in each cluster", draw_heatmap(content, content.clusters)
             ),
-            heatmap_populations=draw(
-                "heatmap_populations",
-                "Median expression of each marker in each named population",
-                draw_heatmap(content, named.groups),
-            )
-            if named
-            else None,
+            heatmap_populations=of_names[0],
             tree=draw("merge_tree", "Merge tree of the experts", draw_tree(model.tree, model.n_clusters))
             if model.tree.n_most > 1
             else None,
@@ -117,13 +125,7 @@ def draw_all(
             abundance=draw(
                 "abundance", "Share of each cluster in each file", draw_abundance(content, content.clusters)
             ),
-            abundance_populations=draw(
-                "abundance_populations",
-                "Share of each named population in each file",
-                draw_abundance(content, named.groups),
-            )
-            if named
-            else None,
+            abundance_populations=of_names[1],
             probabilities=draw("probabilities", "Histogram of probabilities", draw_probabilities(content)),
             novelty=draw("novelty", "Histogram of novelty", draw_novelty(content.novelty))
             if content.novelty is not None
@@ -134,27 +136,39 @@ def draw_all(
             confusion=draw("confusion", "Manual gates and clusters", draw_confusion(agreement, content.titles))
             if agreement
             else None,
-            confusion_populations=draw(
-                "confusion_populations",
-                "Manual gates and named populations",
-                draw_confusion(named.agreement, named.groups.titles, "named population"),
-            )
-            if named and named.agreement
-            else None,
+            confusion_populations=of_names[2],
             file_shifts=_draw_shifts(content, draw),
             markers=markers,
+            rows=tuple(rows),
         )
 
 
-def _draw_shifts(content: ReportContent, draw: Callable[[str, str, Figure], Picture]) -> Picture | None:
+def _draw_named(content: ReportContent, draw: Draw, draw_rows: DrawRows) -> tuple[Picture | None, ...]:
+    """Heatmap, abundance and agreement with gates of the named populations."""
+    if content.named is None:
+        return (None, None, None)
+    groups, agreement = content.named.groups, content.named.agreement
+    heatmap = draw_rows(
+        "heatmap_populations",
+        "Median expression of each marker in each named population",
+        draw_heatmap(content, groups),
+    )
+    abundance = draw(
+        "abundance_populations", "Share of each named population in each file", draw_abundance(content, groups)
+    )
+    if agreement is None:
+        return heatmap, abundance, None
+    drawn = draw_confusion(agreement, groups.titles, "named population")
+    return heatmap, abundance, draw("confusion_populations", "Manual gates and named populations", drawn)
+
+
+def _draw_shifts(content: ReportContent, draw: Draw) -> Picture | None:
     if content.differences is None:
         return None
     return draw("file_shifts", "Shift of each marker in each file", draw_file_shifts(content))
 
 
-def _draw_markers(
-    content: ReportContent, draw: Callable[[str, str, Figure], Picture], progress: Callable[[int], None]
-) -> tuple[Picture, ...]:
+def _draw_markers(content: ReportContent, draw: DrawRows, progress: Callable[[int], None]) -> tuple[Picture, ...]:
     where = "expression on the UMAP, and distribution" if content.landmarks else "distribution"
     markers = []
     for index, marker in enumerate(content.markers):

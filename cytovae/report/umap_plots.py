@@ -1,23 +1,22 @@
-"""Pictures of single cells: the UMAP in several colourings, and the distributions of markers."""
+"""Pictures of the UMAP in several colourings; those of markers have their distributions beside it."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from cytovae.cells import UNGATED
-from cytovae.drawing import CERTAINTY, EXPRESSION, INK, QUIET, axes_at, bare, colour_of, new_figure, shown
+from cytovae.drawing import CERTAINTY, EXPRESSION, QUIET, axes_at, bare, colour_of, new_figure, shown
 from cytovae.report.content import LandmarkMap, NamedPopulations, ReportContent
+from cytovae.report.densities import draw_densities
+from cytovae.report.row_regions import RowRegion, row_region
 
 _WIDTH, _HEIGHT = 5.7, 5.2  # of a UMAP in inches, without its legend
-_BINS = 96  # of a distribution
 _GRID = 190  # dots across a small UMAP
-_OVERLAP = 1.5  # height of a distribution, relative to the distance between two
 _MOST_LABELS = 24  # populations with a label in the UMAP
 
 
@@ -73,25 +72,28 @@ def _shaded(
     return figure
 
 
-def draw_marker(content: ReportContent, index: int) -> Figure:
+def draw_marker(content: ReportContent, index: int) -> tuple[Figure, RowRegion]:
     """One marker: its expression on the UMAP, and its distribution in each cluster."""
     height = max(2.9, 0.75 + 0.155 * content.n_clusters)
     has_umap = content.landmarks is not None
     across = 5.5 if has_umap else 3.4
     figure = new_figure(across, height)
-    low, high = (float(bound[index]) for bound in (content.saved.model.scaling.low, content.saved.model.scaling.high))
     name = shown(content.markers[index])
     if content.landmarks is not None:
         below = height - 2.85
         axes = axes_at(figure, 0.05, below, 2.5, 2.5)
-        image = _dots(axes, content.landmarks.coordinates, content.landmarks.cells.values[:, index], low, high)
+        values, scaling = content.landmarks.cells.values[:, index], content.saved.model.scaling
+        image = _dots(
+            axes, content.landmarks.coordinates, values, float(scaling.low[index]), float(scaling.high[index])
+        )
         bar = figure.colorbar(image, cax=axes_at(figure, 2.6, below + 0.55, 0.07, 1.4))
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=7.5, length=2)
     figure.text(0.08 / across, 1 - 0.22 / height, name, fontsize=11.5, fontweight="bold")
     left = 3.25 if has_umap else 0.4
-    _distributions(axes_at(figure, left, 0.4, across - left - 0.1, height - 0.75), content, index, low, high)
-    return figure
+    axes = axes_at(figure, left, 0.4, across - left - 0.1, height - 0.75)
+    draw_densities(axes, content, index)
+    return figure, row_region(axes, content.n_clusters, -1, content.clusters.clusters)
 
 
 def _categories(
@@ -200,44 +202,3 @@ def _centre(points: NDArray[np.float32]) -> tuple[float, float, float]:
     middle = np.median(region, axis=0)
     quartiles = np.quantile(region, [0.25, 0.75], axis=0)
     return float(middle[0]), float(middle[1]), float((quartiles[1] - quartiles[0]).max())
-
-
-def _distributions(axes: Any, content: ReportContent, index: int, low: float, high: float) -> None:
-    """The distribution of a marker in each cluster, cluster 1 on top, all scaled to the same height."""
-    values = np.clip(content.cells.values[:, index], low, high)
-    n_clusters = content.n_clusters
-    bins = np.minimum(((values - low) / (high - low) * _BINS).astype(np.int64), _BINS - 1)
-    counts = np.bincount((content.cells.cluster.astype(np.int64) - 1) * _BINS + bins, minlength=n_clusters * _BINS)
-    density = _smooth(counts.reshape(n_clusters, _BINS).astype(np.float64))
-    density /= np.maximum(density.max(axis=1, keepdims=True), 1e-12)
-    x = low + (np.arange(_BINS) + 0.5) / _BINS * (high - low)
-    ends = np.array([x[0], x[-1]])
-    shapes = []
-    for row in range(n_clusters):
-        floor = n_clusters - 1 - row
-        top = np.column_stack([x, floor + density[row] * _OVERLAP])
-        shapes.append(np.vstack([[ends[0], floor], top, [ends[1], floor]]))
-    colours = [colour_of(row) for row in range(n_clusters)]
-    axes.add_collection(PolyCollection(shapes, facecolors=colours, edgecolors="white", linewidths=0.6, alpha=0.9))
-    axes.set_xlim(low, high)
-    axes.set_ylim(-0.15, n_clusters - 1 + _OVERLAP + 0.1)
-    axes.set_yticks([])
-    for row in range(n_clusters):  # ticks would take most of the time
-        axes.text(low - 0.02 * (high - low), n_clusters - 1 - row, f"{row + 1}", ha="right", va="center", fontsize=7.5)
-    axes.tick_params(axis="x", labelsize=8)
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel(_scale_name(content), fontsize=8, color=INK)
-
-
-def _smooth(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows of counts, smoothed by a Gaussian of 1.5 bins and mirrored at the ends."""
-    offsets = np.arange(-4, 5)
-    kernel = np.exp(-0.5 * (offsets / 1.5) ** 2)
-    padded = np.pad(counts, ((0, 0), (4, 4)), mode="symmetric")
-    return np.apply_along_axis(np.convolve, 1, padded, kernel / kernel.sum(), mode="valid")
-
-
-def _scale_name(content: ReportContent) -> str:
-    return {"arcsinh": "arcsinh(x / cofactor)", "logicle": "logicle(x), decades"}.get(
-        content.saved.transform.kind, "value"
-    )

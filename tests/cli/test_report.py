@@ -1,7 +1,5 @@
 """`cytovae report` through the real app: outputs, errors, and the page in a browser."""
 
-import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.browser import opened
 from helpers.command import Command
 from helpers.study import MARKERS, write_study
 
@@ -165,29 +164,6 @@ def tables_of(page: str) -> list[str]:
 # --- in a browser ---
 
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-
-
-def browser() -> str:
-    """The path of Chromium; without it the test is skipped."""
-    for name in BROWSERS:
-        if path := shutil.which(name):
-            return path
-    pytest.skip(f"no Chromium is installed (none of {', '.join(BROWSERS)} is on the PATH)")
-
-
-def opened(page: Path, profile: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """The page in a browser after its script has run (standard output), and the console (standard error)."""
-    flags = [
-        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-        *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"),
-        *("--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom", *more),
-    ]
-    return subprocess.run(
-        [browser(), *flags, page.as_uri()], capture_output=True, text=True, check=True, timeout=60, encoding="utf-8"
-    )
-
-
 @pytest.mark.browser
 def test_a_browser_shows_the_page_without_errors(tmp_path: Path, model: Path, study: list[Path]) -> None:
     page = tmp_path / "report.html"
@@ -218,7 +194,7 @@ def test_the_search_box_filters_the_markers(tmp_path: Path, model: Path, study: 
     page.write_text(typed, encoding="utf-8")
     shown = opened(page, tmp_path / "profile")
     assert f">1 of {len(MARKERS)}</output>" in shown.stdout
-    assert shown.stdout.count("hidden=") == len(MARKERS) - 1
+    assert shown.stdout.count('hidden="">\n      <div class="picture') == len(MARKERS) - 1
 
 
 MEASURE = """

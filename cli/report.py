@@ -35,6 +35,13 @@ def report_cli(
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the pictures as PNG and SVG files.")
     ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write metrics.csv (figures of the study, the files and the clusters) and warnings.csv there.",
+        ),
+    ] = None,
     max_cells: Annotated[
         int, typer.Option(min=1, metavar="N", help="Number of cells for medians and distributions.")
     ] = 100_000,
@@ -65,7 +72,7 @@ def report_cli(
     paths = options.named_files(files) if files else ()
     target = sys.stdout.buffer if output == "-" else Path(output)
     protected = protected_files(files=paths, tables=(names, samples, *(gates or ())), model=model)
-    build.check_report(target, protected, figures=figures, force=force)
+    build.check_report(target, protected, figures=figures, tables=tables, force=force)
 
     from cytovae.model_folder.record import read_record
 
@@ -93,6 +100,7 @@ def report_cli(
             model_name=model.resolve().name,
             gates=labels,
             figures=figures,
+            tables=tables,
             max_cells=max_cells,
             seed=seed,
             force=force,
@@ -101,14 +109,18 @@ def report_cli(
     if not summary.has_umap:
         console.warn("the model was not trained on any of the files, so the page has no UMAP")
     for warning in summary.warnings:
-        console.warn(f"{warning}; the section Files of the page shows how")
+        console.warn(f"{warning.text}. {warning.advice}")
     if not quiet:
-        _say_written(summary, output, figures, perf_counter() - began)
+        _say_written(summary, output, figures, tables, perf_counter() - began)
 
 
-def _say_written(summary: "ReportSummary", output: str, figures: Path | None, seconds: float) -> None:
+def _say_written(
+    summary: "ReportSummary", output: str, figures: Path | None, tables: Path | None, seconds: float
+) -> None:
     if figures is not None:
         console.say(f"wrote {summary.n_figures} files to {figures}")
+    if tables is not None:
+        console.say(f"wrote {summary.n_tables} tables to {tables}")
     if output != "-":
         size = summary.n_bytes / 1e6
         console.say(f"wrote {output}: {summary.n_cells:,} cells, {size:.1f} MB, {seconds:.1f} s")

@@ -4,17 +4,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from cytovae.atomic import check_target, output_errors, whole_file
 from cytovae.cells import GateLabels
 from cytovae.errors import UsageError
 from cytovae.model_folder.record import ModelRecord
+from cytovae.plain_file import folder_exists, resolved
 from cytovae.report.figures import PICTURE_SUFFIXES, check_figures, write_figures
+from cytovae.report.warning import ReportWarning
 from cytovae.study.assign_study import AssignStudy
 from cytovae.study.protected_files import ProtectedFiles
 
+if TYPE_CHECKING:
+    from cytovae.report.content import ReportContent
+
 PACKAGES = ("matplotlib", "jinja2")
+TABLES = ("metrics.csv", "warnings.csv")
 
 
 @dataclass(frozen=True)
@@ -31,19 +37,27 @@ class ReportSummary:
         Number of picture files.
     has_umap : bool
         Whether the page shows a UMAP: the model was trained on at least one of the files.
-    warnings : tuple of str
-        What a user should know about the files, sentences without a full stop.
+    n_tables : int
+        Number of tables beside the page.
+    warnings : tuple of ReportWarning
+        What a user should know about the files and the clusters.
     """
 
     n_cells: int
     n_bytes: int
     n_figures: int
     has_umap: bool
-    warnings: tuple[str, ...] = ()
+    n_tables: int = 0
+    warnings: tuple[ReportWarning, ...] = ()
 
 
 def check_report(
-    target: Path | IO[bytes], protected: ProtectedFiles, *, figures: Path | None = None, force: bool = False
+    target: Path | IO[bytes],
+    protected: ProtectedFiles,
+    *,
+    figures: Path | None = None,
+    tables: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Check before any work that a report can be written.
 
@@ -53,17 +67,17 @@ def check_report(
         The page.
     protected : ProtectedFiles
         The files that must not be replaced.
-    figures : Path, optional
-        Folder for the pictures.
+    figures, tables : Path, optional
+        Folders for the pictures and for the tables.
     force : bool
         Whether existing outputs may be replaced.
 
     Raises
     ------
     UsageError
-        If the page would replace an input, or matplotlib or jinja2 is not installed.
+        If an output would replace an input or another output, or matplotlib or jinja2 is not installed.
     OutputError
-        If the page or the pictures cannot be written.
+        If an output cannot be written.
     """
     if isinstance(target, Path):
         protected.check(target)
@@ -76,6 +90,13 @@ def check_report(
     if figures is not None:
         check_figures(figures, force=force)
         protected.check_names(figures, PICTURE_SUFFIXES)
+    if tables is not None:
+        for name in TABLES:
+            protected.check(tables / name)
+            if isinstance(target, Path) and resolved(target) == resolved(tables / name):
+                raise UsageError(f"--tables would write over the page, {tables / name}; name another folder")
+            if folder_exists(tables):
+                check_target(tables / name, force=force)
 
 
 def training_files(record: ModelRecord) -> tuple[Path, ...]:
@@ -99,6 +120,7 @@ def build_report(
     model_name: str,
     gates: GateLabels | None = None,
     figures: Path | None = None,
+    tables: Path | None = None,
     max_cells: int = 100_000,
     seed: int = 0,
     force: bool = False,
@@ -118,8 +140,8 @@ def build_report(
         Title of the page.
     gates, max_cells, seed
         See :func:`cytovae.report.collect.collect`.
-    figures : Path, optional
-        Folder for the pictures as PNG and SVG.
+    figures, tables : Path, optional
+        Folders for the pictures as PNG and SVG, and for `metrics.csv` and `warnings.csv`.
     force : bool
         Whether existing outputs are replaced.
     progress : callable
@@ -132,7 +154,7 @@ def build_report(
     UsageError
         If the number of gate labels differs from the number of events.
     OutputError
-        If the page or the pictures cannot be written.
+        If an output cannot be written.
     """
     from cytovae.report.collect import collect
     from cytovae.report.page import render_page
@@ -153,6 +175,8 @@ def build_report(
     )
     page = render_page(content, pictures, model_name).encode()
     n_figures = write_figures(pictures, figures, force=force) if figures is not None else 0
+    if tables is not None:
+        _write_tables(tables, content, force=force)
     if isinstance(target, Path):
         with whole_file(target, force=force) as partial:
             partial.write_bytes(page)
@@ -160,4 +184,16 @@ def build_report(
         with output_errors("standard output"):
             target.write(page)
             target.flush()
-    return ReportSummary(n_events, len(page), n_figures, content.landmarks is not None, content.warnings)
+    n_tables = 0 if tables is None else len(TABLES)
+    return ReportSummary(n_events, len(page), n_figures, content.landmarks is not None, n_tables, content.warnings)
+
+
+def _write_tables(folder: Path, content: "ReportContent", *, force: bool) -> None:
+    """Write the figures and the warnings of the report."""
+    from cytovae.outputs.tables import write_table
+    from cytovae.report.metrics_table import metrics_table, warnings_table
+
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, table in zip(TABLES, (metrics_table(content), warnings_table(content)), strict=True):
+        write_table(folder / name, table, force=force)

@@ -11,12 +11,26 @@ from cytovae.annotations.sample_sheet import NO_SAMPLES, SampleSheet
 from cytovae.inference.trained_model import SavedModel
 from cytovae.metrics import Contingency, ScoreReport
 from cytovae.model_folder.record import ModelRecord
+from cytovae.populations.merge_tree import FAIR_SUPPORT
 from cytovae.report.explored import ExploredCells
 from cytovae.report.file_differences import FileDifferences, warnings_of
+from cytovae.report.warning import ReportWarning, some_of
 
 # Limits that the report counts cells by.
 LOW_PROBABILITY, FAIR_PROBABILITY = 0.5, 0.9
 FAIR_NOVELTY, HIGH_NOVELTY = 0.5, 0.9
+
+MANY_NOVEL = 0.05
+"""A larger share of cells of high novelty in a file causes a warning; among the training cells there are hardly any."""
+
+_UNSUPPORTED = (
+    "Other samples of the training cells divide these cells in another way. Do not rely on such a cluster by itself; "
+    "a coarser cut (--clusters N) may join it with its neighbour."
+)
+_UNLIKE_TRAINING = (
+    "Check the panel, the staining and the compensation of the file, or train with it: its cells get clusters that "
+    "were learned from other cells."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,11 +238,20 @@ class ReportContent:
     differences: FileDifferences | None = None
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a user should know about the files, sentences without a full stop."""
-        if self.differences is None:
-            return ()
-        return warnings_of(self.differences, tuple(file.name for file in self.files), self.markers)
+    def warnings(self) -> tuple[ReportWarning, ...]:
+        """What a user should know about the files and the clusters."""
+        found: list[ReportWarning] = []
+        if self.differences is not None:
+            found += warnings_of(self.differences, tuple(file.name for file in self.files), self.markers)
+        if novel := [file.name for file in self.files if file.n_high_novelty > MANY_NOVEL * file.n_cells]:
+            text = f"more than {MANY_NOVEL:.0%} of the cells are unlike those in training: {some_of(novel)}"
+            found.append(ReportWarning(text, _UNLIKE_TRAINING, "novelty"))
+        support = self.saved.model.tree.cluster_support(self.n_clusters)
+        if support is not None and (low := [str(row + 1) for row in np.flatnonzero(support < FAIR_SUPPORT).tolist()]):
+            which = "a cluster is" if len(low) == 1 else "clusters are"
+            text = f"{which} not always found again (support below {FAIR_SUPPORT:g}): {some_of(low)}"
+            found.append(ReportWarning(text, _UNSUPPORTED, "clusters"))
+        return tuple(found)
 
     @property
     def markers(self) -> tuple[str, ...]:

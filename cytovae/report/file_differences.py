@@ -9,14 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cytovae.report.warning import ReportWarning, some_of
+
 FEWEST_CELLS = 50  # of a population in a file; their mean is then uncertain by 0.14 spreads
 LARGE_SHIFT = 1.0
 _LEAST_SPREAD = 0.02  # of the range of a marker
 _FAR, _TIMES_FARTHER, _FAR_OF_TWO = 0.25, 2.5, 0.5
 MOST_ROWS = 20
-ADVICE = (
+_SECTION = "files"
+_BATCHES = (
     "If they were measured in several batches, this may be the measurement and not biology. cytovae corrects nothing: "
     "CytoNorm and cyCombine do, before training; compare --batch takes a batch into account."
+)
+_COMPOSITION = (
+    "If the sample is not expected to differ, look at its quality (cytovae qc) and its gating before clustering; "
+    "compare tells whether groups of samples differ."
 )
 
 
@@ -94,23 +101,21 @@ def differences_of_files(
     return FileDifferences(shifts, _median(shifts), distances, _far(distances))
 
 
-def warnings_of(differences: FileDifferences, files: tuple[str, ...], markers: tuple[str, ...]) -> tuple[str, ...]:
-    """What a user should know, sentences without a full stop."""
+def warnings_of(
+    differences: FileDifferences, files: tuple[str, ...], markers: tuple[str, ...]
+) -> tuple[ReportWarning, ...]:
+    """What a user should know about ``files``."""
     found = []
     if large := differences.large:
         names = list(dict.fromkeys(files[shift.file] for shift in large))
         worst = list(dict.fromkeys(markers[shift.marker] for shift in large))
-        found.append(
-            f"populations lie more than their own spread apart between files: {_some(names)}, in {_some(worst)}"
-        )
+        text = f"populations lie more than their own spread apart between files: {some_of(names)}, in {some_of(worst)}"
+        found.append(ReportWarning(text, _BATCHES, _SECTION))
     if differences.far:
         names = [files[file] for file in differences.far]
-        found.append(f"abundances far from those of the other files: {_some(names)}")
+        text = f"abundances far from those of the other files: {some_of(names)}"
+        found.append(ReportWarning(text, _COMPOSITION, _SECTION))
     return tuple(found)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _shifts(

@@ -19,7 +19,7 @@ from cytovae.populations.population_tree import AGREEMENT
 from cytovae.report.charts import MOST_BARS
 from cytovae.report.cluster_table import cluster_rows
 from cytovae.report.content import FAIR_NOVELTY, FAIR_PROBABILITY, HIGH_NOVELTY, LOW_PROBABILITY, ReportContent
-from cytovae.report.file_differences import ADVICE, FEWEST_CELLS, MOST_ROWS
+from cytovae.report.file_differences import FEWEST_CELLS, MOST_ROWS
 from cytovae.report.page_data import page_data
 from cytovae.report.pictures import Pictures
 
@@ -65,7 +65,6 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
         if novelty is None
         else [(limit, int((novelty >= limit).sum())) for limit in (FAIR_NOVELTY, HIGH_NOVELTY)],
         most_bars=MOST_BARS,
-        advice=ADVICE,
         fewest_cells=FEWEST_CELLS,
         large_shifts=content.differences.large if content.differences is not None else (),
         most_rows=MOST_ROWS,

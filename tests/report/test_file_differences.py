@@ -33,7 +33,10 @@ def study(
 
 
 def warned(differences: FileDifferences) -> tuple[str, ...]:
-    return warnings_of(differences, tuple(f"file{index}" for index in range(len(differences.distances))), MARKERS)
+    names = tuple(f"file{index}" for index in range(len(differences.distances)))
+    warnings = warnings_of(differences, names, MARKERS)
+    assert all(warning.advice and warning.section == "files" for warning in warnings)
+    return tuple(warning.text for warning in warnings)
 
 
 @pytest.mark.parametrize("n_files", [2, 3, 10, 60])

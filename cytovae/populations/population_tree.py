@@ -24,8 +24,8 @@ from cytovae.populations.views import (
     View,
     average_linkage,
     cut,
+    own_view,
     together,
-    view_on_coordinates,
 )
 from cytovae.settings import Settings
 
@@ -129,10 +129,7 @@ def population_tree(
         for index in range(n_small):
             cells = pool.sample(min(settings.view_cells, len(values)), seed, index)
             requested.add(cells.values, cells.source)
-        rows = np.arange(len(values))
-        own = [
-            view_on_coordinates(values, coordinates, source, rows, settings, seed, index) for index in range(OWN_VIEWS)
-        ]
+        own = [own_view(values, coordinates, source, settings, seed, index) for index in range(OWN_VIEWS)]
         small = requested.results()
 
     micro_cluster = numbered_partition(coordinates, settings.experts, seed, COMPARED)  # (n,)

@@ -22,7 +22,7 @@ from numpy.lib.format import read_array, write_array
 from numpy.typing import NDArray
 
 from cytovae.populations.valleys import ValleyHierarchy
-from cytovae.populations.views import PARTITIONS, View, small_view
+from cytovae.populations.views import SMALL_PARTITIONS, View, small_view
 from cytovae.settings import LARGEST_SEED, Settings, settings_from_dict, settings_to_dict
 
 COMMAND = (sys.executable, "-m", "cytovae.populations.view_process")
@@ -164,8 +164,9 @@ class _Worker:
         if self._answers is None:
             return None
         with suppress(OSError, ValueError, StopIteration):
-            partitions = tuple(next(self._answers) for _ in range(PARTITIONS))
-            hierarchies = tuple(ValleyHierarchy(next(self._answers), next(self._answers)) for _ in range(PARTITIONS))
+            numbers = range(SMALL_PARTITIONS)
+            partitions = tuple(next(self._answers) for _ in numbers)
+            hierarchies = tuple(ValleyHierarchy(next(self._answers), next(self._answers)) for _ in numbers)
             return View(partitions, hierarchies, next(self._answers))
         self._answers = None
         return None

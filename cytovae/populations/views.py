@@ -4,7 +4,7 @@ A view of the landmarks takes their UMAP as it is. A small view draws its own sa
 that nothing arbitrary about one sample or one projection returns in all of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,14 @@ from cytovae.populations.umap_projection import umap_projection
 from cytovae.populations.valleys import ValleyHierarchy, valley_hierarchy
 from cytovae.settings import Settings
 
-# Partitions of a view. With several, their arbitrary edges cancel.
+# Partitions of a view of the landmarks. With several, their arbitrary edges cancel.
 PARTITIONS = 2
+
+# Partitions of a small view. The many small views cancel their arbitrary edges by themselves.
+SMALL_PARTITIONS = 1
+
+# Epochs of UMAP in a small view, relative to `Settings.umap_epochs`. More change no score: see docs/choices.md.
+SMALL_VIEW_EPOCHS = 0.5
 
 # A view is cut several times, into more and fewer populations than `Settings.populations`. How finely a data set is
 # gated is not in its data; what most resolutions agree on depends less on the number chosen.
@@ -103,9 +109,24 @@ def small_view(
         Seed and number of the view. Views of different numbers differ in everything that is random.
     """
     neighbors = nearest_neighbors(values, min(settings.umap_neighbors, len(values)), settings.metric)
-    coordinates = umap_projection(values, neighbors, settings, seed)
+    epochs = max(1, round(SMALL_VIEW_EPOCHS * settings.umap_epochs))
+    coordinates = umap_projection(values, neighbors, replace(settings, umap_epochs=epochs), seed)
     nearest = nearest_cells(landmarks, values, settings.metric)
-    return view_on_coordinates(values, coordinates, source, nearest, settings, seed, index)
+    numbers = range(SMALL_PARTITIONS * index, SMALL_PARTITIONS * (index + 1))
+    return view_on_coordinates(values, coordinates, source, nearest, settings, seed, numbers)
+
+
+def own_view(
+    values: NDArray[np.float32],
+    coordinates: NDArray[np.float32],
+    source: NDArray[np.int32],
+    settings: Settings,
+    seed: int,
+    index: int,
+) -> View:
+    """The view number ``index`` of the landmarks; see :func:`view_on_coordinates`."""
+    numbers = range(PARTITIONS * index, PARTITIONS * (index + 1))
+    return view_on_coordinates(values, coordinates, source, np.arange(len(values)), settings, seed, numbers)
 
 
 def view_on_coordinates(
@@ -115,11 +136,14 @@ def view_on_coordinates(
     nearest: NDArray[np.int64],
     settings: Settings,
     seed: int,
-    index: int,
+    numbers: range,
 ) -> View:
-    """The view number ``index`` of cells with UMAP coordinates (v, 2); ``nearest`` (n,) as in :class:`View`."""
+    """A view of cells with UMAP coordinates (v, 2).
+
+    ``nearest`` (n,) is as in :class:`View`. ``numbers`` are those of its partitions, see
+    :func:`cytovae.populations.partition.numbered_partition`.
+    """
     origin = _origins(values, source, seed)
-    numbers = range(PARTITIONS * index, PARTITIONS * (index + 1))
     partitions = [numbered_partition(coordinates, settings.experts, seed, number) for number in numbers]
     hierarchies = [
         valley_hierarchy(values, partition, origin, seed + number)

@@ -91,10 +91,7 @@ def study_of(name: str, gated: GatedCells, seed: int) -> Study:
             drawn = trees.Pool(pool.cells.values, pool.cells.source).sample(SETTINGS.view_cells, seed, index)
             requested.add(drawn.values, drawn.source)
         plane = umap_projection(values, neighbors, SETTINGS, seed)
-        own = [
-            views.view_on_coordinates(values, plane, source, np.arange(len(values)), SETTINGS, seed, index)
-            for index in range(trees.OWN_VIEWS)
-        ]
+        own = [views.own_view(values, plane, source, SETTINGS, seed, index) for index in range(trees.OWN_VIEWS)]
         small = requested.results()
     print(f"{name}, seed {seed}", flush=True)
     return Study(cells, numbered_partition(plane, SETTINGS.experts, seed, trees.COMPARED), own, small)

@@ -54,7 +54,7 @@ def _joined(words: tuple[str, ...]) -> str:
     return text
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)
 def parts_of(text: str) -> tuple[tuple[str, bool], ...]:
     """The antigens and other words that a name is made of, and whether each is a known antigen.
 

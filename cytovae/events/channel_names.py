@@ -89,7 +89,7 @@ def metal_of(text: str) -> str:
     return match["isotope"] if match else ""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)
 def marker_of(channel: Channel) -> str:
     """The marker of a channel: its stain, otherwise the antibody of ``$PnS`` or ``$PnN``, otherwise ``$PnN``."""
     if stain := stain_of(channel):

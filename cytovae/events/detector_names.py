@@ -78,6 +78,7 @@ class Pulse:
     scale: str
 
 
+@lru_cache(maxsize=65_536)
 def plain_text(text: str) -> str:
     """A name without compensation prefix, angle brackets and trade marks, in Unicode's composed form."""
     text = _TRADE_MARKS.sub("", unicodedata.normalize("NFC", text)).strip()
@@ -86,7 +87,7 @@ def plain_text(text: str) -> str:
     return _COMPENSATED.sub("", text, count=1) if _COMPENSATED.match(text) else text
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)
 def words_of(text: str) -> tuple[str, ...]:
     """The alphanumeric words of a name in lower case; Greek letters become Latin ones, as do their names."""
     lowered = plain_text(text).casefold().translate(_GREEK)
@@ -94,6 +95,7 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(word for word in words if word)
 
 
+@lru_cache(maxsize=65_536)
 def pulse_of(name: str) -> Pulse:
     """Take the name of a channel apart."""
     name = " ".join(name.split())
@@ -108,6 +110,7 @@ def pulse_of(name: str) -> Pulse:
     return Pulse(plain.casefold(), compensated, "", "")
 
 
+@lru_cache(maxsize=65_536)
 def without_pulse(name: str) -> str:
     """A name without the pulse parameter at its end: ``Zombie NIR`` for ``Comp-Zombie NIR-A``."""
     plain = plain_text(name)
@@ -122,7 +125,7 @@ def is_fluorochrome(word: str) -> bool:
     return _FLUOROCHROME.fullmatch(word) is not None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)
 def names_detector(text: str) -> bool:
     """Whether a name consists of a detector, its filter or a fluorochrome, and names nothing that is measured."""
     words = words_of(text)

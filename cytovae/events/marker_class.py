@@ -53,7 +53,7 @@ _STATE = re.compile(
 )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)
 def marker_class(marker: str) -> MarkerClass:
     """The class of a marker from its name; ``type`` unless every antigen in the name is a state marker."""
     text = plain_text(marker)

@@ -1,6 +1,7 @@
 """CSV and Parquet tables as files of events: one row per event, one column per channel."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -115,7 +116,8 @@ def _open_parquet(path: Path) -> TableFile:
     # Booleans are gates, not channels.
     numeric = [column for column in schema if pa.types.is_floating(column.type) or pa.types.is_integer(column.type)]
     numeric = [column for column in numeric if not is_row_index(column.name)]
-    ignored = [column.name for column in schema if column not in numeric]
+    names = {column.name for column in numeric}
+    ignored = [column.name for column in schema if column.name not in names]
     # float32 represents float16 and integers of up to 16 bits exactly.
     narrow = all(column.type in (pa.float32(), pa.float16()) or column.type.bit_width <= 16 for column in numeric)
     dtype = np.dtype(np.float32 if narrow else np.float64)
@@ -194,9 +196,9 @@ def _parsed_csv(path: Path) -> _ParsedCsv:
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(path, "file", str(error), "a table in UTF-8 with a header and one row per event") from error
     names = [name.strip() for name in table.column_names]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise InputError(path, "header", f"the column {twice[0]!r} twice", "a unique name for each channel")
+    twice = next((name for name, times in Counter(names).items() if times > 1), None)
+    if twice is not None:
+        raise InputError(path, "header", f"the column {twice!r} twice", "a unique name for each channel")
     if names and all(is_number(name) for name in names):
         raise InputError(path, "header", "numbers", "the names of the channels in the first line")
     numeric = [
@@ -211,6 +213,7 @@ def _parsed_csv(path: Path) -> _ParsedCsv:
     values = np.empty((table.num_rows, len(numeric)), dtype=np.float64)
     for position, column in enumerate(numeric):
         values[:, position] = table.column(column).to_numpy()
-    ignored = tuple(name or "(no name)" for column, name in enumerate(names) if column not in numeric)
+    channels = set(numeric)
+    ignored = tuple(name or "(no name)" for column, name in enumerate(names) if column not in channels)
     values.flags.writeable = False  # the cache shares it
     return _ParsedCsv(tuple(names[column] for column in numeric), ignored, values, header.notes)

@@ -7,6 +7,7 @@ name of the file, pandas and R a first column with row numbers, and programs wit
 import csv
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cytovae.delimited import delimiter_of, is_number
@@ -28,6 +29,7 @@ _GROUPED = re.compile(r"[+-]?\d{1,3}(?:[.,' ]\d{3})*[.,]\d+")
 # --- names ---
 
 
+@lru_cache(maxsize=65_536)
 def split_name(text: str) -> tuple[str, str]:
     """The channel ($PnN) and the label ($PnS, '' if there is none) in the name of a column.
 

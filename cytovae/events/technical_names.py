@@ -83,7 +83,7 @@ def _normal(text: str) -> str:
     return " ".join(_SEPARATORS.sub(" ", spaced.casefold()).split())
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)
 def technical_use(text: str, *, firm_only: bool = False) -> str:
     """What a channel of this name holds if that is no marker; '' if it may be one.
 

@@ -115,7 +115,7 @@ def summarise(file: EventFile) -> FileSummary:
     uses = channel_uses(file.channels)
     used = [use.channel.index for use in uses if use.used]
     columns = [use.channel.index for use in uses if use.used and not not_finite[use.channel.index]]
-    names = [use.marker for use in uses if use.channel.index in columns]
+    names = [use.marker for use in uses if use.used and not not_finite[use.channel.index]]
     values: NDArray[Any] = np.concatenate(thinned)[:, columns] if thinned else np.empty((0, len(columns)))
     beside = gates_beside(file.path)
     keywords = {key.lstrip("$"): value for key, value in file.keywords.items()}

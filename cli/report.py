@@ -11,6 +11,7 @@ from cytovae.cli import console, options
 from cytovae.cli.assign import open_study
 
 if TYPE_CHECKING:
+    from cytovae.comparison.stored import StoredComparison
     from cytovae.report.build import ReportSummary
 
 
@@ -32,6 +33,10 @@ def report_cli(
     samples: options.Samples = None,
     layer: options.Layer = None,
     file_key: options.FileKey = None,
+    comparison: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Show the comparison of groups that `cytovae compare` wrote to this folder."),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the pictures as PNG and SVG files.")
     ] = None,
@@ -59,8 +64,10 @@ def report_cli(
     """Write an HTML page about the clusters in FCS files. It is a single file that loads nothing else.
 
     It shows a heatmap, UMAP, marker distributions, abundance per file, probabilities, the merge tree and the training;
-    with --gates also the agreement of clusters and manual gates. Counts include all cells. Without files, the training
-    files are read as they were for training.
+    with --gates also the agreement of clusters and manual gates, with --comparison what differs between groups of
+    samples. In a browser, a click on a cluster highlights it everywhere, tables are sorted, any two markers are drawn
+    against each other, and the tree is cut elsewhere. Counts include all cells. Without files, the training files are
+    read as they were for training.
 
     Example: cytovae report model/ sample_data/*.fcs --gates beside -o report.html
     """
@@ -71,7 +78,14 @@ def report_cli(
     began = perf_counter()
     paths = options.named_files(files) if files else ()
     target = sys.stdout.buffer if output == "-" else Path(output)
-    protected = protected_files(files=paths, tables=(names, samples, *(gates or ())), model=model)
+    build.check_packages()
+    compared: StoredComparison | None = None
+    if comparison is not None:
+        from cytovae.comparison.stored import read_comparison
+
+        compared = read_comparison(comparison)
+    inputs = (names, samples, *(gates or ()), *(compared.files if compared else ()))
+    protected = protected_files(files=paths, tables=inputs, model=model)
     build.check_report(target, protected, figures=figures, tables=tables, force=force)
 
     from cytovae.model_folder.record import read_record
@@ -101,6 +115,7 @@ def report_cli(
             gates=labels,
             figures=figures,
             tables=tables,
+            comparison=compared,
             max_cells=max_cells,
             seed=seed,
             force=force,

@@ -5,14 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cytovae.atomic import check_own_folder, flush_to_disk, whole_folder
+from cytovae.comparison.layout import ENTRIES, FIGURES, SUMMARY
 from cytovae.comparison.results import Comparison, summary, tables
 from cytovae.outputs.tables import write_table
-
-SUMMARY, FIGURES = "summary.json", "figures"
-_ENTRIES = (
-    *(SUMMARY, FIGURES, "abundance_long.csv", "abundance_wide.csv", "differential_abundance.csv"),
-    *("levels.csv", "differential_levels.csv"),
-)
 
 
 def check_folder(folder: Path, *, force: bool = False) -> None:
@@ -23,7 +18,7 @@ def check_folder(folder: Path, *, force: bool = False) -> None:
 
     Raises :class:`OutputError`.
     """
-    check_own_folder(folder, SUMMARY, _ENTRIES.__contains__, "comparison", force=force)
+    check_own_folder(folder, SUMMARY, ENTRIES.__contains__, "comparison", force=force)
 
 
 def write_comparison(folder: Path, comparison: Comparison, *, force: bool = False) -> tuple[str, ...]:

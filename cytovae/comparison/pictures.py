@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from cytovae.comparison.abundance import Difference
+from cytovae.comparison.layout import FDR
 from cytovae.comparison.levels import Levels
-from cytovae.comparison.results import FDR, Comparison
+from cytovae.comparison.results import Comparison
 from cytovae.drawing import FAINT, INK, QUIET, colour_of, new_figure, shown
 
 MOST_PANELS = 60

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cytovae import __version__
 from cytovae.comparison.abundance import Difference, compare_abundance, composition_shifts
 from cytovae.comparison.assigned_cells import AssignedCells, read_assigned
+from cytovae.comparison.layout import ABUNDANCE, FDR, LEVELS, SCHEMA_VERSION
 from cytovae.comparison.levels import Levels, compare_levels, read_levels
 from cytovae.comparison.samples import Samples, read_design
 from cytovae.comparison.statistics import CONFIDENCE
@@ -19,11 +20,6 @@ from cytovae.errors import InputError
 
 if TYPE_CHECKING:
     from cytovae.inference.trained_model import SavedModel
-
-FDR = 0.05
-"""The false discovery rate up to which a difference is listed."""
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,11 +124,11 @@ def tables(comparison: Comparison) -> dict[str, pa.Table]:
     found = {
         "abundance_long.csv": _abundance_long(comparison),
         "abundance_wide.csv": _abundance_wide(comparison),
-        "differential_abundance.csv": _differential_abundance(comparison),
+        ABUNDANCE: _differential_abundance(comparison),
     }
     if comparison.levels is not None:
         found["levels.csv"] = _levels(comparison, comparison.levels)
-        found["differential_levels.csv"] = _differential_levels(comparison, comparison.levels)
+        found[LEVELS] = _differential_levels(comparison, comparison.levels)
     return found
 
 

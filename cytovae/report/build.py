@@ -17,6 +17,7 @@ from cytovae.study.assign_study import AssignStudy
 from cytovae.study.protected_files import ProtectedFiles
 
 if TYPE_CHECKING:
+    from cytovae.comparison.stored import StoredComparison
     from cytovae.report.content import ReportContent
 
 PACKAGES = ("matplotlib", "jinja2")
@@ -51,6 +52,15 @@ class ReportSummary:
     warnings: tuple[ReportWarning, ...] = ()
 
 
+def check_packages() -> None:
+    """Raise :class:`UsageError` if matplotlib or jinja2 is not installed."""
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            raise UsageError(
+                f"the report needs {package}; install cytovae with its extra: pip install '.[report]' in a checkout"
+            )
+
+
 def check_report(
     target: Path | IO[bytes],
     protected: ProtectedFiles,
@@ -82,11 +92,7 @@ def check_report(
     if isinstance(target, Path):
         protected.check(target)
         check_target(target, force=force)
-    for package in PACKAGES:
-        if find_spec(package) is None:
-            raise UsageError(
-                f"the report needs {package}; install cytovae with its extra: pip install '.[report]' in a checkout"
-            )
+    check_packages()
     if figures is not None:
         check_figures(figures, force=force)
         protected.check_names(figures, PICTURE_SUFFIXES)
@@ -121,6 +127,7 @@ def build_report(
     gates: GateLabels | None = None,
     figures: Path | None = None,
     tables: Path | None = None,
+    comparison: "StoredComparison | None" = None,
     max_cells: int = 100_000,
     seed: int = 0,
     force: bool = False,
@@ -142,6 +149,8 @@ def build_report(
         See :func:`cytovae.report.collect.collect`.
     figures, tables : Path, optional
         Folders for the pictures as PNG and SVG, and for `metrics.csv` and `warnings.csv`.
+    comparison : StoredComparison, optional
+        A comparison of groups, to show in the page.
     force : bool
         Whether existing outputs are replaced.
     progress : callable
@@ -173,7 +182,7 @@ def build_report(
     pictures = draw_all(
         content, svg=figures is not None, progress=lambda done: progress("drawing markers", done, n_markers)
     )
-    page = render_page(content, pictures, model_name).encode()
+    page = render_page(content, pictures, model_name, comparison).encode()
     n_figures = write_figures(pictures, figures, force=force) if figures is not None else 0
     if tables is not None:
         _write_tables(tables, content, force=force)

@@ -12,12 +12,14 @@ from markupsafe import Markup
 
 from cytovae import __version__
 from cytovae.annotations.cluster_gates import percent
+from cytovae.comparison.stored import StoredComparison
 from cytovae.delimited import is_number
 from cytovae.drawing import Picture, colour_of
 from cytovae.populations.merge_tree import FAIR_SUPPORT
 from cytovae.populations.population_tree import AGREEMENT
 from cytovae.report.charts import MOST_BARS
 from cytovae.report.cluster_table import cluster_rows
+from cytovae.report.comparison_view import comparison_view
 from cytovae.report.content import FAIR_NOVELTY, FAIR_PROBABILITY, HIGH_NOVELTY, LOW_PROBABILITY, ReportContent
 from cytovae.report.file_differences import FEWEST_CELLS, MOST_ROWS
 from cytovae.report.page_data import page_data
@@ -31,8 +33,10 @@ _SCRIPTS = (
 )
 
 
-def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> str:
-    """The page as HTML.
+def render_page(
+    content: ReportContent, pictures: Pictures, model_name: str, comparison: StoredComparison | None = None
+) -> str:
+    """The page as HTML, with a comparison of groups if there is one.
 
     It loads nothing: pictures are data URIs, and its content security policy forbids every script but its own. Without
     a script, it shows all its pictures and tables.
@@ -64,6 +68,7 @@ def render_page(content: ReportContent, pictures: Pictures, model_name: str) -> 
         from_novelty=[]
         if novelty is None
         else [(limit, int((novelty >= limit).sum())) for limit in (FAIR_NOVELTY, HIGH_NOVELTY)],
+        compared=None if comparison is None else comparison_view(content, comparison),
         most_bars=MOST_BARS,
         fewest_cells=FEWEST_CELLS,
         large_shifts=content.differences.large if content.differences is not None else (),

@@ -6,6 +6,7 @@ class Hover {
     this.box.className = "hover";
     this.box.hidden = true;
     document.body.append(this.box);
+    window.addEventListener("scroll", () => this.hide(), { passive: true });
   }
 
   show(event, lines) {

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cytovae.delimited import is_number
 from cytovae.errors import InputError
+from cytovae.events.parquet_rows import read_rows
 from cytovae.events.table_header import is_row_index, read_header, split_name
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.selection import chunk_starts, selected_columns, selected_rows
@@ -28,8 +29,8 @@ class TableFile:
     """A table of events; see :class:`cytovae.events.event_file.EventFile`.
 
     The channels are the numeric columns, in the order of the file. Other columns, and row numbers without a name, are
-    ignored and named in ``notes``. An empty cell is NaN. Parquet files are read by row groups. Of the CSV files, the
-    one that was read last is kept in memory (8 bytes per value).
+    ignored and named in ``notes``. An empty cell is NaN. Parquet files are read in small steps. Of the CSV files, that
+    read last is kept in memory (8 bytes per value).
 
     Attributes
     ----------
@@ -64,7 +65,7 @@ class TableFile:
         if self.version == "CSV":
             return _csv_values(self.path)[rows.start : rows.stop, selected]
         values = np.empty((len(rows), len(selected)), self.dtype)
-        _read_row_groups(self.path, [self.columns[column] for column in selected], rows.start, values)
+        read_rows(self.path, [self.columns[column] for column in selected], rows.start, values)
         return values
 
     def chunks(self, columns: Sequence[int] | None, chunk_size: int) -> Iterator[NDArray[Any]]:
@@ -122,29 +123,6 @@ def _open_parquet(path: Path) -> TableFile:
     narrow = all(column.type in (pa.float32(), pa.float16()) or column.type.bit_width <= 16 for column in numeric)
     dtype = np.dtype(np.float32 if narrow else np.float64)
     return _table_file(path, "Parquet", n_events, [column.name for column in numeric], ignored, dtype)
-
-
-def _read_row_groups(path: Path, names: Sequence[str], start: int, values: NDArray[Any]) -> None:
-    """Fill ``values`` with the rows from ``start``, reading only the row groups that contain them."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    stop, first = start + len(values), 0
-    try:
-        with open_plain(path) as stream, parquet.ParquetFile(stream) as file:
-            for group in range(file.num_row_groups):
-                n_rows = file.metadata.row_group(group).num_rows
-                low, high = max(start, first), min(stop, first + n_rows)
-                if low < high:
-                    table = file.read_row_group(group, columns=list(dict.fromkeys(names)))
-                    for position, name in enumerate(names):
-                        column = table.column(name).slice(low - first, high - low)
-                        values[low - start : high - start, position] = column.to_numpy()
-                first += n_rows
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(path, "file", str(error), "a readable Parquet file") from error
-    if first < stop:
-        raise InputError(path, "rows", f"{first} rows", "as many as when the file was opened")
 
 
 # --- CSV ---

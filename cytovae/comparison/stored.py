@@ -1,12 +1,14 @@
 """An earlier comparison, read from its folder: what a report shows of it. Needs no statistics."""
 
+import io
 import json
 import math
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from cytovae.comparison.layout import ABUNDANCE, FDR, FIGURES, LEVELS, PICTURES, SCHEMA_VERSION, SUMMARY
 from cytovae.delimited import parse_table, read_text
@@ -189,7 +191,10 @@ def _read_picture(path: Path, name: str, alt: str) -> Picture:
     if (size := path.stat().st_size) > LARGEST_PICTURE:
         raise InputError(path, "picture", f"{size:,} bytes", f"at most {LARGEST_PICTURE:,}", _AGAIN)
     png = path.read_bytes()
-    if not png.startswith(b"\x89PNG\r\n\x1a\n") or png[12:16] != b"IHDR" or len(png) < 24:
-        raise InputError(path, "picture", "no PNG", "a picture of the comparison", _AGAIN)
-    (width,) = struct.unpack(">I", png[16:20])
+    try:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
+            picture.load()
+            width = picture.width
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as cause:
+        raise InputError(path, "picture", f"no PNG ({cause})", "a picture of the comparison", _AGAIN) from cause
     return Picture(name, alt, png, None, round(width * PAGE_DPI / DPI))

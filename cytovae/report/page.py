@@ -14,7 +14,7 @@ from cytovae import __version__
 from cytovae.annotations.cluster_gates import percent
 from cytovae.comparison.stored import StoredComparison
 from cytovae.delimited import is_number
-from cytovae.drawing import Picture, colour_of
+from cytovae.drawing import Picture, colour_of, compact
 from cytovae.populations.merge_tree import FAIR_SUPPORT
 from cytovae.populations.population_tree import AGREEMENT
 from cytovae.report.charts import MOST_BARS
@@ -108,4 +108,4 @@ def _without_formula(value: object) -> object:
 
 
 def _data_uri(picture: Picture) -> str:
-    return f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(compact(picture.png)).decode()}"

@@ -102,6 +102,7 @@ def test_without_pictures_it_shows_tables(study: Path, tmp_path: Path) -> None:
         (lambda folder: edit_table(folder, "p", "<b>"), "line 2, p: found '<b>'"),
         (lambda folder: edit_table(folder, "effect", "inf"), "line 2, effect: found 'inf'"),
         (lambda folder: (folder / "figures" / "samples_mds.png").write_text("<svg>"), "samples_mds.png: picture"),
+        (lambda folder: cut(folder / "figures" / "samples_mds.png"), "samples_mds.png: picture"),
     ],
 )
 def test_a_foreign_or_damaged_folder_is_refused(study: Path, tmp_path: Path, change: object, message: str) -> None:
@@ -126,3 +127,8 @@ def edit_table(folder: Path, column: str, text: str) -> None:
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table.loc[0, column] = text
     table.to_csv(path, index=False)
+
+
+def cut(path: Path) -> None:
+    """Keep the first half of a file."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -34,6 +34,7 @@ from cytovae.study.protected_files import protected_files
 
 SCHEMA_VERSION = 1
 _MOST_FILES = 4  # named in one line
+_MOST_CHANNELS = 1_000  # rows of a table; more take minutes to print
 
 
 def inspect_cli(
@@ -117,7 +118,10 @@ def _show_files(group: Sequence[FileSummary]) -> None:
     _print_line(f"{_head(first)}, {n_used} markers", style="bold")
     if len(group) > 1:
         _print_line(f"and {len(group) - 1} files with the same channels; ranges are of all {len(group)} files")
-    _print_table(_ranges_of_all(group))
+    channels = _ranges_of_all(group)
+    _print_table(channels[:_MOST_CHANNELS])
+    if len(channels) > _MOST_CHANNELS:
+        _print_line(f"and {len(channels) - _MOST_CHANNELS:,} more channels; --json and --panel-out list all")
     for name, text in _facts(first).items():
         if text:
             _print_line(f"{name}: {text}")

@@ -247,3 +247,15 @@ def test_the_panel_table_is_what_train_reads(tmp_path: Path) -> None:
     runner.invoke(app, ["inspect", str(a), str(b), "--panel-out", str(table), "--force"])
     assert f"X1,CD3,type,0,,not in {b}" in table.read_text()
     assert resolve_panel(open_fcs(a), panel_csv=table).names == ("CD197", "CD8")
+
+
+@pytest.mark.slow
+def test_a_very_wide_table_is_cut_on_the_screen_and_whole_in_json(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    names = [f"gene{number}" for number in range(1_200)]
+    path.write_text(f"{','.join(names)}\n{','.join(['1'] * 1_200)}\n", encoding="utf-8")
+    shown = runner.invoke(app, ["inspect", str(path)])
+    assert shown.exit_code == 0, shown.output
+    assert "gene999 " in shown.stdout and "gene1000 " not in shown.stdout
+    assert "and 200 more channels" in shown.stdout
+    assert [channel["name"] for channel in as_json(path)["files"][0]["channels"]] == names

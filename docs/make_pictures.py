@@ -33,7 +33,7 @@ TAKEN = {
     "abundance": "abundance_populations",
     "confusion": "confusion_populations",
 }
-WINDOW = (1100, 1150)  # pixels of the page's picture
+WINDOW = (1100, 1850)  # pixels of the page's picture
 
 
 def cytovae(*words: object) -> None:

@@ -246,7 +246,7 @@ class ReportContent:
         if novel := [file.name for file in self.files if file.n_high_novelty > MANY_NOVEL * file.n_cells]:
             text = f"more than {MANY_NOVEL:.0%} of the cells are unlike those in training: {some_of(novel)}"
             found.append(ReportWarning(text, _UNLIKE_TRAINING, "novelty"))
-        support = self.saved.model.tree.cluster_support(self.n_clusters)
+        support = self.saved.model.tree.cluster_support(self.n_clusters) if self.n_clusters > 1 else None
         if support is not None and (low := [str(row + 1) for row in np.flatnonzero(support < FAIR_SUPPORT).tolist()]):
             which = "a cluster is" if len(low) == 1 else "clusters are"
             text = f"{which} not always found again (support below {FAIR_SUPPORT:g}): {some_of(low)}"

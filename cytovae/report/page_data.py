@@ -70,7 +70,9 @@ def _telling_markers(content: ReportContent) -> list[int]:
     lengths = np.sqrt((spread**2).sum(axis=0))
     first = int(np.argmax(lengths))
     alike = np.abs(spread.T @ spread[:, first]) / np.maximum(lengths * lengths[first], 1e-12)
-    return [first, int(np.argmax(lengths * (1 - alike)))]
+    adds = lengths * (1 - alike)
+    adds[first] = -1 if len(adds) > 1 else 0
+    return [first, int(np.argmax(adds))]
 
 
 def _changes(clusters: NDArray[np.int32], cuts: Resolutions) -> dict[str, Any]:

@@ -74,7 +74,8 @@ function numberClusters(plot, state) {
       const y = median(cells.map(cell => plot.y[cell]));
       const away = cell => (plot.x[cell] - x) ** 2 + (plot.y[cell] - y) ** 2;
       const middle = cells.reduce((best, cell) => (away(cell) < away(best) ? cell : best));
-      return { slot, text: String(cluster), x: plot.x[middle], y: plot.y[middle] };
+      const spread = Math.sqrt(median(cells.map(away)));
+      return { slot, text: String(cluster), x: plot.x[middle], y: plot.y[middle], spread };
     });
 }
 
@@ -88,7 +89,8 @@ function makeMap(state, hover) {
     if (numbers.cut !== state.cut) numbers = { cut: state.cut, labels: numberClusters(plot, state) };
     const taken = [];
     for (const label of numbers.labels) {
-      const [x, y] = [plot.across(label.x), plot.up(label.y)];
+      const small = label.spread * plot.width < 8; // its number would hide it, and stands above
+      const [x, y] = [plot.across(label.x), plot.up(label.y) - (small ? 13 : 0)];
       const hidden = plot.chosen === null
         ? taken.some(other => Math.abs(other[0] - x) < 16 && Math.abs(other[1] - y) < 13)
         : !plot.chosen.has(label.slot);
@@ -194,7 +196,8 @@ function makeCuts(state) {
       swatch.className = "swatch";
       swatch.style.background = colours[slot];
       button.append(swatch, titleIn(state.data, state.cut, cluster));
-      first.className = related.className = "name";
+      first.className = "name";
+      related.className = "text";
       first.append(button);
       share.textContent = ((100 * (counts.get(slot) || 0)) / cells.count).toFixed(2) + " %";
       related.textContent = describeRelatives(state.data, state.cut, cluster);
@@ -228,9 +231,11 @@ function makeCuts(state) {
 }
 
 function connectExplore(state, hover) {
-  document.getElementById("explore").hidden = false;
+  const section = document.getElementById("explore");
+  section.hidden = false;
   document.getElementById("to-explore").hidden = false;
   if (state.data.map !== null) makeMap(state, hover);
   makeScatter(state, hover);
   makeCuts(state);
+  if (location.hash === "#explore") section.scrollIntoView({ behavior: "instant" }); // it was hidden until now
 }

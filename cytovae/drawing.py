@@ -129,15 +129,6 @@ def render(figure: Figure, name: str, alt: str, *, svg: bool) -> Picture:
     return Picture(name, alt, png.getvalue(), svg_bytes, round(figure.get_size_inches()[0] * PAGE_DPI))
 
 
-def compact(png: bytes) -> bytes:
-    """The same picture with at most 256 colours: a third of the bytes, for a page. Shades differ a little."""
-    with Image.open(io.BytesIO(png)) as picture:
-        reduced = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    small = io.BytesIO()
-    reduced.save(small, "PNG")
-    return min(png, small.getvalue(), key=len)
-
-
 def colour_of(index: int) -> str:
     """The colour of cluster ``index`` (from 0); colours repeat after forty."""
     return PALETTE[index % len(PALETTE)]

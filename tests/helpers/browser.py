@@ -108,6 +108,7 @@ class Tab:
         """Scroll to an element; returns a point of it, given by its shares of width and height."""
         chosen = f"document.querySelector({json.dumps(selector)})"
         self.value(f"{chosen}.scrollIntoView({{block: 'center', inline: 'center', behavior: 'instant'}})")
+        self.settle()
         left, top, width, height = self.value(
             f"(() => {{ const r = {chosen}.getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; }})()"
         )

@@ -30,8 +30,8 @@ from cytovae.report.pictures import Pictures
 _FORMULA_BEGINS = ("=", "@", "+", "-")
 
 _SCRIPTS = (
-    *("data", "state", "hover", "marks", "tables", "rows", "points", "explore", "search"),
-    "main",
+    *("data", "state", "hover", "marks", "tables", "rows", "points", "plots", "map", "scatter", "cuts", "explore"),
+    *("search", "main"),
 )
 
 

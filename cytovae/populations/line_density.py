@@ -30,7 +30,7 @@ TINY = 1e-12
 _F = NDArray[np.float64]
 
 
-@njit
+@njit()
 def file_midpoints(
     positions: tuple[_F, _F],
     files: tuple[NDArray[np.int64], NDArray[np.int64]],
@@ -65,7 +65,7 @@ def file_midpoints(
     return midpoint
 
 
-@njit
+@njit()
 def files_aligned(x: _F, file: NDArray[np.int64], count: _F, comparable: _F, midpoint: _F) -> tuple[_F, _F]:
     """Positions of a set relative to the midpoint of each file, and weights of its cells.
 
@@ -97,7 +97,7 @@ def files_aligned(x: _F, file: NDArray[np.int64], count: _F, comparable: _F, mid
     return aligned[:n], weights[:n]
 
 
-@njit
+@njit()
 def valley_between(positions: tuple[_F, _F], weights: tuple[_F, _F], sizes: tuple[float, float]) -> float:
     """The lowest density between the medians of two sets, relative to the lower peak on either side.
 
@@ -131,7 +131,7 @@ def valley_between(positions: tuple[_F, _F], weights: tuple[_F, _F], sizes: tupl
     return valley
 
 
-@njit
+@njit()
 def _add_density(density: _F, low: float, high: float, x: _F, weight: _F, size: float) -> None:
     """Add the density of a set at grid points from ``low`` to ``high``.
 

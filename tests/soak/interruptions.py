@@ -51,7 +51,7 @@ def kills(folder: Path, effort: Effort) -> list[Row]:
     other = ("--force", "--seed", "4")
     truth, moment = _whole(folder / "truth", train())
     earlier, _ = _whole(folder / "earlier", [*train(), *other[1:]])
-    n_kills = effort.count(50, 10)
+    n_kills = effort.count(50, 5)
     stages: Counter[str] = Counter()
     failures = []
     late = 0
@@ -148,7 +148,7 @@ def signals(folder: Path, effort: Effort) -> list[Row]:
     truth, moment = _whole(folder / "truth", train(settings=settings))
     failures, stages = [], Counter[str]()
     times = []
-    n_signals = effort.count(30, 6)
+    n_signals = effort.count(30, 3)
     for number in range(n_signals):
         sent = list(STOPS)[number % len(STOPS)]
         place = folder / f"signal{number}"

@@ -148,6 +148,21 @@ def read_gates(
     return read_study_gates(specs, files, zero_is_ungated=zero_ungated)
 
 
+def labels_to_learn(
+    specs: Sequence[str] | None, files: "Sequence[EventFile]", *, zero_ungated: bool = False
+) -> "GateLabels | None":
+    """The labels of all events of ``files`` to learn from, one spelling for each population; None without any."""
+    from cytovae.annotations.known_labels import known_labels
+
+    labels = read_gates(specs, files, zero_ungated=zero_ungated)
+    if labels is None:
+        return None
+    known = known_labels(labels, ", ".join(specs or ()))
+    for warning in known.warnings:
+        console.warn(warning)
+    return known.labels
+
+
 def named_files(paths: Sequence[Path], *, allow_twice: bool = False) -> tuple[Path, ...]:
     """The paths, where ``-`` stands for those on standard input (one on each line, or
     separated by NUL as from ``find -print0``), and a folder for its FCS files.

@@ -95,8 +95,8 @@ def train_cli(
         list[str] | None,
         typer.Option(
             metavar="SPEC",
-            help="Known labels of some cells, to learn from: as --gates, empty = unknown.",
             show_default=False,
+            help="Known populations of some cells, as --gates: `assign` finds them in any file. Empty = not labelled.",
         ),
     ] = None,
     types: options.Types = None,
@@ -204,11 +204,12 @@ def train_cli(
             compensation=compensation,
             identities=before,
         )
-        known, truth = (options.read_gates(named, study.raw, zero_ungated=zero_ungated) for named in (labels, gates))
+        known = options.labels_to_learn(labels, study.raw, zero_ungated=zero_ungated)
+        truth = options.read_gates(gates, study.raw, zero_ungated=zero_ungated)
         _check_and_say_panel(study, generative=generative, quiet=quiet)
         panel_types = options.types_of(types, study.panel.names, quiet=quiet)
         flags = options.flags_of(qc, study.raw, data_set)
-        cells, seconds_of_reading = _read_cells(study, settings, max_events_per_file, sampling, seed, flags)
+        cells, seconds_of_reading = _read_cells(study, settings, max_events_per_file, sampling, seed, flags, known)
         if not quiet:
             _say_read(study, cells, flags, resolved_device)
         with console.stages(quiet=quiet, announce=True) as progress:
@@ -255,6 +256,7 @@ def _read_cells(
     sampling: "Sampling",
     seed: int,
     flags: "EventFlags | None",
+    labels: GateLabels | None,
 ) -> "tuple[CellTable, float]":
     """The training cells, and the seconds that reading them took. Warns about constant markers."""
     from cytovae.study.sampling import MOST_TRAINING_CELLS, constant_markers, draw_cells
@@ -267,6 +269,7 @@ def _read_cells(
         at_most=max(MOST_TRAINING_CELLS, settings.landmarks) if settings.landmarks else None,
         seed=seed,
         passing=None if flags is None else flags.passing(),
+        labels=None if labels is None else labels.population,
     )
     seconds = perf_counter() - began
     if constant := constant_markers(cells, study.files):
@@ -309,10 +312,9 @@ def _number_of_clusters(text: str, types: Path | None) -> int | None:
         return None
     if types is not None:
         raise UsageError("--types decides the number of clusters; leave --clusters out")
-    number = options.whole_number(text)
-    if not number:
-        raise UsageError(f"--clusters takes a number from 1 on, or auto, not {text[:80]!r}")
-    return number
+    if number := options.whole_number(text):
+        return number
+    raise UsageError(f"--clusters takes a number from 1 on, or auto, not {text[:80]!r}")
 
 
 @contextmanager

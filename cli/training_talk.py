@@ -96,6 +96,15 @@ def say_result(output: Path, result: "TrainingResult | CompleteModel", files: Se
 
 def say_names(naming: "Naming") -> None:
     """Print the populations that were found, with what speaks for them, and those that were not."""
+    if naming.labelled:
+        labels = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        labels.add_column("population")
+        labels.add_column("labelled training cells", justify="right")
+        for name, cells in naming.labelled:
+            labels.add_row(name, f"{cells:,}")
+        console.talk.print(labels)
+    if not naming.evidence and not naming.not_found:
+        return
     names = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("population", "training cells", "agreement", "next best", "agreement"):
         names.add_column(title, justify="left" if title in ("population", "next best") else "right")

@@ -67,7 +67,7 @@ WINGS: dict[str, set[str]] = {
     "workflow": {"errors", "plain_file", "atomic", "annotations", "study"},
     "api": {
         *("errors", "atomic", "environment", "cells", "settings", "metrics"),
-        *("fcs", "events", "network", "inference", "model_folder", "outputs", "study"),
+        *("fcs", "events", "annotations", "network", "inference", "model_folder", "outputs", "study"),
     },
 }
 

@@ -29,9 +29,12 @@ class ClusterNames:
     ----------
     of_cluster : tuple of str
         The population of clusters 1, 2, …; "unknown" for a cluster without a name. Several clusters may share one.
+    known_below : tuple of float
+        The novelty above which a cell of each cluster is unknown; empty if a cell always has the name of its cluster.
     """
 
     of_cluster: tuple[str, ...]
+    known_below: tuple[float, ...] = ()
 
     @cached_property
     def populations(self) -> tuple[str, ...]:
@@ -44,11 +47,29 @@ class ClusterNames:
         number = {name: index for index, name in enumerate(self.populations, start=1)} | {UNKNOWN: 0}
         return np.array([number[name] for name in self.of_cluster], dtype=np.int32)
 
-    def probability(self, cluster: NDArray[np.int32], p: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The probability of each cell's population: the sum of ``p`` over the clusters of that population.
+    def numbers_of_cells(self, cluster: NDArray[np.int32], novelty: NDArray[np.float32] | None) -> NDArray[np.int32]:
+        """The population of each cell as a number, as in ``numbers``.
 
-        The population of a cell is always that of its cluster, even if another population has a larger sum, so that
-        cluster and population never contradict each other.
+        It is that of its cluster, even if another population has a larger sum of probabilities, so that cluster and
+        population never contradict each other; or unknown.
+
+        Parameters
+        ----------
+        cluster : ndarray of int32, shape (n_cells,)
+            The cluster of each cell, from 1.
+        novelty : ndarray of float32, shape (n_cells,), optional
+            How unlike the training cells each cell is.
+        """
+        numbers = self.numbers[cluster - 1]
+        if novelty is None or not self.known_below:
+            return numbers
+        limit = np.asarray(self.known_below, dtype=np.float32)[cluster - 1]
+        return np.where(novelty > limit, np.int32(0), numbers)
+
+    def probability(
+        self, cluster: NDArray[np.int32], p: NDArray[np.float32], numbers: NDArray[np.int32] | None = None
+    ) -> NDArray[np.float32]:
+        """The probability of each cell's population: the sum of ``p`` over the clusters of that population.
 
         Parameters
         ----------
@@ -56,16 +77,20 @@ class ClusterNames:
             The cluster of each cell, from 1.
         p : ndarray of float32, shape (n_cells, n_clusters)
             Probability of each cluster.
+        numbers : ndarray of int32, shape (n_cells,), optional
+            The population of each cell, see :meth:`numbers_of_cells`. Default: that of its cluster.
 
         Returns
         -------
         ndarray of float32, shape (n_cells,)
-            At least the probability of the cluster itself, and at most 1.
+            At most 1. At least the probability of the cluster itself, except for a cell that is unknown by its
+            novelty: its sum is over clusters without a name, and 0 if there are none.
         """
         sums = np.zeros((len(p), len(self.populations) + 1), dtype=np.float32)
         for column, number in enumerate(self.numbers):
             sums[:, number] += p[:, column]
-        own = np.take_along_axis(sums, self.numbers[cluster - 1][:, None], axis=1)[:, 0]
+        numbers = self.numbers[cluster - 1] if numbers is None else numbers
+        own = np.take_along_axis(sums, numbers[:, None], axis=1)[:, 0]
         return np.minimum(own, np.float32(1))
 
 

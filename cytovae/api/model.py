@@ -7,9 +7,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+from cytovae.annotations.known_labels import known_labels
 from cytovae.api.cells import StudyCells, read_cells
 from cytovae.api.data import as_gates
 from cytovae.errors import UsageError
@@ -55,6 +55,12 @@ class Model:
         """Number of clusters."""
         return self.saved.model.n_clusters
 
+    @property
+    def populations(self) -> tuple[str, ...]:
+        """The population of each cluster; empty if the model knows no names."""
+        names = self.saved.model.names
+        return () if names is None else names.of_cluster
+
     def with_clusters(self, n_clusters: int) -> "Model":
         """The same model with its merge tree cut into ``n_clusters``, without training."""
         if n_clusters == self.n_clusters:
@@ -90,7 +96,7 @@ def train(
     clusters : int, optional
         Number of clusters. Default: found in the data.
     labels : array-like of shape (n_cells,), optional
-        Known labels of the cells from :func:`read_cells`; empty text, NaN or None is unknown.
+        Known populations of the cells from :func:`read_cells`; empty text, NaN or None is not labelled.
     generative : bool
         Whether the model also learns to generate cells.
     device : str
@@ -130,7 +136,7 @@ def train(
     place = resolve_device(device)
     use_threads(1, with_umap=True)
     inputs = input_records_of(cells.study, cells.table, strict=False)
-    known = None if labels is None else as_gates(labels).population.astype(np.int64)
+    known = None if labels is None else known_labels(as_gates(labels), "labels").labels
     learning = train_model(
         cells.table,
         generating(chosen) if generative else chosen,

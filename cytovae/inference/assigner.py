@@ -138,21 +138,28 @@ class Assigner:
             p, further, *for_novelty = (torch.cat(each) for each in zip(*chunks, strict=True))
             novelty = p.new_zeros(len(p))  # (b,)
             if self._novelty is not None:
-                code, expert = for_novelty
+                code, expert, *stranger = for_novelty
                 novelty = self._novelty.measure(self.network, code, expert, scaled)
+                for probability in stranger:  # in a model with names
+                    novelty = torch.maximum(novelty, probability)
             return p.cpu().numpy(), further.cpu().numpy(), novelty.cpu().numpy()
 
     def _assign_chunk(self, x: Tensor) -> tuple[Tensor, ...]:
         """Probabilities (b, n_clusters) and clusters in further cuts (b, n_further) of scaled cells ``x`` (b, m).
 
-        If the model has novelty, also what measuring it takes: latent codes (b, d) and most likely experts (b,).
+        If the model has novelty, also what measuring it takes: latent codes (b, d), most likely experts (b,) and, if
+        the network tells strangers from landmarks, the probability of being a stranger (b,).
         """
         code, _ = self.network.encoder(x)  # (b, d)
+        stranger = self.network.stranger_logit(code)  # (b,) or None
         experts = torch.softmax(self.network.clustering(code), 1)  # (b, k)
         p, *others = (_summed(experts, membership) for membership in (self._membership, *self._further))
         clusters = [other.argmax(1) for other in others]
         further = torch.stack(clusters, 1) if clusters else p.new_zeros(len(p), 0)  # (b, n_further)
-        return (p, further) if self._novelty is None else (p, further, code, experts.max(1).indices)
+        if self._novelty is None:
+            return p, further
+        measured = (p, further, code, experts.max(1).indices)
+        return measured if stranger is None else (*measured, torch.sigmoid(stranger))
 
 
 def assign(model: TrainedModel, values: NDArray[np.float32], device: str = "cpu") -> Assignment:

@@ -38,7 +38,7 @@ from cytovae.model_folder.layout import (
     required_arrays,
     support_arrays,
 )
-from cytovae.model_folder.naming_fields import read_naming
+from cytovae.model_folder.naming_fields import has_strangers, read_naming
 from cytovae.network.model import MoeSimVae
 from cytovae.network.scaling import Scaling
 from cytovae.network.training_loop import build_network
@@ -80,7 +80,8 @@ def load_model(path: Path) -> SavedModel:
     settings = _read_settings(description)
     compensation = _read_compensation(description)
     kind = description.text("transform")
-    network = _empty_network(len(panel), settings, description)
+    naming = read_naming(description, panel.names, settings.experts)
+    network = _empty_network(len(panel), settings, description, strangers=has_strangers(naming))
     arrays = _read_arrays(member_path(path, WEIGHTS), network, len(panel), settings.experts)
     try:
         transform = Transform(kind, panel.cofactors, _read_logicle(description))  # type: ignore[arg-type]
@@ -89,7 +90,6 @@ def load_model(path: Path) -> SavedModel:
         raise ModelError(f"{path}: {error}. {TRAIN_AGAIN}.") from error
     tree = _read_tree(arrays, description, path / WEIGHTS)
     n_clusters = _read_n_clusters(description, tree)
-    naming = read_naming(description, panel.names, settings.experts)
     _check_sums(path)
     _fill(network, arrays)
     novelty, distribution = _optional_parts(arrays)
@@ -171,14 +171,14 @@ def _read_n_clusters(description: JsonFields, tree: MergeTree) -> int:
 # --- model.safetensors ---
 
 
-def _empty_network(markers: int, settings: Settings, description: JsonFields) -> MoeSimVae:
+def _empty_network(markers: int, settings: Settings, description: JsonFields, *, strangers: bool) -> MoeSimVae:
     """The network without memory for its weights: sizes from a file are trusted only if its arrays match them."""
     for name in ("encoder_depth", "clustering_depth"):
         if not 0 <= (depth := getattr(settings, name)) <= MOST_LAYERS:
             raise description.error(f"settings.{name}", f"{depth}", f"0 … {MOST_LAYERS}")
     try:
         with torch.device("meta"):
-            return build_network(markers, settings, seed=0)
+            return build_network(markers, settings, seed=0, strangers=strangers)
     except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(
             f"{description.path}: settings: {error} Expected the sizes of a network. {TRAIN_AGAIN}."

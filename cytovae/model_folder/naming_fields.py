@@ -1,6 +1,6 @@
-"""The names of populations in ``model.json``: the marker table, the name of each expert, and the evidence."""
+"""The names of populations in ``model.json``: marker table or labels, the name of each expert, and the evidence."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,8 @@ from cytovae.annotations.marker_table import PanelTypes
 from cytovae.model_folder.json_fields import JsonFields
 from cytovae.naming.evidence import Evidence
 from cytovae.naming.naming import Naming
+
+LABELLED = "labels"  # the field of a model that learned from labels
 
 
 def describe_naming(naming: Naming) -> dict[str, object]:
@@ -27,7 +29,19 @@ def describe_naming(naming: Naming) -> dict[str, object]:
         "not_found": naming.not_found,
         "low": _without_nan(naming.low),
         "high": _without_nan(naming.high),
+        **({} if naming.novelty_limit is None else {LABELLED: _labelled(naming)}),
     }
+
+
+def _labelled(naming: Naming) -> dict[str, object]:
+    """What only a model with labels has."""
+    cells = [{"name": name, "cells": count} for name, count in naming.labelled]
+    return {"novelty_limit": naming.novelty_limit, "populations": cells}
+
+
+def has_strangers(naming: Naming | None) -> bool:
+    """Whether the network of a model with these names tells strangers from landmarks."""
+    return naming is not None and naming.novelty_limit is not None
 
 
 def read_naming(description: JsonFields, markers: tuple[str, ...], experts: int) -> Naming | None:
@@ -56,7 +70,16 @@ def read_naming(description: JsonFields, markers: tuple[str, ...], experts: int)
         raise content.error("of_expert", f"{len(of_expert)} names", f"one for each of {experts} experts")
     evidence = tuple(_read_evidence(entry) for entry in content.entries("evidence", "a list", "what speaks for a name"))
     low, high = (np.array(_levels(content, name, len(markers)), dtype=np.float32) for name in ("low", "high"))
-    return Naming(of_expert, types, evidence, _texts(content, "not_found"), low, high)
+    naming = Naming(of_expert, types, evidence, _texts(content, "not_found"), low, high)
+    if LABELLED not in content:
+        return naming
+    labels = content.nested(LABELLED, "the populations with labels")
+    entries = labels.entries("populations", "a list of populations", "a population")
+    cells = tuple((entry.text("name"), entry.integer("cells")) for entry in entries)
+    limit = labels.number("novelty_limit")
+    if not 0 <= limit <= 1:
+        raise labels.error("novelty_limit", f"{limit}", "a number from 0 to 1")
+    return replace(naming, labelled=cells, novelty_limit=limit)
 
 
 def _read_evidence(entry: JsonFields) -> Evidence:

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from cytovae.annotations.marker_table import PanelTypes
-from cytovae.cells import CellTable
+from cytovae.cells import CellTable, GateLabels
 from cytovae.environment import versions_of
 from cytovae.errors import ModelError
 from cytovae.model_folder.json_fields import read_json
@@ -68,7 +66,7 @@ def training_key(
     *,
     seed: int,
     device: str,
-    labels: NDArray[np.int64] | None = None,
+    labels: GateLabels | None = None,
     types: PanelTypes | None = None,
 ) -> TrainingKey:
     """The key of training on ``cells``, with ``labels`` (n_cells,) and a marker table if they are known.
@@ -78,7 +76,7 @@ def training_key(
     content = hashlib.sha256(json.dumps([cells.markers, cells.files]).encode())
     for array in (cells.values, cells.source, cells.event):
         content.update(array.tobytes())
-    known = "none" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()
+    known = "none" if labels is None else _digest_of_labels(labels)
     return TrainingKey(
         (
             ("cells (files, markers, cofactors or sampling)", content.hexdigest()),
@@ -92,6 +90,13 @@ def training_key(
             *((f"version of {name}", version) for name, version in versions_of(_PACKAGES).items()),
         )
     )
+
+
+def _digest_of_labels(labels: GateLabels) -> str:
+    """SHA-256 of labels and their names."""
+    content = hashlib.sha256(json.dumps(labels.names).encode())
+    content.update(labels.population.tobytes())
+    return content.hexdigest()
 
 
 def _digest(types: PanelTypes) -> str:

@@ -82,6 +82,21 @@ def name_tree(tree: PopulationTree, values: NDArray[np.float32], types: PanelTyp
     population = np.where(named.population >= 0, named.population, len(named.names) + tree.landmark_population)
     kept, population = np.unique(population, return_inverse=True)
     names = tuple(named.names[old] if old < len(named.names) else UNKNOWN for old in kept)
+    return NamedTree(cut_between(tree, values, population, most), names, named, types)
+
+
+def cut_between(
+    tree: PopulationTree, values: NDArray[np.float32], population: NDArray[np.int64], most: int
+) -> PopulationTree:
+    """The same tree with micro-clusters that do not mix populations, cut between populations.
+
+    Parameters
+    ----------
+    tree, values, most
+        See :func:`name_tree`.
+    population
+        The population of each landmark (n,), from 0, none of them empty.
+    """
     part, micro_cluster = _parts(tree.micro_cluster, population, values, most)
     u = len(micro_cluster)
     of_part = np.zeros(u, dtype=np.int64)
@@ -95,8 +110,7 @@ def name_tree(tree: PopulationTree, values: NDArray[np.float32], types: PanelTyp
         height = np.where(same, border * height * 0.999, border + 0.001 + (1 - border) * height * 0.999)
         np.fill_diagonal(height, 0)
         linkage = average(squareform(height, checks=False))
-    cut = replace(tree, micro_cluster=part, linkage=linkage, population=of_part, support=None)
-    return NamedTree(cut, names, named, types)
+    return replace(tree, micro_cluster=part, linkage=linkage, population=of_part, support=None)
 
 
 def _parts(

@@ -19,13 +19,17 @@ class Naming:
     of_expert : tuple of str
         The population of each expert; "unknown" for none.
     types : PanelTypes
-        The marker table.
+        The marker table; without rows if all names come from labels.
     evidence : tuple of Evidence
         What speaks for each name.
     not_found : tuple of str
         Populations of the marker table that are not among the training cells.
     low, high : ndarray of float32, shape (m,)
         Transformed values of a low and a high level of each marker; NaN for markers that the table does not ask for.
+    labelled : tuple of pairs
+        Names that come from labels, and the number of labelled training cells of each.
+    novelty_limit : float or None
+        A cell with a novelty above this is unlike anything labelled, and its population unknown. None without labels.
     """
 
     of_expert: tuple[str, ...]
@@ -34,6 +38,8 @@ class Naming:
     not_found: tuple[str, ...]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
+    labelled: tuple[tuple[str, int], ...] = ()
+    novelty_limit: float | None = None
 
     def of_clusters(self, expert_clusters: NDArray[np.int32], cells: NDArray[np.int64]) -> ClusterNames:
         """The population of each cluster: the one with most of its training cells.

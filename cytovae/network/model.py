@@ -33,6 +33,11 @@ class ModelOutput(NamedTuple):
     noisy_log_probabilities: Tensor  # (b, k), log p̂ of the noisy branch (DEPICT)
     code: Tensor  # (b, d), z
     logits: Tensor  # (b, m), of the reconstructed markers
+    stranger: Tensor | None = None  # (b,), logit of being unlike all landmarks; in models with names
+
+    def first(self, n: int) -> "ModelOutput":
+        """The output of the first ``n`` cells."""
+        return ModelOutput(*(None if each is None else each[:n] for each in self))  # type: ignore[arg-type]
 
 
 class Encoder(nn.Module):
@@ -65,14 +70,18 @@ class ClusteringNetwork(nn.Module):
 
     def forward(self, z: Tensor, noise: torch.Generator | None = None) -> Tensor:
         """Logits (b, k) of codes ``z`` (b, d). With ``noise``, the noisy branch, which draws from that generator."""
+        logits: Tensor = self.out(self.units(z, noise))  # (b, k)
+        return logits
+
+    def units(self, z: Tensor, noise: torch.Generator | None = None) -> Tensor:
+        """The last hidden layer (b, width); arguments as of :meth:`forward`."""
         h = z
         for layer in self.hidden:
             h = self.activation(layer(h))  # (b, width)
             if noise is not None:
                 keep = torch.rand(h.shape, generator=noise, device=h.device) >= self.dropout  # (b, width)
                 h = h * keep / (1 - self.dropout)
-        logits: Tensor = self.out(h)  # (b, k)
-        return logits
+        return h
 
 
 class Experts(nn.Module):
@@ -144,11 +153,13 @@ class MoeSimVae(nn.Module):
         activation: str,
         dropout: float,
         decoder: str = "experts",
+        strangers: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = Encoder(markers, code, encoder_depth, encoder_width, activation)
         self.clustering = ClusteringNetwork(code, experts, clustering_depth, clustering_width, activation, dropout)
         self.decoder = Experts(1 if decoder == "single" else experts, code, expert_width, markers, activation)
+        self.stranger = nn.Linear(self.clustering.out.in_features, 1) if strangers else None
 
     def forward(self, x: Tensor, noise: Tensor | None = None, dropout: torch.Generator | None = None) -> ModelOutput:
         """Encode, cluster and reconstruct a batch.
@@ -167,7 +178,18 @@ class MoeSimVae(nn.Module):
         p = torch.softmax(self.clustering(z), 1)  # (b, k)
         noisy = p if dropout is None else torch.log_softmax(self.clustering(z, dropout), 1)  # (b, k); p is a dummy
         logits = self.decoder(z, p.argmax(1))  # (b, m), by expert k = argmax p
-        return ModelOutput(p, noisy, z, logits)
+        return ModelOutput(p, noisy, z, logits, self.stranger_logit(z))
+
+    def stranger_logit(self, z: Tensor) -> Tensor | None:
+        """Logit (b,) of being unlike all landmarks, given codes ``z`` (b, d); None in a model without names.
+
+        It competes with the experts, as one more of them would.
+        """
+        if self.stranger is None:
+            return None
+        h = self.clustering.units(z)
+        logit: Tensor = self.stranger(h)[:, 0] - self.clustering.out(h).logsumexp(1)
+        return logit
 
     def assign(self, x: Tensor) -> Tensor:
         """Probabilities (b, k) of the experts for markers ``x`` (b, m), from the mean of the posterior."""

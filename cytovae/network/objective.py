@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cytovae.network import losses
+from cytovae.network.label_task import LabelTask
 from cytovae.network.model import ModelOutput
 from cytovae.populations.similarity import Similarity
 from cytovae.settings import Settings
@@ -28,7 +29,8 @@ class Objective:
     """The loss that training minimizes.
 
     Where populations are known, eq. 7 also holds between populations: the probability of a population is the sum of
-    the probabilities of its experts. An expert belongs to the population that most of its recent cells come from.
+    the probabilities of its experts. An expert belongs to the population that most of its recent cells come from. With
+    known names, it belongs to one population from the start, and the names add their own term to eq. 7.
 
     Parameters
     ----------
@@ -38,11 +40,14 @@ class Objective:
         Weights of the terms, and when they start.
     x
         Any tensor of the type and on the device of the network's output.
+    task
+        Known names of the landmarks.
     """
 
-    def __init__(self, similarity: Similarity, settings: Settings, x: Tensor) -> None:
+    def __init__(self, similarity: Similarity, settings: Settings, x: Tensor, task: LabelTask | None = None) -> None:
         self.similarity = similarity
         self.settings = settings
+        self.task = task
         self.weights = (
             settings.reconstruction_weight,
             settings.kl_weight,
@@ -57,11 +62,20 @@ class Objective:
         return self.settings.depict_weight > 0 and step > self.settings.depict_from * self.settings.steps
 
     def __call__(self, out: ModelOutput, cells: Tensor, rows: Tensor, step: int) -> BatchLoss:
-        """The loss of the landmarks ``rows`` (b,) with markers ``cells`` (b, m), given the network's output."""
+        """The loss of the landmarks ``rows`` (b,) with markers ``cells`` (b, m), given the network's output.
+
+        Output beyond the first b rows is that of strangers.
+        """
+        stranger = out.stranger
+        if self.task is not None:
+            out = out.first(len(rows))
         p, zero = out.probabilities, cells.new_zeros(())
         reconstruction = losses.reconstruction_loss(out.logits, cells)  # eq. 4
         similarity = losses.similarity_loss(p, self.similarity.block(rows))  # eq. 7
-        if self.similarity.populations is not None and self.settings.population_weight > 0:
+        if self.task is not None and stranger is not None:
+            between = losses.similarity_loss(p @ self.task.owner, self.task.same(rows))  # eq. 7 with known names
+            similarity = similarity + between + self.task.loss(p, stranger, rows)
+        elif self.similarity.populations is not None and self.settings.population_weight > 0:
             population = functional.one_hot(self.similarity.populations[rows], self.n_populations).to(cells.dtype)
             self._vote(p, population)
             if step > self.settings.populations_from * self.settings.steps:

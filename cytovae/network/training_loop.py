@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cytovae.errors import NumericalError
+from cytovae.network.label_task import LabelTask
 from cytovae.network.model import ModelOutput, MoeSimVae
 from cytovae.network.objective import Objective
 from cytovae.network.optimizer import Adam, one_cycle
@@ -75,8 +76,11 @@ class LoopCheckpoint(Protocol):
         """Take the state after the step of ``record``."""
 
 
-def build_network(markers: int, settings: Settings, seed: int) -> MoeSimVae:
-    """A network with random weights from ``seed``; torch's global generator is unchanged."""
+def build_network(markers: int, settings: Settings, seed: int, *, strangers: bool = False) -> MoeSimVae:
+    """A network with random weights from ``seed``; torch's global generator is unchanged.
+
+    ``strangers`` adds the output that tells strangers from landmarks.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MoeSimVae(
@@ -91,6 +95,7 @@ def build_network(markers: int, settings: Settings, seed: int) -> MoeSimVae:
             activation=settings.activation,
             dropout=settings.dropout,
             decoder=settings.decoder,
+            strangers=strangers,
         )
 
 
@@ -103,6 +108,7 @@ def train(
     seed: int,
     checkpoint: LoopCheckpoint | None = None,
     augment: Augment | None = None,
+    task: LabelTask | None = None,
 ) -> Iterator[ProgressRecord]:
     """Train ``network`` in place; yields a record every 25 steps and after the last.
 
@@ -124,6 +130,8 @@ def train(
         Training continues from its state, if it has one; the records up to there come first.
     augment
         Transforms the encoder's input (b, m), drawing from the generator; the target is unchanged.
+    task
+        Known names of the landmarks. It replaces the noise on the encoder's input by its own.
 
     Raises
     ------
@@ -132,7 +140,7 @@ def train(
     """
     generator = torch.Generator(x.device).manual_seed(seed)
     batches = _batches(len(x), min(settings.batch, len(x)), weight, seed)
-    objective = Objective(similarity, settings, x)
+    objective = Objective(similarity, settings, x, task)
     optimizer = Adam(network.parameters())
     network.train()
     loop = LoopState(network, optimizer, generator, objective.votes)
@@ -145,8 +153,12 @@ def train(
     for step in range(done + 1, settings.steps + 1):
         rows = torch.from_numpy(next(batches)).to(x.device)  # (b,)
         cells = x.index_select(0, rows)  # (b, m)
-        noise = _posterior_noise(len(rows), settings, generator)  # (b, d)
-        augmented = _augmented(cells, augment, settings, generator)  # (b, m)
+        if task is None:
+            augmented = _augmented(cells, augment, settings, generator)  # (b, m)
+        else:
+            strange = task.strangers(task.n_strangers(len(rows)), generator)  # (s, m)
+            augmented = task.as_imagined(torch.cat([cells, strange]), generator)  # (b + s, m)
+        noise = _posterior_noise(len(augmented), settings, generator)  # (b, d)
         out: ModelOutput = network(augmented, noise, generator if objective.uses_depict(step) else None)
         loss = objective(out, cells, rows, step)
 

@@ -11,7 +11,7 @@ event               int64   row in the file, from 0
 cluster             int32   number of the cluster in the model, from 1, whatever its name
 cluster_N           int32   the same if the tree is cut into N clusters, for each N of a list
 probability         float32 probability of ``cluster``, or of the first ``cluster_N`` if there is no ``cluster``
-population          string  population of that cluster, if clusters have names; "unknown" for clusters without one
+population          string  its population, if clusters have names; "unknown" without one, or if unlike all labelled
 population_...      float32 ``population_probability``: the sum of p_ over the clusters of that population
 qc                  string  "pass", or why quality control failed the event, if it was checked
 novelty             float32 novelty, if the model measures it
@@ -19,10 +19,9 @@ umap_1, umap_2      float32 UMAP coordinates, if requested
 p_1, …, p_K         float32 probability of each cluster; rows sum to 1
 =================== ======= ============================================================
 
-Probabilities and populations belong to the main cut: ``cluster``, else the first ``cluster_N``.
-The two tables that FlowJo imports beside a sample have one row per event and no other columns: ``clr``
-(classification results) one column of probabilities per cluster of the main cut, ``flowjo-csv`` one column with the
-number of the cluster for each cut and, if clusters have names, one with the number of the population.
+Probabilities and populations belong to the main cut: ``cluster``, else the first ``cluster_N``. The two tables that
+FlowJo imports beside a sample have one row per event: ``clr`` (classification results) the probability of each cluster
+of the main cut, ``flowjo-csv`` the number of the cluster for each cut and, if clusters have names, of the population.
 """
 
 from collections.abc import Sequence
@@ -69,18 +68,16 @@ class Extras:
 
     Attributes
     ----------
-    populations : tuple of str
-        The population of each cluster, see :class:`ClusterNames`; empty if clusters have no names.
+    populations, known_below : tuple of str, tuple of float
+        See :class:`ClusterNames`; empty if clusters have no names.
     samples : SampleSheet
         What is known of each file.
     cluster, further : str, tuple of int
         The column of the main cut, and the numbers of clusters of the cuts in :attr:`Assignment.further`.
     qc : tuple of str
         What the numbers in :attr:`Assignment.qc` mean; empty if events were not checked.
-    novelty : bool
-        Whether there is novelty.
-    umap : bool
-        Whether there are UMAP coordinates.
+    novelty, umap : bool
+        Whether there is novelty, and whether there are UMAP coordinates.
     umap_shift : pair of float
         What FCS files add to UMAP coordinates, so that none is negative in any file of the study.
     """
@@ -93,6 +90,7 @@ class Extras:
     qc: tuple[str, ...] = ()
     cluster: str = CLUSTER
     further: tuple[int, ...] = ()
+    known_below: tuple[float, ...] = ()
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -102,7 +100,7 @@ class Extras:
     @property
     def names(self) -> ClusterNames:
         """``populations`` as names of clusters."""
-        return ClusterNames(self.populations)
+        return ClusterNames(self.populations, self.known_below)
 
 
 NO_EXTRAS = Extras()
@@ -160,15 +158,16 @@ def channel_values(assignment: Assignment, extras: Extras) -> NDArray[np.float32
     """
     columns = [*clusters_of_cuts(assignment, extras), probability_of(assignment)]
     if extras.populations:
-        columns += [extras.names.numbers[assignment.cluster - 1], population_probability(assignment, extras)]
+        columns += populations_of(assignment, extras)
     if extras.qc:
         columns.append(qc_numbers(assignment).astype(np.float32))
     return np.column_stack([*columns, *optional_values(assignment, extras)]).astype(np.float32, copy=False)
 
 
-def population_probability(assignment: Assignment, extras: Extras) -> NDArray[np.float32]:
-    """The probability of each cell's population, float32 (n_cells,); see :meth:`ClusterNames.probability`."""
-    return extras.names.probability(assignment.cluster, assignment.probabilities)
+def populations_of(assignment: Assignment, extras: Extras) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The population of each cell as a number, and its probability, (n_cells,) each; see :class:`ClusterNames`."""
+    numbers = extras.names.numbers_of_cells(assignment.cluster, assignment.novelty)
+    return numbers, extras.names.probability(assignment.cluster, assignment.probabilities, numbers)
 
 
 def clusters_of_cuts(assignment: Assignment, extras: Extras) -> list[NDArray[np.int32]]:
@@ -243,16 +242,17 @@ def table_rows(
     clusters = [pa.array(np.ascontiguousarray(each, np.int32)) for each in clusters_of_cuts(assignment, extras)]
     populations = extras.populations
     if kind == "flowjo-csv":
-        numbers = [pa.array(extras.names.numbers[assignment.cluster - 1])] if populations else []
+        numbers = [pa.array(populations_of(assignment, extras)[0])] if populations else []
         return pa.record_batch([*clusters, *numbers], schema=schema)
     probabilities = [pa.array(column) for column in _contiguous_columns(assignment.probabilities)]
     if kind == "clr":
         return pa.record_batch(probabilities, schema=schema)
     n_cells = len(assignment)
-    named = []
+    named: list[pa.Array] = []
     if populations:
-        named.append(pa.array(populations, pa.string()).take(pa.array(assignment.cluster - 1)))
-        named.append(pa.array(population_probability(assignment, extras)))
+        number, probability = populations_of(assignment, extras)
+        texts = pa.array((UNKNOWN, *extras.names.populations), pa.string())
+        named = [texts.take(pa.array(number)), pa.array(probability)]
     if extras.qc:
         named.append(pa.array(extras.qc, pa.string()).take(pa.array(qc_numbers(assignment))))
     novelty, umap = optional_values(assignment, extras)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cytovae.annotations.cluster_names import UNKNOWN
 from cytovae.atomic import check_target, whole_file
 from cytovae.cells import Assignment, GateLabels, check_assignment, probability_of
 from cytovae.errors import OutputError, UsageError
@@ -226,9 +227,15 @@ class H5adWriter:
 
     def _populations(self) -> dict[str, Any]:
         names = self._extras.names
+        if not names.known_below:
+            return {
+                columns.POPULATION: _text_categorical(self._cluster - 1, names.of_cluster),
+                columns.POPULATION_PROBABILITY: names.probability(self._cluster, self._p),
+            }
+        number = names.numbers_of_cells(self._cluster, self._novelty[:, 0])
         return {
-            columns.POPULATION: _text_categorical(self._cluster - 1, names.of_cluster),
-            columns.POPULATION_PROBABILITY: names.probability(self._cluster, self._p),
+            columns.POPULATION: _text_categorical(number, (UNKNOWN, *names.populations)),
+            columns.POPULATION_PROBABILITY: names.probability(self._cluster, self._p, number),
         }
 
 

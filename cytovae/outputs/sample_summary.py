@@ -32,6 +32,8 @@ class SampleSummary:
         Number of clusters.
     populations : sequence of str, optional
         The population of each cluster, if clusters have names.
+    known_below : sequence of float, optional
+        The novelty above which a cell of each cluster is unknown, see :class:`cytovae.outputs.columns.Extras`.
     samples : SampleSheet, optional
         What is known of each file.
     at_most : int
@@ -44,6 +46,7 @@ class SampleSummary:
         n_clusters: int,
         *,
         populations: Sequence[str] = (),
+        known_below: Sequence[float] = (),
         samples: SampleSheet = NO_SAMPLES,
         at_most: int = CELLS_FOR_MEDIANS,
     ) -> None:
@@ -52,6 +55,9 @@ class SampleSummary:
             for number, name in enumerate(populations or [UNKNOWN] * n_clusters, start=1)
         ]
         self.populations = tuple(dict.fromkeys(named))
+        self._known_below = np.asarray(known_below, dtype=np.float32)
+        if len(self._known_below):
+            self.populations = (*self.populations, UNKNOWN)
         self._number = np.array([self.populations.index(name) + 1 for name in named], dtype=np.int32)
         self._at_most = at_most
         self._sample = {file.name: _sample_of(file.name, samples) for file in files}
@@ -67,7 +73,11 @@ class SampleSummary:
     def write(self, file: str, first_event: int, assignment: Assignment) -> None:
         """Add the cells of consecutive events of ``file``, from ``first_event`` on; reads their raw values."""
         sample = self._sample[file]
-        of_population = replace(assignment, cluster=self._number[assignment.cluster - 1])
+        number = self._number[assignment.cluster - 1]
+        if len(self._known_below) and assignment.novelty is not None:
+            unlike = assignment.novelty > self._known_below[assignment.cluster - 1]
+            number = np.where(unlike, np.int32(len(self.populations)), number)
+        of_population = replace(assignment, cluster=number)
         self._summary(sample).write(file, first_event, of_population)
         self._left[sample] -= len(assignment)
         if not self._left[sample]:

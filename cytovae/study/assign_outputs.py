@@ -182,7 +182,7 @@ def summaries_of(study: AssignStudy) -> Summaries:
     options: Any = {"populations": study.populations, "samples": study.samples}
     return Summaries(
         ClusterSummary(study.files, study.n_clusters, **options),
-        SampleSummary(study.files, study.n_clusters, **options),
+        SampleSummary(study.files, study.n_clusters, known_below=study.known_below, **options),
         study.saved.model.tree.cluster_support(study.n_clusters),
     )
 

@@ -77,6 +77,18 @@ class AssignStudy:
         return self.names.of_cluster if self.names is not None else ()
 
     @property
+    def known_below(self) -> tuple[float, ...]:
+        """The novelty above which a cell of each cluster is unknown; infinite where the name comes from no label.
+
+        Empty in a model that learned no labels, or that measures no novelty.
+        """
+        naming = self.saved.model.naming
+        if self.names is None or naming is None or naming.novelty_limit is None or not self.assigner.has_novelty:
+            return ()
+        labelled = {name for name, _ in naming.labelled}
+        return tuple(naming.novelty_limit if name in labelled else np.inf for name in self.names.of_cluster)
+
+    @property
     def n_clusters(self) -> int:
         """Number of clusters of the model."""
         return self.saved.model.n_clusters
@@ -95,6 +107,7 @@ class AssignStudy:
             qc,
             self.cuts.column,
             self.cuts.further,
+            self.known_below,
         )
 
 

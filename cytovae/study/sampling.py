@@ -68,6 +68,7 @@ def draw_cells(
     at_most: int | None = MOST_TRAINING_CELLS,
     seed: int = 0,
     passing: Sequence[NDArray[np.int64]] | None = None,
+    labels: NDArray[np.integer] | None = None,
 ) -> CellTable:
     """Random cells of several files, file by file in the order of their events.
 
@@ -83,6 +84,9 @@ def draw_cells(
         Seed of the draw.
     passing : sequence of ndarray of int64, optional
         The rows of each file that may be drawn, ascending. Default: all.
+    labels : ndarray of int, shape (n_events,), optional
+        Labels of the events of all files in turn; −1 = not labelled. Up to half of the cells of a file are drawn from
+        the labelled populations, so that rare ones are seen.
 
     Raises
     ------
@@ -97,9 +101,15 @@ def draw_cells(
     markers = files[0].panel.names
     values = np.empty((sum(taken), len(markers)), dtype=np.float32)
     events = np.empty(sum(taken), dtype=np.int64)
-    first = 0
+    first, first_label = 0, 0
     for index, file in enumerate(files):
-        rows = _draw(n_events[index], taken[index], [seed, index])
+        if labels is None:
+            rows = _draw(n_events[index], taken[index], [seed, index])
+        else:
+            own = labels[first_label : first_label + file.n_events]
+            own = own if passing is None else own[passing[index]]
+            rows = choose_landmarks(len(own), taken[index], seed, own) if taken[index] else np.empty(0, np.int64)
+            first_label += file.n_events
         if passing is not None:
             rows = passing[index][rows]
         of_file = slice(first, first + len(rows))
@@ -118,11 +128,37 @@ def constant_markers(cells: CellTable, files: Sequence[MarkerFile]) -> tuple[str
     return tuple(name for name, constant in zip(cells.markers, same, strict=True) if constant)
 
 
-def choose_landmarks(n_cells: int, n_landmarks: int, seed: int) -> NDArray[np.int64]:
-    """Rows of the landmarks, ascending: ``n_landmarks`` cells drawn at random, or all (0, or too few cells)."""
+def choose_landmarks(
+    n_cells: int, n_landmarks: int, seed: int, labels: NDArray[np.integer] | None = None
+) -> NDArray[np.int64]:
+    """Rows of the landmarks, ascending: ``n_landmarks`` cells drawn at random, or all (0, or too few cells).
+
+    With ``labels`` (n_cells,), −1 = none, up to half of the landmarks are drawn from the labelled populations, the same
+    number of each or all that there are.
+    """
     if n_landmarks == 0 or n_cells <= n_landmarks:
         return np.arange(n_cells)
-    return np.sort(np.random.default_rng(seed).choice(n_cells, n_landmarks, replace=False))
+    if labels is None:
+        return np.sort(np.random.default_rng(seed).choice(n_cells, n_landmarks, replace=False))
+    certain = labelled_rows(labels, n_landmarks // 2, seed)
+    others = np.setdiff1d(np.arange(n_cells), certain)
+    drawn = np.random.default_rng(seed).choice(others, n_landmarks - len(certain), replace=False)
+    return np.sort(np.concatenate([certain, drawn]))
+
+
+def labelled_rows(labels: NDArray[np.integer], most: int, seed: int) -> NDArray[np.int64]:
+    """Rows of at most ``most`` labelled cells, ascending: the same number of each population, or all that it has.
+
+    ``labels`` (n,) are from 0; −1 is not labelled.
+    """
+    rng = np.random.default_rng([seed, 1])
+    populations, sizes = np.unique(labels[labels >= 0], return_counts=True)
+    each = most // max(len(populations), 1)
+    chosen = [
+        rows if len(rows) <= each else rng.choice(rows, each, replace=False)
+        for rows in (np.flatnonzero(labels == population) for population in populations.tolist())
+    ]
+    return np.sort(np.concatenate(chosen)) if len(sizes) else np.empty(0, dtype=np.int64)
 
 
 def _draw(n_events: int, n_taken: int, seed: list[int]) -> NDArray[np.int64]:

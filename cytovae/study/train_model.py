@@ -10,19 +10,23 @@ import torch
 from numpy.typing import NDArray
 
 from cytovae.annotations.marker_table import PanelTypes
-from cytovae.cells import CellTable, check_assignment
+from cytovae.cells import CellTable, GateLabels, check_assignment
 from cytovae.errors import NumericalError, UsageError
 from cytovae.inference.assigner import Assigner
 from cytovae.inference.cell_distribution import MOST_MARKERS, fit_distribution
 from cytovae.inference.novelty import fit_novelty
 from cytovae.inference.trained_model import Learning, TrainedModel
 from cytovae.model_folder.checkpoint import Checkpoint
+from cytovae.naming.labelled_tree import LabelledTree, label_tree, names_by_majority
 from cytovae.naming.named_tree import NamedTree, name_tree
+from cytovae.naming.naming import Naming
 from cytovae.network.device import ENCODER_CHUNK
+from cytovae.network.label_task import LabelTask, label_task
 from cytovae.network.model import MoeSimVae
 from cytovae.network.scaling import fit_scaling
 from cytovae.network.training_loop import ProgressRecord, build_network, train
 from cytovae.populations.expert_merges import keep_experts, merge_experts
+from cytovae.populations.merge_tree import MergeTree
 from cytovae.populations.neighbors import Neighbors, nearest_neighbors
 from cytovae.populations.population_tree import Pool, PopulationTree, population_tree
 from cytovae.populations.similarity import Similarity, draw_weight, make_similarity
@@ -43,7 +47,7 @@ def train_model(
     *,
     seed: int,
     device: str = "cpu",
-    labels: NDArray[np.int64] | None = None,
+    labels: GateLabels | None = None,
     types: PanelTypes | None = None,
     n_clusters: int | None = None,
     workers: int = 1,
@@ -62,8 +66,8 @@ def train_model(
         Seed of everything that is random.
     device : str
         Device of the neighbours and the network.
-    labels : ndarray of int64, shape (n_cells,), optional
-        Known labels, −1 = unknown. They decide the similarity of two cells that both have one.
+    labels : GateLabels, optional
+        Known labels of the cells, −1 = not labelled. They name populations, and decide where the merge tree is cut.
     types : PanelTypes, optional
         A marker table for the markers of ``cells``. It decides where the merge tree is cut, and names populations.
     n_clusters : int, optional
@@ -82,29 +86,33 @@ def train_model(
     NumericalError
         If training diverges.
     """
-    _check(cells, settings, seed, labels, n_clusters)
-    _check_types(types, settings, n_clusters)
+    _check(cells, settings, seed, labels, n_clusters, types)
     stages = _Stages(progress, kept)
-    (rows,) = stages.kept("landmarks", lambda: (choose_landmarks(len(cells), settings.landmarks, seed),))
+    of_cells = None if labels is None else labels.population
+    (rows,) = stages.kept("landmarks", lambda: (choose_landmarks(len(cells), settings.landmarks, seed, of_cells),))
     values = cells.values[rows]  # (n, m)
     coordinates = _project(values, settings, seed, device, workers, stages)  # (n, 2)
     tree = _find_populations(cells, rows, coordinates, settings, seed, workers, stages)
     named = _use_table(tree, values, types, settings, stages)
     tree = tree if named is None else named.tree
+    labelled = _use_labels(tree, values, labels, rows, named, settings, stages)
+    tree, owner = (tree, []) if labelled is None else (labelled.tree, labelled.owner(settings.experts))
 
     with stages.timed("training"):
-        known = None if labels is None else labels[rows]
+        known = _for_similarity(labels, rows, labelled, settings)
         similarity = make_similarity(coordinates, settings, seed=seed, tree=tree, labels=known, device=device)
         scaling = fit_scaling(values)
         x = torch.tensor(scaling.scale(values), device=device)  # (n, m) in [0, 1]
-        network, history = _train_network(x, similarity, settings, seed, stages)
+        task = None if labelled is None else label_task(x, labelled.population, owner)
+        network, history = _train_network(x, similarity, settings, seed, stages, task)
         probabilities = _assign(network, x)  # (n, experts)
+        probabilities = probabilities if labelled is None else labelled.within(probabilities, owner)
         novelty = fit_novelty(network, x)
         generates = settings.kl_weight > 0 and values.shape[1] <= MOST_MARKERS
         distribution = fit_distribution(network, scaling, values) if generates else None
 
     merges = keep_experts(probabilities) if tree is None else merge_experts(probabilities, tree)
-    naming = None if named is None else named.naming(probabilities, merges)
+    naming = _naming(named, labelled, labels, rows, owner, probabilities, merges, cells.markers)
     model = TrainedModel(
         network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty, distribution, naming
     )
@@ -121,8 +129,14 @@ def learn(cells: CellTable, settings: Settings, **options: Any) -> TrainedModel:
 
 
 def _check(
-    cells: CellTable, settings: Settings, seed: int, labels: NDArray[np.int64] | None, n_clusters: int | None
+    cells: CellTable,
+    settings: Settings,
+    seed: int,
+    labels: GateLabels | None,
+    n_clusters: int | None,
+    types: PanelTypes | None,
 ) -> None:
+    _check_types(types, settings, n_clusters)
     if not 0 <= seed <= LARGEST_SEED:
         raise UsageError(f"the seed must be at least 0 and at most {LARGEST_SEED}, not {seed}")
     if len(cells.markers) < FEWEST_MARKERS:
@@ -132,8 +146,8 @@ def _check(
         )
     if len(cells) < FEWEST_CELLS:
         raise UsageError(f"training needs at least {FEWEST_CELLS} cells, there are {len(cells)}")
-    if labels is not None and labels.shape != (len(cells),):
-        raise UsageError(f"labels of shape {labels.shape} do not fit {len(cells)} cells")
+    if labels is not None and len(labels) != len(cells):
+        raise UsageError(f"{len(labels)} labels do not fit {len(cells)} cells")
     if n_clusters is not None and not 1 <= n_clusters <= settings.experts:
         raise UsageError(f"{n_clusters} clusters cannot be made of {settings.experts} experts; use more --experts")
 
@@ -206,12 +220,62 @@ def _use_table(
         return name_tree(tree, values, types, settings.experts)
 
 
+def _use_labels(
+    tree: PopulationTree | None,
+    values: NDArray[np.float32],
+    labels: GateLabels | None,
+    rows: NDArray[np.int64],
+    named: NamedTree | None,
+    settings: Settings,
+    stages: "_Stages",
+) -> LabelledTree | None:
+    """The tree cut between labelled populations; None without labels, or without a tree."""
+    if labels is None or tree is None:
+        return None
+    with stages.timed("labels"):
+        of_landmarks = labels.population[rows].astype(np.int64)
+        return label_tree(tree, values, of_landmarks, labels.names, settings.experts, named)
+
+
+def _naming(
+    named: NamedTree | None,
+    labelled: LabelledTree | None,
+    labels: GateLabels | None,
+    rows: NDArray[np.int64],
+    owner: list[int],
+    probabilities: NDArray[np.float32],
+    merges: MergeTree,
+    markers: tuple[str, ...],
+) -> Naming | None:
+    """The names of the experts, from labels, else from a marker table; None without both."""
+    if labelled is not None:
+        return labelled.naming(owner, markers)
+    if labels is not None:
+        return names_by_majority(probabilities, labels.population[rows], labels.names, markers)
+    return None if named is None else named.naming(probabilities, merges)
+
+
+def _for_similarity(
+    labels: GateLabels | None, rows: NDArray[np.int64], labelled: LabelledTree | None, settings: Settings
+) -> NDArray[np.int64] | None:
+    """The labels (n,) of the landmarks that decide S by themselves; None where micro-clusters follow the labels."""
+    if labels is None or (labelled is not None and settings.similarity == "partition"):
+        return None
+    return labels.population[rows].astype(np.int64)
+
+
 def _train_network(
-    x: torch.Tensor, similarity: Similarity, settings: Settings, seed: int, stages: "_Stages"
+    x: torch.Tensor,
+    similarity: Similarity,
+    settings: Settings,
+    seed: int,
+    stages: "_Stages",
+    task: LabelTask | None,
 ) -> tuple[MoeSimVae, list[ProgressRecord]]:
-    network = build_network(x.shape[1], settings, seed).to(x.device)
+    network = build_network(x.shape[1], settings, seed, strangers=task is not None).to(x.device)
     history = []
-    for record in train(network, x, similarity, draw_weight(similarity), settings, seed, stages.checkpoint):
+    weight = draw_weight(similarity)
+    for record in train(network, x, similarity, weight, settings, seed, stages.checkpoint, task=task):
         history.append(record)
         stages.progress("training", record.step, settings.steps)
     return network.eval(), history

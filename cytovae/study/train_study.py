@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cytovae.cells import CellTable, GateLabels
 from cytovae.errors import OutputError, UsageError
@@ -172,10 +171,10 @@ def _own_cofactors(panel_csv: Path | None) -> OwnCofactors:
     return "none" if not any(given) else "all" if all(given) else "some"
 
 
-def labels_of_cells(labels: GateLabels, cells: CellTable, files: Sequence[MarkerFile]) -> NDArray[np.int64]:
-    """The label of each training cell, −1 = unknown; ``labels`` has one for each event of all files in turn."""
+def labels_of_cells(labels: GateLabels, cells: CellTable, files: Sequence[MarkerFile]) -> GateLabels:
+    """The labels of the training cells; ``labels`` has one for each event of all files in turn."""
     first = np.cumsum([0, *(file.n_events for file in files)])[:-1]
-    return labels.population[first[cells.source] + cells.event].astype(np.int64)
+    return GateLabels(labels.population[first[cells.source] + cells.event], labels.names)
 
 
 def check_generative(panel: Panel) -> None:
@@ -197,7 +196,7 @@ def train_study(
     *,
     seed: int,
     device: str = "cpu",
-    labels: NDArray[np.int64] | None = None,
+    labels: GateLabels | None = None,
     types: "PanelTypes | None" = None,
     n_clusters: int | None = None,
     workers: int = 1,

@@ -15,7 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cytovae.cells import CellTable
+from cytovae.cells import CellTable, GateLabels
 from cytovae.errors import ModelError, NumericalError, OutputError, UsageError
 from cytovae.inference.trained_model import Learning
 from cytovae.model_folder.checkpoint import Checkpoint
@@ -150,7 +150,7 @@ def test_the_state_is_written_at_the_interval(tmp_path: Path, monkeypatch: pytes
         (key(seed=6), r"seed 5 \(now 6\)"),
         (key(replace(SMALL, batch=64)), r"batch 32 \(now 64\)"),
         (key(device="cuda"), r"device cpu \(now cuda\)"),
-        (key(labels=np.zeros(200, np.int64)), "other labels"),
+        (key(labels=GateLabels(np.zeros(200, np.int32), ("T",))), "other labels"),
         (training_key(table(1), SMALL, seed=5, device="cpu"), "other cells"),
     ],
 )

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from helpers.tiny_model import RUN, SETTINGS, write_tiny_model
 
-from cytovae.cells import CellTable
+from cytovae.cells import CellTable, GateLabels
 from cytovae.model_folder.training_key import TrainingKey, key_of, training_key
 
 CELLS = CellTable(
     np.arange(6, dtype=np.float32).reshape(3, 2), ("a", "b"), ("x.fcs",), np.zeros(3, np.int32), np.arange(3)
 )
+LABELS = GateLabels(np.zeros(3, np.int32), ("T",))
 KEY = training_key(CELLS, SETTINGS, seed=1, device="cpu")
 
 
@@ -25,7 +26,7 @@ KEY = training_key(CELLS, SETTINGS, seed=1, device="cpu")
         (training_key(replace(CELLS, markers=("a", "c")), SETTINGS, seed=1, device="cpu"), "other cells"),
         (training_key(replace(CELLS, values=CELLS.values + 1), SETTINGS, seed=1, device="cpu"), "other cells"),
         (training_key(replace(CELLS, event=CELLS.event + 1), SETTINGS, seed=1, device="cpu"), "other cells"),
-        (training_key(CELLS, SETTINGS, seed=1, device="cpu", labels=np.zeros(3, np.int64)), "labels"),
+        (training_key(CELLS, SETTINGS, seed=1, device="cpu", labels=LABELS), "labels"),
     ],
 )
 def test_a_key_names_what_differs(other: TrainingKey, difference: str) -> None:

@@ -88,16 +88,17 @@ def test_learning_from_some_cells_serves_all() -> None:
 def test_known_labels_overrule_what_the_markers_say() -> None:
     """Two populations told to be one by the labels of all their cells come out as one, the others as they are."""
     cells, gates = mixture()
-    told = np.where(gates.population == 1, 0, gates.population).astype(np.int64)
-    model = learn(cells, replace(SMALL, resolution="experts", experts=8, steps=400), seed=0, labels=told)
+    told = np.where(gates.population == 1, 0, gates.population).astype(np.int32)
+    settings = replace(SMALL, resolution="experts", experts=8, steps=400)
+    model = learn(cells, settings, seed=0, labels=GateLabels(told, gates.names))
     cluster = assign(model, cells.values).cluster
-    assert score(cluster, GateLabels(told.astype(np.int32), gates.names)).f_weighted >= 0.95
+    assert score(cluster, GateLabels(told, gates.names)).f_weighted >= 0.95
 
 
 def test_labels_may_be_known_for_a_few_cells_only() -> None:
     cells, gates = mixture()
-    few = np.where(np.arange(len(cells)) % 10 == 0, gates.population, UNGATED).astype(np.int64)
-    model = learn(cells, replace(SMALL, radius=4.0), seed=0, labels=few)
+    few = np.where(np.arange(len(cells)) % 10 == 0, gates.population, UNGATED).astype(np.int32)
+    model = learn(cells, replace(SMALL, radius=4.0), seed=0, labels=GateLabels(few, gates.names))
     assert score(assign(model, cells.values).cluster, gates).f_weighted >= 0.95
 
 

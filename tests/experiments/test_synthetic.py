@@ -43,7 +43,7 @@ def test_the_keys_of_pieces_differ_by_mixture_method_and_design() -> None:
     assert not {piece.key for piece in planned} & {piece.key for piece in larger}
 
 
-SMALL = synthetic.Design((2, 4), points=400, dimensions=50, steps=250)
+SMALL = synthetic.Design((4,), points=400, dimensions=50, steps=250)
 
 
 def run_small(output: Path, patch: pytest.MonkeyPatch) -> Result:
@@ -73,9 +73,7 @@ def test_the_command_writes_its_files(folder: Path) -> None:
     lines = pq.read_table(folder / "results.parquet").to_pylist()
     known = [line for line in lines if line["part"] == "A1a" and line["measure"] == "F_weighted"]
     assert {(line["method"], line["setting"]) for line in known} == {
-        (method, setting)
-        for method in (synthetic.PAPER, synthetic.DEFAULT, synthetic.FULL, synthetic.DIAGONAL)
-        for setting in ("2", "4")
+        (method, "4") for method in (synthetic.PAPER, synthetic.DEFAULT, synthetic.FULL, synthetic.DIAGONAL)
     }
 
 
@@ -89,10 +87,9 @@ def test_both_settings_find_well_separated_components(folder: Path) -> None:
             for line in lines
             if line["method"] == method
         }
-        for setting in ("2", "4"):
-            assert found["A1a", "F_weighted", setting] > 0.99
+        assert found["A1a", "F_weighted", "4"] > 0.99
         if method == synthetic.DEFAULT:  # the paper's radius of 2 on the UMAP splits large components
-            assert (found["A1b", "clusters", "2"], found["A1b", "clusters", "4"]) == (2, 4)
+            assert found["A1b", "clusters", "4"] == 4
 
 
 @pytest.mark.slow

@@ -13,7 +13,9 @@ from cytovae.study.train_model import learn
 
 pytestmark = pytest.mark.slow
 
-SMALL = Settings(experts=20, batch=128, steps=300, umap_epochs=80, encoder_width=32, clustering_width=32)
+SMALL = Settings(
+    experts=20, batch=128, steps=300, umap_epochs=80, encoder_width=32, clustering_width=32, views=2, support=2
+)
 CENTRES = np.array([[1, 1, 5, 5], [5, 1, 1, 5], [1, 5, 1, 1]], np.float32)
 
 

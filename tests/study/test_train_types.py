@@ -28,6 +28,8 @@ TABLE = "population,CD3,CD4,CD8,CD19,CD45RA\nCD4 T,+,+,-,-,\nCD8 T,+,-,+,-,\nB,-
 SMALL = Settings(
     experts=16, code=4, encoder_depth=1, encoder_width=32, clustering_width=32, expert_width=8, batch=128, steps=300,
     umap_epochs=60,
+    views=3,
+    support=3,
 )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = Settings(
     experts=8, code=3, encoder_depth=1, encoder_width=12, clustering_width=12, expert_width=4, batch=32, steps=120,
-    umap_epochs=20, landmarks=150,
+    umap_epochs=20, landmarks=150, views=2, support=2,
 )  # fmt: skip
 ROOT = Path(__file__).parents[2]
 

@@ -30,6 +30,8 @@ SMALL = Settings(
     batch=128,
     steps=300,
     umap_epochs=60,
+    views=3,
+    support=3,
 )
 
 

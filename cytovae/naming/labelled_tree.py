@@ -2,7 +2,7 @@
 
 Populations without labels are branches of the tree that have far fewer labelled cells than others of their size. Their
 cells keep the populations that the data suggest. All other cells without a label get the name of the labelled cells
-that are most like them: by linear discriminants, whose probabilities are averaged over neighbours in the tree.
+that are most like them, by linear discriminants.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 FEW_LABELS, EXPECTED = 0.1, 5.0
 
 # A cell with a novelty above this is unlike anything labelled: its population is unknown.
-NOVELTY_LIMIT = 0.5
+NOVELTY_LIMIT = 0.7
 
 
 @dataclass(frozen=True, eq=False)

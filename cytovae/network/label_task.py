@@ -22,7 +22,7 @@ SHIFT, SCALE, LARGE_SHIFT, SHARE_OF_LARGE = 0.2, 0.05, 0.3, 0.2
 
 NOISE = 0.05  # of scaled markers; augmentation by files leaves less to it than settings.input_noise
 
-STRANGERS = 0.5  # per cell of a batch
+STRANGERS = 0.25  # per cell of a batch
 SMALLEST = 1e-12
 
 

@@ -90,6 +90,6 @@ def test_a_model_folder_keeps_names_and_limit(tmp_path: Path) -> None:
     assert model.naming is not None
     assert dict(model.naming.labelled).keys() == {"B", "CD4 T", "CD8 T"}
     description = tmp_path / "m" / DESCRIPTION
-    description.write_text(description.read_text().replace('"novelty_limit": 0.5', '"novelty_limit": 5'))
+    description.write_text(description.read_text().replace('"novelty_limit": 0.7', '"novelty_limit": 5'))
     with pytest.raises(ModelError, match="novelty_limit"):
         load_model(tmp_path / "m")

@@ -6,6 +6,7 @@ docs/results/benchmark.md (`make bench`) and docs/results/speed.md (`make bench-
 
 import io
 import re
+import sys
 from pathlib import Path
 from statistics import fmean
 
@@ -18,7 +19,6 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 TARGET = ROOT / "docs" / "pictures" / "results.png"
 
-GATED = ("bendall", "bodenmiller", "huimm", "hipc", "flowsom_ff", "multicenter")  # sets with several gated populations
 ORACLE = "FlowSOM *oracle* (best K by labels)"
 METHODS = {"cytovae": ("cytovae", "#0072B2"), ORACLE: ("FlowSOM, best K by labels", "#E69F00"),
            "FlowSOM K=20": ("FlowSOM, K = 20", "#9aa1ae")}  # fmt: skip
@@ -55,10 +55,36 @@ def score(benchmark: dict[str, Table], dataset: str, method: str, column: str) -
     return float(mean), float(deviation)
 
 
-def means(column: str) -> dict[str, float]:
-    """The mean of a score over the gated sets, by method."""
+def compared(benchmark: dict[str, Table]) -> list[str]:
+    """The data sets of the side-by-side table, in the order of the page."""
+    (line,) = re.findall(r"^Data sets: (.+?)\. ", (RESULTS / "benchmark.md").read_text("utf-8"), re.MULTILINE)
+    names = line.split(", ")
+    return [name for name in benchmark if name in names]
+
+
+def overview() -> str:
+    """The table of docs/results.md: every data set, cytovae beside two choices of FlowSOM's K."""
     benchmark = tables(RESULTS / "benchmark.md")
-    return {method: fmean(score(benchmark, name, method, column)[0] for name in GATED) for method in METHODS}
+    names, columns = compared(benchmark), ("F_weighted", "F1_mean", "ARI")
+    lines = ["| data set | | F_weighted | F1_mean | ARI | clusters |", "|---|---|---|---|---|---|"]
+    for name in names:
+        for method, (label, _) in METHODS.items():
+            (row,) = (row for row in benchmark[name] if row["method"] == method)
+            clusters = row["clusters"].partition(" ")[0].partition(".")[0]
+            scores = " | ".join(row[column] for column in columns)
+            lines.append(f"| {name if method == 'cytovae' else ''} | {label} | {scores} | {clusters} |")
+    for method, (label, _) in METHODS.items():
+        mean = " | ".join(
+            f"{fmean(score(benchmark, name, method, column)[0] for name in names):.3f}" for column in columns
+        )
+        lines.append(f"| {'mean' if method == 'cytovae' else ''} | {label} | {mean} | |")
+    return "\n".join(lines)
+
+
+def seeds(benchmark: dict[str, Table], names: list[str]) -> str:
+    """The number of seeds of cytovae's rows."""
+    (found,) = {row["runs"] for name in names for row in benchmark[name] if row["method"] == "cytovae"}
+    return found
 
 
 def runs() -> list[tuple[str, str, float]]:
@@ -73,21 +99,22 @@ def runs() -> list[tuple[str, str, float]]:
 
 def draw() -> Figure:
     """Two panels of scores and one of seconds."""
-    figure = new_figure(11.0, 4.1)
+    figure = new_figure(11.4, 5.2)
     benchmark = tables(RESULTS / "benchmark.md")
-    for left, column in ((1.0, "F_weighted"), (4.35, "F1_mean")):
-        axes = axes_at(figure, left, 0.85, 2.85, 2.8)
+    names = compared(benchmark)
+    for left, column in ((1.45, "F_weighted"), (4.75, "F1_mean")):
+        axes = axes_at(figure, left, 0.85, 2.85, 3.9)
         for shift, (method, (_, colour)) in zip((-0.2, 0, 0.2), METHODS.items(), strict=True):
-            for row, dataset in enumerate(GATED):
+            for row, dataset in enumerate(names):
                 mean, deviation = score(benchmark, dataset, method, column)
                 axes.errorbar(mean, row + shift, xerr=deviation, fmt="o", color=colour, markersize=5, linewidth=1.4)
         axes.set_xlim(0.3, 1.01)
-        axes.set_ylim(len(GATED) - 0.4, -0.6)
-        axes.set_yticks(range(len(GATED)), GATED if left < 2 else [""] * len(GATED), fontsize=9)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_yticks(range(len(names)), names if left < 2 else [""] * len(names), fontsize=9)
         axes.grid(axis="x", linewidth=0.4, color="#e4e6eb")
         axes.set_axisbelow(True)
         axes.set_title(f"{column} (higher is better)")
-    speed = axes_at(figure, 8.55, 0.85, 2.0, 2.8)
+    speed = axes_at(figure, 8.95, 0.85, 2.0, 3.9)
     labels = []
     for row, (dataset, method, seconds) in enumerate(runs()):
         colour = {"cytovae": "#0072B2", "PhenoGraph, k = 30": "#009E73"}.get(method, "#E69F00")
@@ -105,13 +132,16 @@ def draw() -> Figure:
     for place, (label, colour) in zip((0.02, 0.145, 0.35), METHODS.values(), strict=True):
         figure.text(place, 0.075, "●", color=colour, fontsize=11, va="center")
         figure.text(place + 0.016, 0.075, label, fontsize=9, va="center")
-    note = "mean ± SD, five seeds; all cells; seconds on two cores"
+    note = f"mean ± SD, {seeds(benchmark, names)} seeds; all cells; seconds on two cores"
     figure.text(0.985, 0.075, note, fontsize=8, color=QUIET, ha="right", va="center")
     return figure
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the picture; with ``--table``, print the table of docs/results.md."""
+    if "--table" in sys.argv:
+        print(overview())
+        return
     with style():
         picture = render(draw(), "results", "", svg=False)
     Image.open(io.BytesIO(picture.png)).save(TARGET, "PNG", optimize=True)

@@ -15,10 +15,6 @@ from cytovae.inference.trained_model import TrainedModel
 from cytovae.network.device import decoder_chunk, encoder_chunk
 from cytovae.network.scaling import scale_unclipped
 
-# Logarithm of how much more frequent strangers are for novelty than in training. So a probability of being a stranger
-# of 0.3 in training counts as a novelty of 0.7, the limit of what is unknown.
-STRANGER_ODDS = 1.7
-
 
 class Assigner:
     """A trained model on one device, ready to assign chunk after chunk; safe to use from several threads.
@@ -163,7 +159,7 @@ class Assigner:
         if self._novelty is None:
             return p, further
         measured = (p, further, code, experts.max(1).indices)
-        return measured if stranger is None else (*measured, torch.sigmoid(stranger + STRANGER_ODDS))
+        return measured if stranger is None else (*measured, torch.sigmoid(stranger))
 
 
 def assign(model: TrainedModel, values: NDArray[np.float32], device: str = "cpu") -> Assignment:

@@ -21,17 +21,22 @@ if TYPE_CHECKING:
     from cytovae.annotations.cluster_names import ClusterNames
     from cytovae.cells import GateLabels
     from cytovae.metrics import PopulationScore, ScoreReport
+    from cytovae.name_scores import NameScore
 
 SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The scores of one set of labels: its title, and the names of its clusters 1, 2, …, if they have some."""
+    """The scores of one set of labels: its title, and the names of its clusters 1, 2, …, if they have some.
+
+    ``by_name`` is None if no name is that of a gate.
+    """
 
     title: str
     report: "ScoreReport"
     names: tuple[str, ...] = ()
+    by_name: "NameScore | None" = None
 
 
 def score_cli(
@@ -73,11 +78,14 @@ def score_cli(
 
     F1_mean: each population with a cluster of its own, unweighted.
 
+    Labels that are names of gates (FILE:population) also have scores by name.
+
     Example: cytovae benchmark score cells.parquet other_tool.csv --gates sample_data/ --json
     """
     from cytovae.annotations.cluster_labels import align_labels, read_label_sets
     from cytovae.annotations.gated_files import read_gated_files
     from cytovae.metrics import score
+    from cytovae.name_scores import score_names
 
     sets = read_label_sets(labels, channel)
     truth = read_gated_files(gates, sets[0][1], zero_is_ungated=zero_ungated)
@@ -93,7 +101,8 @@ def score_cli(
             console.warn(
                 f"{about}the label 0 means unassigned; if the method numbers clusters from 0, add 1 to its labels"
             )
-        scored.append(Scored(title, score(cluster, truth.gates), read.names))
+        by_name = score_names(cluster, read.names, truth.gates)
+        scored.append(Scored(title, score(cluster, truth.gates), read.names, by_name))
     if as_json:
         typer.echo(report_json(scored))
     else:
@@ -110,10 +119,12 @@ def show_scores(
     """Print the scores of clusters of a model, the gates in each cluster and, with names, the scores of populations."""
     from cytovae.annotations.cluster_gates import gates_of_clusters
     from cytovae.metrics import score
+    from cytovae.name_scores import score_names
 
     scored = [Scored("cluster", score(cluster, gates))]
     if names is not None and (number := names.numbers[cluster - 1]).any():
-        scored.append(Scored("population", score(number, gates), names.populations))
+        by_name = score_names(number, names.populations, gates)
+        scored.append(Scored("population", score(number, gates), names.populations, by_name))
     shown.print(report_table(scored))
     shown.print(cluster_table(gates_of_clusters(cluster, gates, n_clusters), names))
 
@@ -128,9 +139,9 @@ def report_table(scored: Sequence[Scored]) -> Table:
     summary.add_column()
     for entry in scored:
         summary.add_column(Text(entry.title, overflow="fold"), justify="right", overflow="fold")
-    metrics = [_metrics(entry.report) for entry in scored]
-    for name in metrics[0]:
-        summary.add_row(name, *(f"{values[name]:.4f}" for values in metrics))
+    metrics = [_metrics(entry) for entry in scored]
+    for name in dict.fromkeys(name for values in metrics for name in values):
+        summary.add_row(name, *(f"{values[name]:.4f}" if name in values else "–" for values in metrics))
     if several:
         summary.add_row("clusters", *(f"{entry.report.n_clusters:,}" for entry in scored))
         summary.add_row("gated but unassigned", *(f"{entry.report.n_unassigned:,}" for entry in scored))
@@ -234,7 +245,7 @@ def _content(scored: Scored) -> dict[str, object]:
             "n_unassigned": report.n_unassigned,
             "n_clusters": report.n_clusters,
         },
-        "metrics": _metrics(report),
+        "metrics": _metrics(scored),
         "populations": [_population(entry) for entry in report.populations],
     }
     if scored.names:
@@ -255,9 +266,10 @@ def _population(entry: "PopulationScore") -> dict[str, object]:
     }
 
 
-def _metrics(report: "ScoreReport") -> dict[str, float]:
+def _metrics(scored: Scored) -> dict[str, float]:
     """The scores with their names in all tables and files."""
-    return {
+    report = scored.report
+    metrics = {
         "F_weighted": report.f_weighted,
         "F_weighted_clusters": report.f_weighted_clusters,
         "F1_mean": report.f1_mean,
@@ -265,3 +277,6 @@ def _metrics(report: "ScoreReport") -> dict[str, float]:
         "NMI": report.nmi,
         "accuracy": report.accuracy,
     }
+    if scored.by_name is not None:
+        metrics |= {"accuracy_by_name": scored.by_name.accuracy, "macro_F1_by_name": scored.by_name.macro_f1}
+    return metrics

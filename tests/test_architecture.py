@@ -29,6 +29,7 @@ WINGS: dict[str, set[str]] = {
     "cells": {"errors"},
     "settings": {"errors"},
     "metrics": {"errors", "cells"},
+    "name_scores": {"cells", "metrics"},
     "drawing": set(),
     "fcs": {"errors", "atomic"},
     "events": {"errors", "plain_file", "atomic", "delimited", "fcs"},

@@ -9,7 +9,7 @@ import pytest
 import cytovae as cv
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("cytovae.api.cells", "cytovae.api.model", "cytovae.api.clusters", "cytovae.metrics")
+MODULES = ("cytovae.api.cells", "cytovae.api.model", "cytovae.api.clusters", "cytovae.metrics", "cytovae.name_scores")
 
 
 @pytest.mark.slow

@@ -108,6 +108,16 @@ def test_clusters_keep_their_names(tmp_path: Path, gates: Path) -> None:
     assert [content["cluster_names"][found["cluster"] - 1] for found in content["populations"]] == ["[red]", "blue"]
 
 
+def test_labels_that_are_names_of_gates_are_scored_by_name(tmp_path: Path, gates: Path) -> None:
+    path = tmp_path / "named.csv"
+    path.write_text("cluster,population\n" + "1,b\n" * 5 + "1,T\n" + "2,unknown\n" + "2,T\n" * 4)
+    content = json.loads(run(f"{path}:population", "--gates", gates, "--json")[0])
+    # F1 of B: 2·5/(6+5), of T: 2·4/(4+5)
+    assert content["metrics"]["accuracy_by_name"] == pytest.approx(0.9)
+    assert content["metrics"]["macro_F1_by_name"] == pytest.approx((10 / 11 + 8 / 9) / 2)
+    assert "accuracy_by_name" not in run(path, "--gates", gates)[0]
+
+
 def test_long_names_are_not_cut(tmp_path: Path) -> None:
     name = "CD4+ CD45RA- CD27+ CCR7+ CD127high CD25low central memory T helper lymphocytes of the second donor"
     (tmp_path / "long.gates.csv").write_text(f"population\n{name}\nB\n")

@@ -237,7 +237,7 @@ def open_study(
     if cuts.main is not None:
         saved = replace(saved, model=saved.model.with_clusters(cuts.main))
     assigner = Assigner(saved.model, resolved_device, cuts.further)
-    given = {} if names is None else read_names(names, saved.model.n_clusters)
+    given = {} if names is None else read_names(names, saved.model.highest_cluster)
     panel_types = None if types is None else options.types_of(types, saved.panel.names, quiet=quiet)
     raw = options.open_files(paths, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
     use_threads(1)  # chunks are processed in parallel, one thread each

@@ -18,6 +18,7 @@ from cytovae.cli import (
     inspect,
     paper,
     qc,
+    refine,
     report,
     starter_types,
     train,
@@ -66,6 +67,7 @@ app.command("inspect", cls=ConfiguredCommand)(inspect.inspect_cli)
 app.command("qc", cls=ConfiguredCommand)(qc.qc_cli)
 app.command("types", cls=ConfiguredCommand)(starter_types.types_cli)
 app.command("train", cls=ConfiguredCommand)(train.train_cli)
+app.command("refine", cls=ConfiguredCommand)(refine.refine_cli)
 app.command("assign", cls=ConfiguredCommand)(assign.assign_cli)
 app.command("compare", cls=ConfiguredCommand)(compare.compare_cli)
 app.command("generate", cls=ConfiguredCommand)(generate.generate_cli)

@@ -347,4 +347,4 @@ def _show_scores(study: "TrainStudy", saved: "SavedModel", truth: GateLabels, de
         study.raw, study.files, saved, Assigner(saved.model, device), workers=options.n_threads(None)
     )
     cluster = [assign_with_progress(assigned, index, quiet=quiet).cluster for index in range(len(study.files))]
-    show_scores(console.results, np.concatenate(cluster), truth, saved.model.n_clusters)
+    show_scores(console.results, np.concatenate(cluster), truth, saved.model.highest_cluster)

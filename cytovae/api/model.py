@@ -52,7 +52,7 @@ class Model:
 
     @property
     def n_clusters(self) -> int:
-        """Number of clusters."""
+        """Number of clusters; in a refined model, the highest number may be larger."""
         return self.saved.model.n_clusters
 
     @property

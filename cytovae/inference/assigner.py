@@ -11,6 +11,7 @@ from torch import Tensor
 from cytovae.cells import Assignment
 from cytovae.errors import UsageError
 from cytovae.inference.novelty import NoveltyMeter
+from cytovae.inference.refined import PartAssigner
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.network.device import decoder_chunk, encoder_chunk
 from cytovae.network.scaling import scale_unclipped
@@ -44,6 +45,7 @@ class Assigner:
         self._high = torch.from_numpy(model.scaling.high).to(self.device)  # (m,)
         self._membership = _membership(model.expert_clusters).to(self.device)  # (k, n_clusters)
         self._further = [_membership(model.tree.cut(number)).to(self.device) for number in further]
+        self._parts = [PartAssigner(part, self.device) for part in model.parts]
         self._novelty = None if model.novelty is None else NoveltyMeter(model.novelty, self.device)
 
     @property
@@ -133,8 +135,11 @@ class Assigner:
         Novelty is 0 in a model without it.
         """
         with torch.inference_mode():
-            scaled = self._scaled(values)  # (b, m)
-            chunks = [self._assign_chunk(x) for x in torch.split(scaled.clamp(0, 1), encoder_chunk(self.device))]
+            x = torch.tensor(values, dtype=torch.float32, device=self.device)  # (b, m)
+            scaled = scale_unclipped(x, self._low, self._high)  # (b, m)
+            chunk = encoder_chunk(self.device)
+            pairs = zip(torch.split(scaled.clamp(0, 1), chunk), torch.split(x, chunk), strict=True)
+            chunks = [self._assign_chunk(*pair) for pair in pairs]
             p, further, *for_novelty = (torch.cat(each) for each in zip(*chunks, strict=True))
             novelty = p.new_zeros(len(p))  # (b,)
             if self._novelty is not None:
@@ -144,21 +149,26 @@ class Assigner:
                     novelty = torch.maximum(novelty, probability)
             return p.cpu().numpy(), further.cpu().numpy(), novelty.cpu().numpy()
 
-    def _assign_chunk(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Probabilities (b, n_clusters) and clusters in further cuts (b, n_further) of scaled cells ``x`` (b, m).
+    def _assign_chunk(self, x: Tensor, values: Tensor) -> tuple[Tensor, ...]:
+        """Probabilities (b, n_clusters) and clusters in further cuts (b, n_further) of cells.
 
-        If the model has novelty, also what measuring it takes: latent codes (b, d), most likely experts (b,) and, if
-        the network tells strangers from landmarks, the probability of being a stranger (b,).
+        ``x`` (b, m) are the scaled cells, ``values`` (b, m) the same not scaled, for the parts of a refined model.
+
+        If the model has novelty, also what measuring it takes: latent codes (b, d), the most likely of the network's
+        own experts (b,) and, if it tells strangers from landmarks, the probability of being a stranger (b,).
         """
         code, _ = self.network.encoder(x)  # (b, d)
         stranger = self.network.stranger_logit(code)  # (b,) or None
-        experts = torch.softmax(self.network.clustering(code), 1)  # (b, k)
+        own = torch.softmax(self.network.clustering(code), 1)  # (b, k)
+        experts = own
+        for part in self._parts:
+            experts = part.share_out(experts, values)
         p, *others = (_summed(experts, membership) for membership in (self._membership, *self._further))
         clusters = [other.argmax(1) for other in others]
         further = torch.stack(clusters, 1) if clusters else p.new_zeros(len(p), 0)  # (b, n_further)
         if self._novelty is None:
             return p, further
-        measured = (p, further, code, experts.max(1).indices)
+        measured = (p, further, code, own.max(1).indices)
         return measured if stranger is None else (*measured, torch.sigmoid(stranger))
 
 

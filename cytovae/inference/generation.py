@@ -15,6 +15,7 @@ The model stores no landmark for this, only 37 quantiles of each marker and expe
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from cytovae.inference.cell_distribution import (
     decode_with_expert,
     draw_scaled_cells,
 )
+from cytovae.inference.refined import check_clusters
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.network.device import ENCODER_CHUNK
 
@@ -90,22 +92,21 @@ def generate(
             f"this model has {len(model.markers)} markers, but cells can be generated with {MOST_MARKERS} at most; "
             "train it on fewer markers with --markers"
         )
-    if model.distribution is None:
+    if any(each.distribution is None for each in (model, *(part.model for part in model.parts))):
         raise ModelError(
             "this model was trained without the KL term and cannot generate cells; "
             "train one that can with `cytovae train --generative`"
         )
     if not 0 <= min_posterior < 1:
         raise UsageError(f"the least probability of a cell must be at least 0 and below 1, not {min_posterior}")
+    check_clusters(model, tuple(events))
     for cluster, count in events.items():
-        if not 1 <= cluster <= model.n_clusters:
-            raise UsageError(f"there is no cluster {cluster}; this model has the clusters 1 … {model.n_clusters}")
         if count < 0:
             raise UsageError(f"the number of cells of cluster {cluster} must not be negative, found {count}")
     assigner = Assigner(model) if min_posterior else None
     values, runs = [], {}
     for cluster, count in sorted(events.items()):
-        cells, runs[cluster] = _of_cluster(model, model.distribution, cluster, count, assigner, min_posterior, seed)
+        cells, runs[cluster] = _of_cluster(model, cluster, count, assigner, min_posterior, seed)
         values.append(cells)
     clusters = np.repeat(np.array(sorted(events), np.int32), [len(cells) for cells in values])
     return GeneratedCells(np.concatenate([np.zeros((0, len(model.markers)), np.float32), *values]), clusters, runs)
@@ -113,7 +114,6 @@ def generate(
 
 def _of_cluster(
     model: TrainedModel,
-    fitted: CellDistribution,
     cluster: int,
     count: int,
     assigner: Assigner | None,
@@ -133,11 +133,10 @@ def _of_cluster(
                 "Use a lower probability"
             )
         # Without a threshold every cell is accepted, so no more cells are drawn than are missing.
-        drawn = draw_cells(
-            fitted,
+        drawn = _draw(
+            model,
             shares,
             min(ENCODER_CHUNK, missing if assigner is None else max(missing, 256), MOST_DRAWS_PER_CELL * count - runs),
-            lambda code, expert: decode_with_expert(model.network, code, expert),
             rng,
         )
         good = np.ones(len(drawn), dtype=bool)
@@ -150,6 +149,21 @@ def _of_cluster(
         accepted.append(drawn[needed])
         missing -= len(needed)
     return np.concatenate([np.zeros((0, len(model.markers)), np.float32), *accepted]), runs
+
+
+def _draw(model: TrainedModel, shares: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw ``n`` cells (n, m) of experts with these ``shares`` (k,), of the model or of parts of a refined one."""
+    inner = [part.model for part in model.parts]
+    n_inner = [each.tree.n_experts for each in inner]
+    own = np.split(shares, np.cumsum([len(shares) - sum(n_inner), *n_inner])[:-1])
+    weights = np.array([each.sum() for each in own])
+    counts = rng.multinomial(n, weights / weights.sum()).tolist() if inner else [n]
+    drawn = []
+    for source, of_experts, count in zip((model, *inner), own, counts, strict=True):
+        if count and source.distribution is not None:
+            decode = partial(decode_with_expert, source.network)
+            drawn.append(draw_cells(source.distribution, of_experts, count, decode, rng))
+    return drawn[0] if len(drawn) == 1 else rng.permutation(np.concatenate(drawn))
 
 
 def draw_cells(
@@ -206,7 +220,7 @@ def events_of_clusters(model: TrainedModel, which: str, n: int, seed: int) -> di
         If ``which`` is something else.
     """
     if which == "all":
-        return dict.fromkeys(range(1, model.n_clusters + 1), n)
+        return dict.fromkeys(sorted(set(model.expert_clusters.tolist())), n)
     if which == "proportional":
         cells = model.cluster_cells
         counts = np.random.default_rng([seed, 0]).multinomial(n, cells / cells.sum())

@@ -46,6 +46,9 @@ class TrainedModel:
         The distribution of new cells; None in a model that was not trained to generate.
     naming : Naming or None
         Names of populations; None in a model that was trained without a marker table.
+    parts : tuple of Part
+        In a refined model, what was learned inside clusters, in that order. Their experts follow those of ``network``
+        in ``tree`` and ``naming``.
 
     Raises
     ------
@@ -62,6 +65,7 @@ class TrainedModel:
     novelty: NoveltyScale | None = None
     distribution: CellDistribution | None = None
     naming: Naming | None = None
+    parts: "tuple[Part, ...]" = ()
 
     def __post_init__(self) -> None:
         if len(self.scaling.low) != len(self.markers):
@@ -79,8 +83,21 @@ class TrainedModel:
 
     @property
     def cluster_cells(self) -> NDArray[np.int64]:
-        """Number of training cells in each cluster, shape (n_clusters,), in descending order."""
+        """Number of training cells in each cluster, shape (highest_cluster,).
+
+        They are in descending order, but for a refined model, in which they are 0 for numbers that are not in use.
+        """
         return np.bincount(self.expert_clusters - 1, weights=self.tree.cells).astype(np.int64)
+
+    @property
+    def highest_cluster(self) -> int:
+        """The highest number of a cluster: ``n_clusters``, or more where a refined model has retired numbers."""
+        return int(self.expert_clusters.max())
+
+    @property
+    def retired_clusters(self) -> tuple[int, ...]:
+        """The numbers up to ``highest_cluster`` that are not in use, ascending."""
+        return tuple(sorted(set(range(1, self.highest_cluster + 1)) - set(self.expert_clusters.tolist())))
 
     def with_clusters(self, n_clusters: int) -> "TrainedModel":
         """The same model with its tree cut into ``n_clusters``, without training.
@@ -92,6 +109,28 @@ class TrainedModel:
         """
         self.tree.cut(n_clusters)
         return replace(self, n_clusters=n_clusters)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a refined model learned inside one or more of its clusters.
+
+    Attributes
+    ----------
+    retired : tuple of int
+        The numbers of these clusters.
+    numbers : tuple of int
+        The numbers of the clusters of ``model`` in the refined model.
+    experts : ndarray of int64, shape (r,)
+        Their experts in the refined model.
+    model : TrainedModel
+        A model of their cells. The probability of ``experts`` is shared out among its experts.
+    """
+
+    retired: tuple[int, ...]
+    numbers: tuple[int, ...]
+    experts: NDArray[np.int64]
+    model: TrainedModel
 
 
 @dataclass(frozen=True, eq=False)

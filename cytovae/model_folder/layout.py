@@ -2,10 +2,12 @@
 
 ``model.safetensors`` holds every array and ``model.json`` everything else that assigning needs. ``history.parquet``
 holds the losses during training, ``landmarks.parquet`` the training cells with their coordinates, and ``run.json`` how
-the model came about. ``run.json`` is written last, so a folder without it is incomplete.
+the model came about. ``run.json`` is written last, so a folder without it is incomplete. In a refined model, each
+folder ``part_N`` is such a folder, too.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ from cytovae.inference.cell_distribution import QUANTILE_LEVELS
 from cytovae.plain_file import is_plain, resolved
 
 SCHEMA_VERSION = 1
+REFINED_SCHEMA_VERSION = 2  # of a model with parts; versions of cytovae without `refine` refuse it
 
 # --- files ---
 
@@ -23,7 +26,20 @@ HISTORY, LANDMARKS = "history.parquet", "landmarks.parquet"
 FILES = (WEIGHTS, DESCRIPTION, HISTORY, LANDMARKS, RUN)  # in the order of writing
 CHECKSUMMED = FILES[:-1]  # run.json holds their SHA-256; in models of version 0.1.0 only of the first two
 
+PARTS = "parts"  # the field of model.json that lists what was learned inside clusters
+_PART_FOLDER = re.compile(r"part_[1-9][0-9]{0,3}")
+
 TRAIN_AGAIN = "Train the model again, or use an intact copy of its folder"
+
+
+def part_folder(number: int) -> str:
+    """The folder of a part of a refined model, from 1. It holds the files of a model."""
+    return f"part_{number}"
+
+
+def is_part_of_model(name: str) -> bool:
+    """Whether a model folder may hold an entry of this name."""
+    return name in FILES or _PART_FOLDER.fullmatch(name) is not None
 
 
 def member_path(folder: Path, name: str) -> Path:

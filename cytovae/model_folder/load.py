@@ -17,6 +17,7 @@ from cytovae.events.spillover import Spillover
 from cytovae.events.transform import Logicle, Transform
 from cytovae.inference.cell_distribution import CellDistribution
 from cytovae.inference.novelty import NoveltyScale
+from cytovae.inference.refined import refined
 from cytovae.inference.trained_model import SavedModel, TrainedModel
 from cytovae.model_folder.json_fields import JsonFields, check_sum, read_json
 from cytovae.model_folder.layout import (
@@ -24,6 +25,8 @@ from cytovae.model_folder.layout import (
     DESCRIPTION,
     HISTORY,
     LANDMARKS,
+    PARTS,
+    REFINED_SCHEMA_VERSION,
     RUN,
     SCHEMA_VERSION,
     SUPPORT_ARRAYS,
@@ -35,6 +38,7 @@ from cytovae.model_folder.layout import (
     member_path,
     must_be_finite,
     novelty_arrays,
+    part_folder,
     required_arrays,
     support_arrays,
 )
@@ -94,6 +98,7 @@ def load_model(path: Path) -> SavedModel:
     _fill(network, arrays)
     novelty, distribution = _optional_parts(arrays)
     model = TrainedModel(network, settings, panel.names, scaling, tree, n_clusters, novelty, distribution, naming)
+    model = _with_parts(model, path, description)
     return SavedModel(model, panel, transform, compensation)
 
 
@@ -103,7 +108,7 @@ def load_model(path: Path) -> SavedModel:
 def _read_description(folder: Path) -> JsonFields:
     description = read_json(member_path(folder, DESCRIPTION))
     version = description.integer("schema_version")
-    if version != SCHEMA_VERSION:
+    if version != (REFINED_SCHEMA_VERSION if PARTS in description else SCHEMA_VERSION):
         hint = "Use the version of cytovae that wrote the model, or train it again"
         raise description.error("schema_version", f"{version}", f"{SCHEMA_VERSION}", hint)
     return description
@@ -271,6 +276,29 @@ def _optional_parts(arrays: Arrays) -> tuple[NoveltyScale | None, CellDistributi
         NoveltyScale(**novelty) if novelty["error"] is not None else None,  # type: ignore[arg-type]
         CellDistribution(**distribution) if distribution["drawn"] is not None else None,  # type: ignore[arg-type]
     )
+
+
+def _with_parts(model: TrainedModel, folder: Path, description: JsonFields) -> TrainedModel:
+    """The model with the parts that were learned inside its clusters, if it is a refined one."""
+    if PARTS not in description:
+        return model
+    sums = read_json(member_path(folder, RUN)).nested("sha256", "checksums of the model's files")
+    parts = description.entries(PARTS, "a list of parts", "a part")
+    for number, part in enumerate(parts, start=1):
+        retired = part.of_type("retired", list, "numbers of clusters")
+        if not retired or not all(type(cluster) is int for cluster in retired):
+            raise part.error("retired", repr(retired), "numbers of clusters")
+        run = f"{part_folder(number)}/{RUN}"
+        member_path(folder, run)
+        check_sum(folder, run, sums)
+        inner = load_model(folder / part_folder(number)).model
+        try:
+            if inner.parts:
+                raise UsageError("a part has parts itself")
+            model = refined(model, tuple(retired), inner)
+        except UsageError as error:
+            raise part.error("retired", str(error), "a part that fits the model") from error
+    return model
 
 
 def _check_sums(folder: Path) -> None:

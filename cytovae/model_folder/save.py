@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from cytovae.atomic import already_exists, check_parent, output_errors, readable, whole_folder
 from cytovae.cells import CellTable
 from cytovae.environment import versions_of
-from cytovae.errors import NumericalError, OutputError
+from cytovae.errors import NumericalError, OutputError, UsageError
 from cytovae.events.compensation import Compensation
 from cytovae.inference.cell_distribution import CellDistribution
 from cytovae.inference.novelty import NoveltyScale
@@ -27,7 +27,6 @@ from cytovae.model_folder.layout import (
     CODE_PREFIX,
     COORDINATES,
     DESCRIPTION,
-    FILES,
     HISTORY,
     LANDMARKS,
     LOSS_COLUMNS,
@@ -38,6 +37,7 @@ from cytovae.model_folder.layout import (
     TREE_ARRAYS,
     WEIGHTS,
     RunRecord,
+    is_part_of_model,
     member_path,
     must_be_finite,
     way_to_working_folder,
@@ -59,7 +59,7 @@ def check_model_target(path: Path, *, force: bool = False) -> None:
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise OutputError(f"{path} is not a folder; choose another name for the model")
         present = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-    foreign = [name for name in present if name not in FILES]
+    foreign = [name for name in present if not is_part_of_model(name)]
     if foreign:
         raise OutputError(f"{path} holds files that are not part of a model, such as {foreign[0]}; name another folder")
     if present and not force:
@@ -96,7 +96,11 @@ def save_model(
         If the folder exists or cannot be written, see :func:`check_model_target`.
     NumericalError
         If weights, coordinates, codes or losses are not finite, or the landmarks are not distinct cells.
+    UsageError
+        If the model is a refined one: :func:`cytovae.model_folder.save_refined.save_refined` writes those.
     """
+    if saved.model.parts:
+        raise UsageError("a refined model is written from the folder of the model that was refined")
     arrays = _arrays(saved.model)
     for name, array in arrays.items():
         if must_be_finite(name) and not np.isfinite(array).all():
@@ -105,10 +109,10 @@ def save_model(
     check_model_target(path, force=force)
     with whole_folder(path) as partial:
         (partial / WEIGHTS).write_bytes(save(arrays))
-        _write_json(partial / DESCRIPTION, _description(saved))
+        write_json(partial / DESCRIPTION, _description(saved))
         _write_history(partial / HISTORY, learning)
         _write_landmarks(partial / LANDMARKS, learning, cells)
-        _write_json(partial / RUN, {**_run(run, partial), STARTED_IN: way_to_working_folder(path)})
+        write_json(partial / RUN, {**_run(run, partial), STARTED_IN: way_to_working_folder(path)})
         load_model(partial)
 
 
@@ -127,20 +131,22 @@ def recut_model(path: Path, n_clusters: int, *, argv: Sequence[str]) -> None:
     Raises
     ------
     UsageError
-        If the tree of the model cannot be cut into ``n_clusters``.
+        If the tree of the model cannot be cut into ``n_clusters``, or the model is a refined one.
     OutputError
         If the folder cannot be written.
     """
     saved = load_model(path)
+    if saved.model.parts:
+        raise UsageError(f"{path} is a refined model, which keeps its clusters; cut it with --clusters of assign")
     saved = replace(saved, model=saved.model.with_clusters(n_clusters))
     run = dict(read_json(member_path(path, RUN)).content)
     check_model_target(path, force=True)
     with whole_folder(path) as partial:
         for name in (WEIGHTS, HISTORY, LANDMARKS):
             shutil.copyfile(member_path(path, name), partial / name)
-        _write_json(partial / DESCRIPTION, _description(saved))
+        write_json(partial / DESCRIPTION, _description(saved))
         sums = {name: sha256_of(partial / name) for name in CHECKSUMMED}
-        _write_json(partial / RUN, {**run, "argv": [readable(word) for word in argv], "sha256": sums})
+        write_json(partial / RUN, {**run, "argv": [readable(word) for word in argv], "sha256": sums})
         load_model(partial)
 
 
@@ -205,7 +211,8 @@ def _run(run: RunRecord, folder: Path) -> dict[str, object]:
     }
 
 
-def _write_json(path: Path, content: Mapping[str, object]) -> None:
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write an object as every JSON file of a model is written."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 

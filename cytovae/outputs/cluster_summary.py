@@ -19,7 +19,7 @@ from cytovae.errors import NumericalError, UsageError
 from cytovae.events.channel_names import marker_of
 from cytovae.events.marker_file import MarkerFile
 from cytovae.fcs.channels import Channel
-from cytovae.outputs.columns import Extras, abundance_schema, clusters_schema, medians_schema
+from cytovae.outputs.columns import CLUSTER, Extras, abundance_schema, clusters_schema, medians_schema
 
 CELLS_FOR_MEDIANS = 1_000_000
 
@@ -40,6 +40,8 @@ class ClusterSummary:
         The population of each cluster, if clusters have names.
     samples : SampleSheet, optional
         What is known of each file; its columns go into the table of abundances.
+    retired : sequence of int, optional
+        Numbers of clusters that are not in use, in a refined model; they have no rows.
     at_most : int
         Number of cells that medians are computed from, over all clusters.
     seed : int
@@ -58,6 +60,7 @@ class ClusterSummary:
         *,
         populations: Sequence[str] = (),
         samples: SampleSheet = NO_SAMPLES,
+        retired: Sequence[int] = (),
         at_most: int = CELLS_FOR_MEDIANS,
         seed: int = 0,
     ) -> None:
@@ -66,7 +69,7 @@ class ClusterSummary:
         self.files = {file.name: file for file in files}
         self.n_clusters = n_clusters
         self.counts = np.zeros((len(self.files), n_clusters), dtype=np.int64)
-        self._extras = Extras(tuple(populations), samples)
+        self._extras = Extras(tuple(populations), samples, retired=tuple(retired))
         self._n_seen: Counter[str] = Counter()
         self._positions: dict[tuple[bool, str, int], int] = {}  # (is a marker, name, occurrence) -> column here
         self._channels: list[Channel] = []
@@ -126,7 +129,7 @@ class ClusterSummary:
             cells,
             pa.array(fraction, mask=totals == 0),
         ]
-        return _table(columns, abundance_schema(self._extras))
+        return self._present(_table(columns, abundance_schema(self._extras)))
 
     def clusters(self, support: NDArray[np.float32] | None = None) -> pa.Table:
         """Cells of each cluster in all files.
@@ -151,7 +154,7 @@ class ClusterSummary:
             pa.array(cells / total, mask=np.full(len(cells), not cells.any())),
             pa.array(values, mask=np.isnan(values)),
         ]
-        return _table(columns, clusters_schema(self._extras))
+        return self._present(_table(columns, clusters_schema(self._extras)))
 
     def medians(self) -> pa.Table:
         """Medians of the raw values: a row for each cluster and channel.
@@ -182,7 +185,13 @@ class ClusterSummary:
             (self.counts.T @ is_present).ravel(),
             n_values,
         ]
-        return _table(table, medians_schema(self._extras, pa.from_numpy_dtype(values.dtype)))
+        return self._present(_table(table, medians_schema(self._extras, pa.from_numpy_dtype(values.dtype))))
+
+    def _present(self, table: pa.Table) -> pa.Table:
+        """The rows of clusters whose numbers are in use."""
+        if not self._extras.retired:
+            return table
+        return table.filter(~np.isin(table.column(CLUSTER).to_numpy(), self._extras.retired))
 
     def _clusters(self) -> list[list[Any]]:
         """Numbers of the clusters, and their names if they have some."""

@@ -16,7 +16,7 @@ population_...      float32 ``population_probability``: the sum of p_ over the c
 qc                  string  "pass", or why quality control failed the event, if it was checked
 novelty             float32 novelty, if the model measures it
 umap_1, umap_2      float32 UMAP coordinates, if requested
-p_1, …, p_K         float32 probability of each cluster; rows sum to 1
+p_1, …, p_K         float32 probability of each cluster; rows sum to 1; without numbers that `refine` retired
 =================== ======= ============================================================
 
 Probabilities and populations belong to the main cut: ``cluster``, else the first ``cluster_N``. The two tables that
@@ -24,9 +24,9 @@ FlowJo imports beside a sample have one row per event: ``clr`` (classification r
 of the main cut, ``flowjo-csv`` the number of the cluster for each cut and, if clusters have names, of the population.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,9 @@ from cytovae.annotations.cluster_names import UNKNOWN, ClusterNames
 from cytovae.annotations.sample_sheet import NO_SAMPLES, SampleSheet
 from cytovae.cells import Assignment, probability_of
 from cytovae.errors import UsageError
+from cytovae.outputs.free_names import free_name
+
+_Item = TypeVar("_Item")
 
 TableFormat = Literal["parquet", "csv", "clr", "flowjo-csv"]
 
@@ -80,6 +83,8 @@ class Extras:
         Whether there is novelty, and whether there are UMAP coordinates.
     umap_shift : pair of float
         What FCS files add to UMAP coordinates, so that none is negative in any file of the study.
+    retired : tuple of int
+        Numbers of clusters that are not in use, in a refined model. They have no column.
     """
 
     populations: tuple[str, ...] = ()
@@ -91,6 +96,7 @@ class Extras:
     cluster: str = CLUSTER
     further: tuple[int, ...] = ()
     known_below: tuple[float, ...] = ()
+    retired: tuple[int, ...] = ()
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -109,6 +115,11 @@ NO_EXTRAS = Extras()
 def cut_column(n_clusters: int) -> str:
     """The column of clusters of a cut that is one of several: ``cluster_8``."""
     return f"{CLUSTER}_{n_clusters}"
+
+
+def present(of_clusters: Iterable[_Item], extras: Extras) -> list[_Item]:
+    """What belongs to clusters 1, 2, …, without that of numbers that are not in use."""
+    return [item for number, item in enumerate(of_clusters, start=1) if number not in extras.retired]
 
 
 def class_names(n_clusters: int, populations: Sequence[str] = ()) -> tuple[str, ...]:
@@ -143,7 +154,8 @@ def fcs_keywords(extras: Extras, sample: Sequence[str]) -> dict[str, str]:
     CYTOVAE_CLUSTER_n is the population of cluster n, CYTOVAE_POPULATION_n the name of number n in the channel of
     populations, where 0 is unknown, CYTOVAE_QC_n number n in the channel of quality control.
     """
-    clusters = {f"CYTOVAE_CLUSTER_{number}": name for number, name in enumerate(extras.populations, start=1)}
+    numbered = list(enumerate(extras.populations, start=1))
+    clusters = {f"CYTOVAE_CLUSTER_{number}": name for number, name in present(numbered, extras)}
     named = (UNKNOWN, *extras.names.populations) if extras.populations else ()
     populations = {f"CYTOVAE_POPULATION_{number}": name for number, name in enumerate(named)}
     populations |= {f"CYTOVAE_QC_{number}": name for number, name in enumerate(extras.qc)}
@@ -186,28 +198,14 @@ def qc_numbers(assignment: Assignment) -> NDArray[np.uint8]:
     return assignment.qc
 
 
-def free_name(name: str, taken: Sequence[str]) -> str:
-    """``name``, with _2, _3, … appended if it is among ``taken`` (upper and lower case are the same)."""
-    return f"{name}{free_ending([name], taken)}"
-
-
-def free_ending(names: Sequence[str], taken: Sequence[str]) -> str:
-    """The first of "", "_2", "_3", … that keeps all ``names`` apart from those in ``taken``."""
-    known = {other.casefold() for other in taken}
-    number, ending = 1, ""
-    while known & {f"{name}{ending}".casefold() for name in names}:
-        number += 1
-        ending = f"_{number}"
-    return ending
-
-
 # --- tables of cells --------------------------------------------------------------------------------------------------
 
 
 def table_schema(kind: TableFormat, n_clusters: int, extras: Extras = NO_EXTRAS) -> pa.Schema:
     """Columns and types of a table of cells in ``n_clusters`` clusters."""
     if kind == "clr":
-        return pa.schema([(name, pa.float32()) for name in class_names(n_clusters, extras.populations)])
+        classes = present(class_names(n_clusters, extras.populations), extras)
+        return pa.schema([(name, pa.float32()) for name in classes])
     if kind == "flowjo-csv":
         named = [(POPULATION_CHANNELS[0], pa.int32())] if extras.populations else []
         return pa.schema([*((f"cytovae_{name}", pa.int32()) for name in extras.clusters), *named])
@@ -222,7 +220,7 @@ def table_schema(kind: TableFormat, n_clusters: int, extras: Extras = NO_EXTRAS)
             *([(QC, pa.string())] if extras.qc else []),
             *([(NOVELTY, pa.float32())] if extras.novelty else []),
             *((column, pa.float32()) for column in UMAP if extras.umap),
-            *((f"p_{cluster}", pa.float32()) for cluster in range(1, n_clusters + 1)),
+            *((f"p_{cluster}", pa.float32()) for cluster in present(range(1, n_clusters + 1), extras)),
         ]
     )
 
@@ -244,7 +242,8 @@ def table_rows(
     if kind == "flowjo-csv":
         numbers = [pa.array(populations_of(assignment, extras)[0])] if populations else []
         return pa.record_batch([*clusters, *numbers], schema=schema)
-    probabilities = [pa.array(column) for column in _contiguous_columns(assignment.probabilities)]
+    columns_of_p = present(_contiguous_columns(assignment.probabilities), extras)
+    probabilities = [pa.array(column) for column in columns_of_p]
     if kind == "clr":
         return pa.record_batch(probabilities, schema=schema)
     n_cells = len(assignment)

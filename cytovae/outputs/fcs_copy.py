@@ -31,9 +31,8 @@ from cytovae.outputs.columns import (
     channel_names,
     channel_values,
     fcs_keywords,
-    free_ending,
-    free_name,
 )
+from cytovae.outputs.free_names import free_ending, free_name
 from cytovae.plain_file import resolved
 
 _EVENTS_PER_CHUNK = 65_536

@@ -13,8 +13,9 @@ from cytovae.events.channel_names import find_channels
 from cytovae.events.spillover import identity_spillover
 from cytovae.fcs.channels import Channel
 from cytovae.fcs.write import write_fcs
-from cytovae.outputs.columns import CLUSTER_CHANNEL, channel_label, free_name, generated_schema
+from cytovae.outputs.columns import CLUSTER_CHANNEL, channel_label, generated_schema
 from cytovae.outputs.formats import CellFormat
+from cytovae.outputs.free_names import free_name
 from cytovae.outputs.tables import write_cells
 from cytovae.plain_file import resolved
 
@@ -84,7 +85,7 @@ def _write_fcs(
     keywords = identity_spillover(names) if stays_compensated(saved) else {}
     events = np.column_stack([raw, cluster.astype(np.float32)])
     name = free_name(CLUSTER_CHANNEL, names)
-    channels = (*channels, Channel(len(channels), name, channel_label(name), saved.model.n_clusters + 1))
+    channels = (*channels, Channel(len(channels), name, channel_label(name), saved.model.highest_cluster + 1))
     write_fcs(resolved(target), events, channels, keywords, force=force)
 
 

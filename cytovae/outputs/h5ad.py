@@ -190,13 +190,18 @@ class H5adWriter:
             obs=pd.DataFrame(self._obs(), index=index),
             var=pd.DataFrame(var, index=markers),
             obsm={
-                columns.OBSM_PROBABILITIES: self._p,
+                columns.OBSM_PROBABILITIES: self._present_p(),
                 **({columns.OBSM_CODES: self._z} if self._z is not None else {}),
                 **({columns.OBSM_UMAP: self._umap} if self._extras.umap else {}),
                 **others,
             },
             uns={columns.UNS: about},
         )
+
+    def _present_p(self) -> NDArray[np.float32]:
+        """The probabilities of the clusters whose numbers are in use."""
+        retired = [number - 1 for number in self._extras.retired]
+        return np.delete(self._p, retired, axis=1) if retired else self._p
 
     def _obs(self) -> dict[str, Any]:
         n_clusters = self._p.shape[1]

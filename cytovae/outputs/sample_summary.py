@@ -36,6 +36,8 @@ class SampleSummary:
         The novelty above which a cell of each cluster is unknown, see :class:`cytovae.outputs.columns.Extras`.
     samples : SampleSheet, optional
         What is known of each file.
+    retired : sequence of int, optional
+        Numbers of clusters that are not in use, in a refined model.
     at_most : int
         Number of cells of a sample that medians are computed from, see :class:`ClusterSummary`.
     """
@@ -48,17 +50,21 @@ class SampleSummary:
         populations: Sequence[str] = (),
         known_below: Sequence[float] = (),
         samples: SampleSheet = NO_SAMPLES,
+        retired: Sequence[int] = (),
         at_most: int = CELLS_FOR_MEDIANS,
     ) -> None:
         named = [
             f"cluster {number}" if name == UNKNOWN else name
             for number, name in enumerate(populations or [UNKNOWN] * n_clusters, start=1)
         ]
-        self.populations = tuple(dict.fromkeys(named))
+        in_use = [name for number, name in enumerate(named, start=1) if number not in retired]
+        self.populations = tuple(dict.fromkeys(in_use))
         self._known_below = np.asarray(known_below, dtype=np.float32)
         if len(self._known_below):
             self.populations = (*self.populations, UNKNOWN)
-        self._number = np.array([self.populations.index(name) + 1 for name in named], dtype=np.int32)
+        self._number = np.array(
+            [self.populations.index(name) + 1 if name in in_use else 0 for name in named], dtype=np.int32
+        )
         self._at_most = at_most
         self._sample = {file.name: _sample_of(file.name, samples) for file in files}
         self._files = {sample: [f for f in files if self._sample[f.name] == sample] for sample in self._sample.values()}

@@ -37,6 +37,9 @@ class MergeTree:
         Support of the cluster after each merge, 0 to 1; NaN if it was not measured, None in models of version 0.1.0.
     expert_support : float32 (k,) or None
         Support of each expert before it is merged.
+    numbers : int32 (k,) or None
+        In a refined model, the number of each expert's cluster in the cut into :attr:`n_found`; some numbers are not
+        in use. None: clusters are numbered by size.
     """
 
     kept: NDArray[np.int32]
@@ -47,6 +50,7 @@ class MergeTree:
     agreement: NDArray[np.float32]
     support: NDArray[np.float32] | None = None
     expert_support: NDArray[np.float32] | None = None
+    numbers: NDArray[np.int32] | None = None
 
     @property
     def n_experts(self) -> int:
@@ -64,7 +68,7 @@ class MergeTree:
         return int((self.cells > 0).sum())
 
     def cut(self, n_clusters: int) -> NDArray[np.int32]:
-        """The cluster of each expert (k,), numbered from 1 by decreasing number of training cells.
+        """The cluster of each expert (k,), numbered from 1 by decreasing number of cells, or as in :attr:`numbers`.
 
         Raises :class:`UsageError` if the tree cannot be cut into ``n_clusters``.
         """
@@ -73,19 +77,28 @@ class MergeTree:
             raise UsageError(
                 f"this model cannot be cut into {n_clusters} clusters; choose a number in {fewest} … {self.n_most}"
             )
+        if self.numbers is not None and n_clusters == self.n_found:
+            return self.numbers
         representatives, index = np.unique(self._representative(n_clusters), return_inverse=True)
         rank = np.empty(len(representatives), dtype=np.int32)
         rank[self._by_size(representatives, index)] = np.arange(1, len(representatives) + 1)
         return rank[index]
 
     def cluster_support(self, n_clusters: int) -> NDArray[np.float32] | None:
-        """Support of each cluster (n_clusters,) of that cut, in the order of their numbers; None if not measured."""
+        """Support of each cluster of that cut, in the order of their numbers; None if not measured.
+
+        Its shape is (n_clusters,), in a refined model (highest number,) with NaN for numbers that are not in use.
+        """
         if self.support is None or self.expert_support is None or np.isnan(self.expert_support).all():
             return None
         representatives, index = np.unique(self._representative(n_clusters), return_inverse=True)
         support = self.expert_support.copy()
         n_merges = self.n_experts - n_clusters
         support[self.kept[:n_merges]] = self.support[:n_merges]  # of several merges, the last one counts
+        if self.numbers is not None and n_clusters == self.n_found:
+            of_numbers = np.full(int(self.numbers.max()), np.nan, dtype=np.float32)
+            of_numbers[self.numbers[representatives] - 1] = support[representatives]
+            return of_numbers
         return support[representatives][self._by_size(representatives, index)]
 
     def _representative(self, n_clusters: int) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ _LEAST_CONTRAST = 0.1  # of the marker's range in training
 
 
 def cluster_rows(content: ReportContent) -> tuple[ClusterRow, ...]:
-    """A row for each cluster, in the order of their numbers."""
+    """A row for each cluster whose number is in use, in the order of their numbers."""
     n_bins = content.n_clusters + 1
     cluster, probability = content.cluster, content.probability
     total = np.bincount(cluster, weights=probability, minlength=n_bins)[1:]
@@ -27,12 +27,15 @@ def cluster_rows(content: ReportContent) -> tuple[ClusterRow, ...]:
     if content.novelty is not None:
         novel = np.bincount(cluster[content.novelty >= HIGH_NOVELTY], minlength=n_bins)[1:]
     scaled = content.scaled(content.medians)  # (n_clusters, n_markers)
-    support = content.saved.model.tree.cluster_support(content.n_clusters)  # (n_clusters,)
+    support = content.saved.model.tree.cluster_support(content.saved.model.n_clusters)  # (n_clusters,)
     signatures = _signatures(content)
     present = np.flatnonzero(np.isfinite(scaled).all(axis=1))
     contrast = scaled - scaled[present].mean(axis=0)
     rows = []
+    retired = content.saved.model.retired_clusters
     for index, count in enumerate(content.counts.tolist()):
+        if index + 1 in retired:
+            continue
         order = np.argsort(contrast[index]) if index in present else np.empty(0, dtype=np.int64)
         highest, lowest = order[::-1][:_MOST_DISTINCTIVE], order[:_MOST_DISTINCTIVE]
         rows.append(

@@ -246,7 +246,7 @@ class ReportContent:
         if novel := [file.name for file in self.files if file.n_high_novelty > MANY_NOVEL * file.n_cells]:
             text = f"more than {MANY_NOVEL:.0%} of the cells are unlike those in training: {some_of(novel)}"
             found.append(ReportWarning(text, _UNLIKE_TRAINING, "novelty"))
-        support = self.saved.model.tree.cluster_support(self.n_clusters) if self.n_clusters > 1 else None
+        support = self.saved.model.tree.cluster_support(self.saved.model.n_clusters) if self.n_clusters > 1 else None
         if support is not None and (low := [str(row + 1) for row in np.flatnonzero(support < FAIR_SUPPORT).tolist()]):
             which = "a cluster is" if len(low) == 1 else "clusters are"
             text = f"{which} not always found again (support below {FAIR_SUPPORT:g}): {some_of(low)}"
@@ -260,13 +260,19 @@ class ReportContent:
 
     @property
     def n_clusters(self) -> int:
-        """Number of clusters, with or without cells in the files."""
-        return self.saved.model.n_clusters
+        """Highest number of a cluster: the number of clusters, or more in a refined model."""
+        return self.saved.model.highest_cluster
 
     @property
     def titles(self) -> tuple[str, ...]:
-        """The number of each cluster, followed by its name if it has one."""
-        numbers = [str(number) for number in range(1, self.n_clusters + 1)]
+        """The number of each cluster, followed by its name if it has one.
+
+        A number that a refined model retired has no cells.
+        """
+        retired = self.saved.model.retired_clusters
+        numbers = [
+            f"{number} (refined)" if number in retired else f"{number}" for number in range(1, self.n_clusters + 1)
+        ]
         if self.names is None:
             return tuple(numbers)
         return tuple(f"{number} {name}" for number, name in zip(numbers, self.names.of_cluster, strict=True))

@@ -53,7 +53,7 @@ def separations(tree: MergeTree, n_clusters: int) -> NDArray[np.float64]:
     cluster_of = tree.cut(n_clusters)
     n_merges = tree.n_experts - n_clusters
     heights = np.maximum.accumulate(1 - tree.level.astype(np.float64))
-    found = np.full(n_clusters, np.nan)
+    found = np.full(int(cluster_of.max()), np.nan)
     for merge in range(n_merges, len(tree.kept)):
         for expert in (tree.kept[merge], tree.absorbed[merge]):  # of a cluster of the cut, or of several that joined
             cluster = cluster_of[expert] - 1
@@ -65,7 +65,7 @@ def separations(tree: MergeTree, n_clusters: int) -> NDArray[np.float64]:
 def _of_study(content: ReportContent) -> Iterator[_Metric]:
     values: dict[str, float] = {
         "cells": len(content.cluster),
-        "clusters": content.n_clusters,
+        "clusters": content.saved.model.n_clusters,
         "clusters_with_cells": int((content.counts > 0).sum()),
         "mean_probability": float(content.probability.mean(dtype="float64")),
         "share_low_probability": float((content.probability < LOW_PROBABILITY).mean()),
@@ -98,8 +98,9 @@ def _of_files(content: ReportContent) -> Iterator[_Metric]:
 
 
 def _of_clusters(content: ReportContent) -> Iterator[_Metric]:
-    apart = separations(content.saved.model.tree, content.n_clusters)
-    for row, separation, medians in zip(cluster_rows(content), apart.tolist(), content.medians.tolist(), strict=True):
+    apart = separations(content.saved.model.tree, content.saved.model.n_clusters)
+    for row in cluster_rows(content):
+        separation, medians = float(apart[row.cluster - 1]), content.medians[row.cluster - 1].tolist()
         values: dict[str, float] = {
             "cells": row.cells,
             "share": row.share,

@@ -75,7 +75,7 @@ def render_page(
         fewest_cells=FEWEST_CELLS,
         large_shifts=content.differences.large if content.differences is not None else (),
         most_rows=MOST_ROWS,
-        has_support=content.saved.model.tree.cluster_support(content.n_clusters) is not None,
+        has_support=content.saved.model.tree.cluster_support(content.saved.model.n_clusters) is not None,
         fair_support=FAIR_SUPPORT,
         by_views=content.saved.model.tree.support is not None,
         agreement_needed=percent(AGREEMENT),

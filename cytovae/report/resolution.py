@@ -74,7 +74,7 @@ def resolutions(tree: MergeTree, n_clusters: int) -> Resolutions:
     numbers = tuple(range(least, most + 1))
     experts = np.stack([tree.cut(number) for number in numbers])
     main = numbers.index(n_clusters)
-    slots: dict[int, NDArray[np.int64]] = {main: np.arange(n_clusters)}
+    slots: dict[int, NDArray[np.int64]] = {main: np.arange(int(experts[main].max()))}
     for cut in range(main + 1, len(numbers)):
         slots[cut] = _of_parts(experts[cut - 1], experts[cut], slots[cut - 1])
     for cut in reversed(range(main)):

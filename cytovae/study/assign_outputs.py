@@ -137,12 +137,14 @@ def open_writer(
         last = np.cumsum([file.n_events for file in study.files])
         gated = np.split(study.gates.population, last[:-1])
         gates = GateLabels(np.concatenate([gated[index] for index in target.files]), study.gates.names)
+    retired = saved.model.retired_clusters
     about = {
         "version": __version__,
         "transform": saved.transform.kind,
         "compensation": saved.compensation.source,
-        "n_clusters": study.n_clusters,
+        "n_clusters": study.saved.model.n_clusters,
         "settings": asdict(saved.model.settings),
+        **({"retired_clusters": list(retired)} if retired else {}),
         "probability_of": study.cuts.column if study.cuts.further else None,
     }
     return assignment_writer(
@@ -180,10 +182,11 @@ def summaries_of(study: AssignStudy) -> Summaries:
     from cytovae.outputs.sample_summary import SampleSummary
 
     options: Any = {"populations": study.populations, "samples": study.samples}
+    options["retired"] = study.saved.model.retired_clusters
     return Summaries(
         ClusterSummary(study.files, study.n_clusters, **options),
         SampleSummary(study.files, study.n_clusters, known_below=study.known_below, **options),
-        study.saved.model.tree.cluster_support(study.n_clusters),
+        study.saved.model.tree.cluster_support(study.saved.model.n_clusters),
     )
 
 

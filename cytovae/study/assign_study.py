@@ -90,8 +90,8 @@ class AssignStudy:
 
     @property
     def n_clusters(self) -> int:
-        """Number of clusters of the model."""
-        return self.saved.model.n_clusters
+        """Highest number of a cluster: the number of clusters, or more in a refined model."""
+        return self.saved.model.highest_cluster
 
     @property
     def extras(self) -> Extras:
@@ -108,6 +108,7 @@ class AssignStudy:
             self.cuts.column,
             self.cuts.further,
             self.known_below,
+            self.saved.model.retired_clusters,
         )
 
 
@@ -194,7 +195,7 @@ def assign_file(
         done += len(chunk)
         progress(done)
     mean = probability / done if done else float("nan")
-    return AssignedFile(file.name, cluster, mean, study.n_clusters, perf_counter() - began)
+    return AssignedFile(file.name, cluster, mean, study.saved.model.n_clusters, perf_counter() - began)
 
 
 def open_assign_study(

@@ -29,8 +29,8 @@ def name_clusters_by_table(model: TrainedModel, files: Sequence[MarkerFile], typ
     linkage = _linkage(model.tree, fine.expert_clusters, present)
     named = name_populations(cells.values, expert_group.astype(np.int64), linkage, types)
     n_names = len(named.names)
-    votes = np.zeros((model.n_clusters, n_names + 1), dtype=np.int64)  # the last column is for unknown
-    cluster_of_group = np.zeros(model.tree.n_most + 1, dtype=np.int64)
+    votes = np.zeros((model.highest_cluster, n_names + 1), dtype=np.int64)  # the last column is for unknown
+    cluster_of_group = np.zeros(fine.highest_cluster + 1, dtype=np.int64)
     cluster_of_group[fine.expert_clusters] = model.expert_clusters - 1
     np.add.at(votes, (cluster_of_group[present][expert_group], named.population), 1)
     names = (*named.names, UNKNOWN)

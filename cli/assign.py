@@ -223,6 +223,7 @@ def open_study(
     """The model, the files and what else the outputs need."""
     from cytovae.annotations.cluster_names import name_clusters, read_names
     from cytovae.inference.assigner import Assigner
+    from cytovae.inference.refined import check_clusters
     from cytovae.inference.umap_placement import Interpolator
     from cytovae.model_folder.load import load_model
     from cytovae.model_folder.record import load_landmark_places
@@ -238,6 +239,7 @@ def open_study(
         saved = replace(saved, model=saved.model.with_clusters(cuts.main))
     assigner = Assigner(saved.model, resolved_device, cuts.further)
     given = {} if names is None else read_names(names, saved.model.highest_cluster)
+    check_clusters(saved.model, tuple(given))
     panel_types = None if types is None else options.types_of(types, saved.panel.names, quiet=quiet)
     raw = options.open_files(paths, layer=layer, file_key=file_key, data_set=data_set, offsets=offsets)
     use_threads(1)  # chunks are processed in parallel, one thread each

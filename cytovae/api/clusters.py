@@ -1,6 +1,6 @@
 """Clusters of cells, and their agreement with gates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,10 +33,13 @@ class AssignedCells(Assignment):
         Name of the file.
     event : ndarray of int64, shape (n_cells,)
         Row in the file, from 0.
+    retired : tuple of int
+        Numbers of clusters that are not in use, in a refined model: their probability is 0.
     """
 
     file: NDArray[np.object_] | None = None
     event: NDArray[np.int64] | None = None
+    retired: tuple[int, ...] = ()
 
     def to_frame(self) -> "pd.DataFrame":
         """A data frame with the columns that ``cytovae assign`` writes."""
@@ -46,7 +49,8 @@ class AssignedCells(Assignment):
         columns["probability"] = self.probabilities.max(axis=1)
         if self.novelty is not None:
             columns["novelty"] = self.novelty
-        columns |= {f"p_{number}": p for number, p in enumerate(self.probabilities.T, start=1)}
+        numbered = enumerate(self.probabilities.T, start=1)
+        columns |= {f"p_{number}": p for number, p in numbered if number not in self.retired}
         return pd.DataFrame(columns)
 
 
@@ -100,13 +104,14 @@ def assign(
         if table.markers != model.markers:
             raise UsageError(f"the cells have the markers {', '.join(table.markers)}, the model has others")
         names = np.array(table.files, dtype=object)[table.source]
-        return _joined([assigner.assign(table.values)], names, table.event)
+        cells = _joined([assigner.assign(table.values)], names, table.event)
+        return replace(cells, retired=model.saved.model.retired_clusters)
     study = open_assign_study(model.saved, as_event_files(data, **reading), assigner)
     workers = threads or n_processors()
     chunks = [chunk for file in study.files for chunk in assigned_chunks(file, assigner, workers=workers)]
     names = np.concatenate([np.full(file.n_events, file.name, dtype=object) for file in study.files])
     events = np.concatenate([np.arange(file.n_events) for file in study.files])
-    assigned = _joined(chunks, names, events)
+    assigned = replace(_joined(chunks, names, events), retired=model.saved.model.retired_clusters)
     if is_anndata(data):
         order = np.argsort(np.concatenate([rows_of(file, len(data)) for file in study.raw]))
         assigned = _in_order(assigned, order)
@@ -157,10 +162,11 @@ def _joined(chunks: list[Assignment], names: NDArray[np.object_], events: NDArra
 def _in_order(cells: AssignedCells, order: NDArray[np.int64]) -> AssignedCells:
     """The cells in the order of an AnnData, in which the cells of a file may lie anywhere."""
     file, event, novelty = cells.file, cells.event, cells.novelty
-    return AssignedCells(
-        cells.cluster[order],
-        cells.probabilities[order],
-        None if novelty is None else novelty[order],
+    return replace(
+        cells,
+        cluster=cells.cluster[order],
+        probabilities=cells.probabilities[order],
+        novelty=None if novelty is None else novelty[order],
         file=None if file is None else file[order],
         event=None if event is None else event[order],
     )

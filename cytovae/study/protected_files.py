@@ -106,15 +106,17 @@ def protected_files(
         such as a channel, and None are ignored.
     model
         The model folder. Its ``run.json`` records the training files; the tables that its command line names are
-        protected, too.
+        protected, too. So is what the parts of a refined model record.
     """
     named = [Path(table) for table in tables if table is not None]
     events = list(files)
     contents: set[tuple[int, str]] = set()
     if model is not None:
-        recorded, words, contents = _recorded(model)
-        events += recorded
-        named += words
+        for folder in (model, *sorted(model.glob("part_*"))):
+            recorded, words, more = _recorded(folder)
+            events += recorded
+            named += words
+            contents |= more
     plain = {place for path in (*events, *map(table_beside, events)) for place in _places(path)}
     plain |= {place for path in named if is_plain(path) for place in _places(path)}
     folders = tuple(resolved(path) for path in named if folder_exists(path))

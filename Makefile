@@ -13,7 +13,7 @@ CORES  ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo check mypy test test-fast docs site pictures readme-figures bench bench-more bench-speed \
-	bench-compare bench-qc bench-sample soak golden study scaling clean
+	bench-compare bench-qc bench-names bench-sample soak golden study scaling clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -79,6 +79,10 @@ bench-qc: $(VENV)/installed ## check quality control on simulated files and on t
 
 bench-compare: $(VENV)/installed ## check the statistics of compare on simulated studies (half an hour on one core)
 	$(BIN)/python docs/measurements/compare.py --data $(DATA) --output docs/results/compare.md
+
+bench-names: $(VENV)/installed ## score names by marker tables and by labels of other files (an hour on one core)
+	OMP_NUM_THREADS=1 $(BIN)/python docs/measurements/marker_tables.py --data $(DATA) --cache $(BENCH)-trees
+	OMP_NUM_THREADS=1 $(BIN)/python docs/measurements/label_transfer.py --data $(DATA) --output docs/results/label_transfer.md
 
 bench-sample: $(VENV)/installed ## measure how often the differences in sample_data are found in studies of its kind (a minute)
 	$(BIN)/python docs/measurements/sample_study.py --output docs/results/sample_study.md

@@ -1,0 +1,85 @@
+"""`cytovae refine` on a rare population: F1 of its best cluster before and after, for several numbers of parts.
+
+Haematopoietic stem cells of Nilsson (2013), 358 of 44,140. The cluster to refine is chosen by the textbook signature of
+these cells (CD34+ CD90+, CD38- CD45RA- and no lineage marker), not by the gates: of the clusters with at least 500
+cells, the one whose medians fit it best. The gates only score. Run with the folder of the data and seeds:
+
+    python docs/measurements/refine_rare.py ../shared/data 0 1
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+import cytovae as cv
+from cytovae.inference.assigner import assign
+from cytovae.inference.refined import refined
+from cytovae.inference.trained_model import TrainedModel
+from cytovae.settings import preset
+from cytovae.study.refine_study import FEWEST_CELLS, MOST_CELLS
+from cytovae.study.train_model import learn
+
+MARKERS = [
+    *("CD38", "CD34", "CD123", "CD19", "CD10", "CD110", "CD45", "CD3", "CD45RA", "CD11b", "CD4", "CD49fpur", "CD90bio"),
+]
+POSITIVE, NEGATIVE = ("CD34", "CD90bio"), ("CD38", "CD45RA", "CD3", "CD10", "CD11b", "CD19")
+PARTS = (2, 5, 10, 20, 40)
+
+
+def f1_of_best(cluster: NDArray[np.int32], rare: NDArray[np.bool_]) -> tuple[float, int]:
+    """The best F1 of any cluster with the rare population, and the number of cells of that cluster."""
+    sizes, hits = np.bincount(cluster), np.bincount(cluster[rare], minlength=int(cluster.max()) + 1)
+    f1 = 2 * hits / (sizes + rare.sum())
+    return float(f1.max()), int(sizes[f1.argmax()])
+
+
+def by_signature(model: TrainedModel, values: NDArray[np.float32], cluster: NDArray[np.int32]) -> int:
+    """The cluster, from 1, whose medians fit the signature best."""
+    scaled = model.scaling.scale(values)
+    sign = np.array([(name in POSITIVE) / len(POSITIVE) - (name in NEGATIVE) / len(NEGATIVE) for name in MARKERS])
+    fit = {
+        number: float(np.median(scaled[cluster == number], axis=0) @ sign)
+        for number in range(1, model.n_clusters + 1)
+        if (cluster == number).sum() >= FEWEST_CELLS
+    }
+    return max(fit, key=lambda number: fit[number])
+
+
+def best_threshold(values: NDArray[np.float32], rare: NDArray[np.bool_], n_rare: int) -> float:
+    """The best F1 of a linear discriminant that is fitted to the gates, over all thresholds; ``n_rare`` in all cells."""
+    score = LinearDiscriminantAnalysis().fit(values, rare).decision_function(values)
+    hits = np.cumsum(rare[np.argsort(-score)])
+    return float((2 * hits / (np.arange(1, len(hits) + 1) + n_rare)).max())
+
+
+def main(data: Path, seeds: list[int]) -> None:
+    """Print the table."""
+    cells = cv.read_cells(data / "nilsson_rare.fcs", markers=MARKERS, transform="arcsinh", cofactor=150.0, at_most=None)
+    table = cells.table
+    lines = (data / "nilsson_rare.gates.csv").read_text(encoding="utf-8").splitlines()[1:]
+    rare = np.array([line.strip('"') != "" for line in lines])  # no name: ungated
+    assert len(rare) == len(table)
+    print("| seed | cluster | its cells | parts | F1 | cells of the best cluster |\n|---|---|---|---|---|---|")
+    for seed in seeds:
+        model = learn(table, preset("default"), seed=seed)
+        cluster = assign(model, table.values).cluster
+        chosen = by_signature(model, table.values, cluster)
+        rows = np.flatnonzero(cluster == chosen)
+        f1, size = f1_of_best(cluster, rare)
+        print(f"| {seed} | {chosen} | {len(rows):,} | not refined | {f1:.3f} | {size:,} |", flush=True)
+        known = best_threshold(table.values[rows], rare[rows], int(rare.sum()))
+        print(f"| {seed} | {chosen} | {len(rows):,} | linear classifier, given the gates | {known:.3f} | |", flush=True)
+        inner = learn(table.take(rows), replace(preset("default"), landmarks=MOST_CELLS), seed=seed)
+        for n_parts in dict.fromkeys((inner.n_clusters, *PARTS)):
+            parts = refined(model, (chosen,), inner.with_clusters(n_parts)) if n_parts > 1 else model
+            f1, size = f1_of_best(assign(parts, table.values).cluster, rare)
+            name = f"auto: {n_parts}" if n_parts == inner.n_clusters else f"{n_parts}"
+            print(f"| {seed} | {chosen} | {len(rows):,} | {name} | {f1:.3f} | {size:,} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [int(word) for word in sys.argv[2:]] or [0])

@@ -50,7 +50,7 @@ def by_signature(model: TrainedModel, values: NDArray[np.float32], cluster: NDAr
 
 
 def best_threshold(values: NDArray[np.float32], rare: NDArray[np.bool_], n_rare: int) -> float:
-    """The best F1 of a linear discriminant that is fitted to the gates, over all thresholds; ``n_rare`` in all cells."""
+    """The best F1 of a linear discriminant fitted to the gates, over all thresholds; ``n_rare`` is of all cells."""
     score = LinearDiscriminantAnalysis().fit(values, rare).decision_function(values)
     hits = np.cumsum(rare[np.argsort(-score)])
     return float((2 * hits / (np.arange(1, len(hits) + 1) + n_rare)).max())

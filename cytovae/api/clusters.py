@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cytovae.annotations.cluster_names import UNKNOWN, ClusterNames
 from cytovae.api.cells import StudyCells
 from cytovae.api.data import as_event_files, as_gates, is_anndata, rows_of
 from cytovae.api.model import Model
@@ -35,11 +36,32 @@ class AssignedCells(Assignment):
         Row in the file, from 0.
     retired : tuple of int
         Numbers of clusters that are not in use, in a refined model: their probability is 0.
+    names : ClusterNames or None
+        The population of each cluster, if the model knows names.
     """
 
     file: NDArray[np.object_] | None = None
     event: NDArray[np.int64] | None = None
     retired: tuple[int, ...] = ()
+    names: ClusterNames | None = None
+
+    @property
+    def population(self) -> NDArray[np.object_] | None:
+        """Name of each cell's population, shape (n_cells,), "unknown" without one; None if the model knows no names."""
+        if self.names is None:
+            return None
+        titles = np.array([UNKNOWN, *self.names.populations], dtype=object)
+        return titles[self._population_numbers(self.names)]
+
+    @property
+    def population_probability(self) -> NDArray[np.float32] | None:
+        """Probability of that population, shape (n_cells,): the sum over its clusters."""
+        if self.names is None:
+            return None
+        return self.names.probability(self.cluster, self.probabilities, self._population_numbers(self.names))
+
+    def _population_numbers(self, names: ClusterNames) -> NDArray[np.int32]:
+        return names.numbers_of_cells(self.cluster, self.novelty)
 
     def to_frame(self) -> "pd.DataFrame":
         """A data frame with the columns that ``cytovae assign`` writes."""
@@ -47,6 +69,8 @@ class AssignedCells(Assignment):
 
         columns: dict[str, Any] = {"file": self.file, "event": self.event, "cluster": self.cluster}
         columns["probability"] = self.probabilities.max(axis=1)
+        if self.names is not None:
+            columns |= {"population": self.population, "population_probability": self.population_probability}
         if self.novelty is not None:
             columns["novelty"] = self.novelty
         numbered = enumerate(self.probabilities.T, start=1)
@@ -66,7 +90,8 @@ def assign(
     data
         The cells, in the units that the model was trained on: as for :func:`read_cells`, or its result. Compensation
         and transform are those of the model. An AnnData also receives ``obs["cytovae_cluster"]``,
-        ``obs["cytovae_probability"]`` and ``obsm["X_cytovae"]``, the latent codes.
+        ``obs["cytovae_probability"]``, ``obsm["X_cytovae"]``, the latent codes, and with a model that knows names
+        ``obs["cytovae_population"]``.
     device : str
         Device of the network.
     threads : int, optional
@@ -105,18 +130,20 @@ def assign(
             raise UsageError(f"the cells have the markers {', '.join(table.markers)}, the model has others")
         names = np.array(table.files, dtype=object)[table.source]
         cells = _joined([assigner.assign(table.values)], names, table.event)
-        return replace(cells, retired=model.saved.model.retired_clusters)
+        return _of_model(cells, model)
     study = open_assign_study(model.saved, as_event_files(data, **reading), assigner)
     workers = threads or n_processors()
     chunks = [chunk for file in study.files for chunk in assigned_chunks(file, assigner, workers=workers)]
     names = np.concatenate([np.full(file.n_events, file.name, dtype=object) for file in study.files])
     events = np.concatenate([np.arange(file.n_events) for file in study.files])
-    assigned = replace(_joined(chunks, names, events), retired=model.saved.model.retired_clusters)
+    assigned = _of_model(_joined(chunks, names, events), model)
     if is_anndata(data):
         order = np.argsort(np.concatenate([rows_of(file, len(data)) for file in study.raw]))
         assigned = _in_order(assigned, order)
         data.obs["cytovae_cluster"] = assigned.cluster
         data.obs["cytovae_probability"] = assigned.probabilities.max(axis=1)
+        if assigned.population is not None:
+            data.obs["cytovae_population"] = assigned.population
         data.obsm["X_cytovae"] = np.concatenate([assigner.codes(file.values()) for file in study.files])[order]
     return assigned
 
@@ -157,6 +184,10 @@ def _joined(chunks: list[Assignment], names: NDArray[np.object_], events: NDArra
         file=names,
         event=events,
     )
+
+
+def _of_model(cells: AssignedCells, model: Model) -> AssignedCells:
+    return replace(cells, retired=model.saved.model.retired_clusters, names=model.saved.model.names)
 
 
 def _in_order(cells: AssignedCells, order: NDArray[np.int64]) -> AssignedCells:

@@ -19,7 +19,9 @@ from cytovae.study.train_study import TrainingResult
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cytovae.annotations.marker_table import PanelTypes
     from cytovae.inference.trained_model import SavedModel
+    from cytovae.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +78,7 @@ def train(
     preset: str = "default",
     clusters: int | None = None,
     labels: ArrayLike | None = None,
+    types: str | PathLike[str] | None = None,
     generative: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -97,12 +100,12 @@ def train(
         Number of clusters. Default: found in the data.
     labels : array-like of shape (n_cells,), optional
         Known populations of the cells from :func:`read_cells`; empty text, NaN or None is not labelled.
+    types : path, optional
+        A marker table: it decides where the tree of clusters is cut, and names populations.
     generative : bool
         Whether the model also learns to generate cells.
-    device : str
-        "auto", "cpu", "cuda", "cuda:N" or "mps".
-    threads : int, optional
-        Number of threads; the model does not depend on it.
+    device, threads
+        "auto", "cpu", "cuda", "cuda:N" or "mps"; number of threads, on which the model does not depend.
     progress, settings
         A callable that receives stage, steps done and steps in total; settings that replace those of the preset.
     **reading
@@ -110,8 +113,8 @@ def train(
 
     Raises
     ------
-    UsageError
-        If there are fewer than 50 cells, or a setting is impossible.
+    UsageError, InputError
+        If there are fewer than 50 cells, or a setting is impossible; if the marker table cannot be used.
     NumericalError
         If training diverges.
 
@@ -126,29 +129,40 @@ def train(
     """
     from cytovae.environment import n_processors
     from cytovae.network.device import resolve_device, use_threads
-    from cytovae.settings import generating, settings_from_dict, settings_to_dict
-    from cytovae.settings import preset as preset_named
     from cytovae.study.train_model import train_model
     from cytovae.study.train_study import input_records_of, training_result
 
     cells = _training_cells(data, labels is not None, {"seed": seed, **reading}, set(reading))
-    chosen = settings_from_dict({**settings_to_dict(preset_named(preset)), **(settings or {})})
     place = resolve_device(device)
     use_threads(1, with_umap=True)
     inputs = input_records_of(cells.study, cells.table, strict=False)
     known = None if labels is None else known_labels(as_gates(labels), "labels").labels
     learning = train_model(
         cells.table,
-        generating(chosen) if generative else chosen,
+        _settings(preset, settings or {}, generative=generative),
         seed=seed,
         device=place,
         labels=known,
+        types=None if types is None else _types(Path(types), cells.table.markers),
         n_clusters=clusters,
         workers=threads or n_processors(),
         progress=progress,
     )
     result = training_result(cells.study, cells.table, learning, inputs)
     return Model(result.saved, result, seed=seed, device=place)
+
+
+def _settings(preset: str, changed: dict[str, Any], *, generative: bool) -> "Settings":
+    from cytovae import settings as known
+
+    chosen = known.settings_from_dict({**known.settings_to_dict(known.preset(preset)), **changed})
+    return known.generating(chosen) if generative else chosen
+
+
+def _types(path: Path, markers: tuple[str, ...]) -> "PanelTypes":
+    from cytovae.annotations.marker_table import read_marker_table, types_of_panel
+
+    return types_of_panel(read_marker_table(path), markers, path)
 
 
 def _training_cells(data: Any, labelled: bool, reading: dict[str, Any], given: set[str]) -> StudyCells:

@@ -12,7 +12,7 @@ import cytovae as cv
 from cytovae.errors import OutputError, UsageError
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "donor1_baseline.fcs"
-QUICK = {"steps": 150, "umap_epochs": 50, "experts": 12}
+QUICK = {"steps": 150, "umap_epochs": 50, "experts": 12, "views": 2, "support": 2}
 MARKERS = ["CD3", "CD19", "CD14"]
 
 
@@ -85,6 +85,22 @@ def test_labels_need_the_cells_they_belong_to() -> None:
     cells = cv.read_cells(values, markers=MARKERS, transform="none")
     with pytest.raises(UsageError, match="no effect"):
         cv.train(cells, transform="none")
+
+
+@pytest.mark.slow
+def test_a_marker_table_names_populations(tmp_path: Path) -> None:
+    table = tmp_path / "types.csv"
+    table.write_text(f"population,{','.join(MARKERS)}\nfirst,+{',-' * (len(MARKERS) - 1)}\n", encoding="utf-8")
+    values, _ = blobs()
+    model = cv.train(values, markers=MARKERS, transform="none", types=table, settings=QUICK)
+    assert set(model.populations) == {"first", "unknown"}
+    assigned = cv.assign(model, values, markers=MARKERS)
+    assert assigned.population is not None
+    positive = values[:, 0] > 2
+    assert ((assigned.population == "first") == positive).mean() > 0.99
+    frame = assigned.to_frame()
+    assert frame["population"].tolist() == assigned.population.tolist()
+    assert frame["population_probability"].between(0, 1).all()
 
 
 def test_score_leaves_ungated_cells_out() -> None:

@@ -122,7 +122,7 @@ def train(
     --------
     >>> import cytovae as cv, numpy as np
     >>> rng = np.random.default_rng(0)
-    >>> x = np.concatenate([rng.normal(m, 0.3, (500, 3)) for m in ([0, 0, 4], [0, 4, 0], [4, 0, 0])])
+    >>> x = np.concatenate([rng.normal(m, 0.3, (200, 3)) for m in ([0, 0, 4], [0, 4, 0], [4, 0, 0])])
     >>> model = cv.train(x, markers=["CD3", "CD19", "CD14"], transform="none", seed=1)
     >>> model.n_clusters
     3

@@ -2,12 +2,12 @@
 
 Haematopoietic stem cells of Nilsson (2013), 358 of 44,140. The cluster to refine is chosen by the textbook signature of
 these cells (CD34+ CD90+, CD38- CD45RA- and no lineage marker), not by the gates: of the clusters with at least 500
-cells, the one whose medians fit it best. The gates only score. Run with the folder of the data and seeds:
+cells, the one whose medians fit it best. The gates only score:
 
-    python docs/measurements/refine_rare.py ../shared/data 0 1
+    python docs/measurements/refine_rare.py --data ../shared/data --seeds 2
 """
 
-import sys
+import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,15 +56,20 @@ def best_threshold(values: NDArray[np.float32], rare: NDArray[np.bool_], n_rare:
     return float((2 * hits / (np.arange(1, len(hits) + 1) + n_rare)).max())
 
 
-def main(data: Path, seeds: list[int]) -> None:
+def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=2)
+    arguments = parser.parse_args()
+    data: Path = arguments.data
     cells = cv.read_cells(data / "nilsson_rare.fcs", markers=MARKERS, transform="arcsinh", cofactor=150.0, at_most=None)
     table = cells.table
     lines = (data / "nilsson_rare.gates.csv").read_text(encoding="utf-8").splitlines()[1:]
     rare = np.array([line.strip('"') != "" for line in lines])  # no name: ungated
     assert len(rare) == len(table)
     print("| seed | cluster | its cells | parts | F1 | cells of the best cluster |\n|---|---|---|---|---|---|")
-    for seed in seeds:
+    for seed in range(arguments.seeds):
         model = learn(table, preset("default"), seed=seed)
         cluster = assign(model, table.values).cluster
         chosen = by_signature(model, table.values, cluster)
@@ -82,4 +87,4 @@ def main(data: Path, seeds: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [int(word) for word in sys.argv[2:]] or [0])
+    main()

@@ -32,6 +32,7 @@ BASES: dict[str, list[str]] = {
     "inspect": [str(SAMPLE)],
     "train": [str(SAMPLE), "-o", "model"],
     "assign": [str(MODEL), str(SAMPLE), "-o", "cells.csv", "--device", "cpu"],
+    "refine": [str(MODEL), str(SAMPLE), "--cluster", "1", "-o", "finer", "--device", "cpu"],
     "report": [str(MODEL), str(SAMPLE), "-o", "page.html", "--device", "cpu"],
     "generate": [str(MODEL), "-o", "cells.csv"],
     "benchmark score": ["labels.csv", "--gates", str(SAMPLE)],

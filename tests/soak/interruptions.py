@@ -51,7 +51,7 @@ def kills(folder: Path, effort: Effort) -> list[Row]:
     other = ("--force", "--seed", "4")
     truth, moment = _whole(folder / "truth", train())
     earlier, _ = _whole(folder / "earlier", [*train(), *other[1:]])
-    n_kills = effort.count(50, 5)
+    n_kills = effort.count(50, 4)
     stages: Counter[str] = Counter()
     failures = []
     late = 0

@@ -37,11 +37,11 @@ def test_each_landmark_has_the_population_of_its_micro_cluster() -> None:
 
 
 def test_small_views_find_the_same_populations_and_support_them() -> None:
-    """Three populations far apart: every sample shows them again, so their support is 1 (to a few stray cells)."""
+    """Three populations far apart: every sample shows them again, so their support is 1 (to a stray cell)."""
     centers = [[0.0, 0.0, 0.0], [12.0, 0.0, 0.0], [0.0, 12.0, 0.0]]
     values, label = gaussians(centers, [500, 300, 200], seed=7)
     source = np.zeros(len(values), np.int32)
-    settings = replace(Settings(), experts=20, populations=3, views=2, support=3, view_cells=700, umap_epochs=30)
+    settings = replace(Settings(), experts=20, populations=3, views=2, support=3, view_cells=700, umap_epochs=60)
     pool = Pool(values, source)
     tree = population_tree(values, np.ascontiguousarray(values[:, :2]), source, settings, seed=1, pool=pool)
     population = tree.landmark_population
@@ -52,8 +52,8 @@ def test_small_views_find_the_same_populations_and_support_them() -> None:
     populations_joined = int((heights > 1 - tree.level).sum())
     assert populations_joined == 2
     assert tree.support[-1] == pytest.approx(0.5, abs=0.01)  # all cells, best matched by the half in one population
-    assert np.sort(tree.support[len(tree.population) :])[-3:].min() > 0.97
-    assert tree.agreement.max() > 0.97
+    assert np.sort(tree.support[len(tree.population) :])[-3:].min() > 0.99
+    assert tree.agreement.max() > 0.99
 
 
 def test_a_sample_of_the_pool_has_distinct_cells_and_depends_on_seed_and_number() -> None:

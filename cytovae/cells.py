@@ -162,3 +162,8 @@ def check_assignment(assignment: Assignment, n_clusters: int, file: str) -> None
             f"{int(wrong.sum())} cells of {file} have probabilities that do not sum to 1, or no cluster; "
             "look for extreme values with `cytovae inspect`"
         )
+
+
+def folded_name(name: str) -> str:
+    """A name in lower case with single spaces. Two populations whose names differ only so are the same."""
+    return " ".join(name.split()).casefold()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.cells import GateLabels
+from cytovae.cells import GateLabels, folded_name
 from cytovae.metrics import contingency
 
 
@@ -58,17 +58,14 @@ def score_names(number: NDArray[np.integer], names: Sequence[str], gates: GateLa
     NameScore(accuracy=0.5, macro_f1=0.4)
     """
     table = contingency(number, gates)
-    column = {_plain(names[number - 1]): index for index, number in enumerate(table.clusters) if number <= len(names)}
-    if not {_plain(name) for name in names} & {_plain(name) for name in table.names}:
+    folded = [folded_name(name) for name in names]
+    column = {folded[number - 1]: index for index, number in enumerate(table.clusters) if number <= len(names)}
+    if not set(folded) & {folded_name(name) for name in table.names}:
         return None
     f_measures = table.f_measures()
     right, f1 = 0, []
     for row, name in enumerate(table.names):
-        own = column.get(_plain(name))
+        own = column.get(folded_name(name))
         right += 0 if own is None else int(table.counts[row, own])
         f1.append(0.0 if own is None else float(f_measures[row, own]))
     return NameScore(right / table.n_gated, float(np.mean(f1)))
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.split()).casefold()

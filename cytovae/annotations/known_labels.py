@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cytovae.annotations.cluster_names import UNKNOWN
-from cytovae.cells import UNGATED, GateLabels
+from cytovae.cells import UNGATED, GateLabels, folded_name
 from cytovae.errors import InputError
 
 FEWEST_POPULATIONS = 2
@@ -57,7 +57,7 @@ def known_labels(labels: GateLabels, source: str) -> KnownLabels:
     spellings: dict[str, list[int]] = {}
     for index, name in enumerate(labels.names):
         if count[index]:
-            spellings.setdefault(" ".join(name.split()).casefold(), []).append(index)
+            spellings.setdefault(folded_name(name), []).append(index)
     unknown = spellings.pop(UNKNOWN, [])
     warnings = [f"{source}: {UNKNOWN!r} means not labelled"] if unknown else []
     names: list[str] = []

@@ -104,7 +104,7 @@ class Settings:
     populations_from: float = field(
         default=0.4, metadata=_about("share of the steps before the population term starts", at_least=0, at_most=1)
     )
-    depict_weight: float = field(default=0.1, metadata=_about("π₂, weight of eq. 8", at_least=0))
+    depict_weight: float = field(default=0.0, metadata=_about("π₂, weight of eq. 8 (DEPICT)", at_least=0))
     kl_weight: float = field(default=0.0, metadata=_about("π₁, weight of eq. 3", at_least=0))
     depict_from: float = field(
         default=0.5, metadata=_about("share of the steps before DEPICT starts", at_least=0, at_most=1)
@@ -112,7 +112,7 @@ class Settings:
 
     # Optimizer
     batch: int = field(default=256, metadata=_about("cells per batch; batch norm needs two", at_least=2))
-    steps: int = field(default=1000, metadata=_about("training steps", at_least=0))
+    steps: int = field(default=2000, metadata=_about("training steps", at_least=0))
     learning_rate: float = field(default=5e-3, metadata=_about("learning rate, or the peak of the cycle", above=0))
     schedule: Schedule = field(default="one-cycle", metadata=_about("how the learning rate changes over the steps"))
 

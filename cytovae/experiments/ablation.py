@@ -69,7 +69,7 @@ VARIANTS = (
     Variant(WHOLE),
     Variant(NO_SIMILARITY, (("similarity_weight", 0.0), ("population_weight", 0.0))),
     Variant("eq. 7 between small parts only", (("population_weight", 0.0),)),
-    Variant("no DEPICT", (("depict_weight", 0.0),)),
+    Variant("with DEPICT (weight 0.1)", (("depict_weight", 0.1),)),
     Variant("no reconstruction", (("reconstruction_weight", 0.0),)),
     Variant("one decoder, as wide as an expert", (("decoder", "single"),)),
     Variant("one decoder, as many weights as all experts", (("decoder", "single"), ("expert_width", 150 * 16))),

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 
-from cytovae.benchmark.datasets import DataSet
+from cytovae.benchmark.datasets import PUBLIC, DataSet, read_table
 from cytovae.benchmark.job import Protocol, Row
 from cytovae.benchmark.methods import NEEDS_NUMBER
 from cytovae.benchmark.over_seeds import Spread, chosen_by_labels, oracle, spread
@@ -31,6 +32,10 @@ class PublishedSet:
     n_populations: int
     moe_sim_vae: float
 
+
+RELATIVES = MappingProxyType({"levine32_balanced": "Levine_32dim", "bendall": "Levine_13dim"})
+"""Sets of :data:`PUBLIC` that stand in for a published set: 1,500 of its cells, and another file of its donor, panel
+and gates."""
 
 WEBER_SETS = (
     PublishedSet("Levine_32dim", 265_627, 104_184, 32, 14, 0.70),
@@ -73,9 +78,14 @@ def weber_sets(folder: Path) -> tuple[DataSet, ...]:
 
     ``NAME_notransform.fcs`` has raw values, which are transformed with arcsinh(x/5). If it is missing, ``NAME.fcs`` is
     used, which is transformed already. The channel ``label`` has the gates (NaN = ungated), and
-    ``population_names_NAME.txt`` their names. Raises :class:`InputError` if there is no such file.
+    ``population_names_NAME.txt`` their names. The :data:`RELATIVES` of missing sets are used where ``folder`` has them.
+    Raises :class:`InputError` if there is none of these files.
     """
     datasets = [dataset for known in WEBER_SETS if (dataset := _weber_set(folder, known)) is not None]
+    present = {dataset.name for dataset in datasets}
+    for name, published in RELATIVES.items():
+        if published not in present:
+            datasets += _relative(folder, name)
     if not datasets:
         names = ", ".join(f"{known.name}_notransform.fcs" for known in WEBER_SETS)
         raise InputError(
@@ -106,6 +116,14 @@ def _weber_set(folder: Path, known: PublishedSet) -> DataSet | None:
     )
 
 
+def _relative(folder: Path, name: str) -> tuple[DataSet, ...]:
+    """The public set ``name``; empty if its files are not in ``folder``."""
+    try:
+        return read_table(PUBLIC, folder, [name])
+    except InputError:
+        return ()
+
+
 def _find(folder: Path, name: str) -> Path | None:
     """The file ``name`` in ``folder`` or a subfolder; the first by path if there are several."""
     return next(iter(sorted(folder.rglob(name))), None)
@@ -113,12 +131,13 @@ def _find(folder: Path, name: str) -> Path | None:
 
 def weber_tables(rows: Sequence[Row]) -> str:
     """The scores of ``rows`` and the published ones, with one table for each score."""
-    names = tuple(known.name for known in WEBER_SETS)
+    relatives = tuple(name for name in RELATIVES if any(row.dataset == name for row in rows))
+    names = (*(known.name for known in WEBER_SETS), *relatives)
+    others = [(f"{name} (Weber & Robinson 2016)", values) for name, values in WEBER_F1_MEAN]
     parts = [
         "# Weber & Robinson's data sets",
-        _weber_counts(rows),
-        "## F1_mean: one-to-one, unweighted mean over populations\n\n"
-        + _weber_table(rows, "f1_mean", [(f"{name} (Weber & Robinson 2016)", v) for name, v in WEBER_F1_MEAN], names),
+        _weber_counts(rows, relatives),
+        "## F1_mean: one-to-one, unweighted mean over populations\n\n" + _weber_table(rows, "f1_mean", others, names),
         "## F_weighted: equation 12, weighted by population\n\n"
         + _weber_table(
             rows,
@@ -133,15 +152,24 @@ def weber_tables(rows: Sequence[Row]) -> str:
         "clustered, gated cells scored. FlowSOM K=40 is the setting of Weber & Robinson. *oracle*: the labels choose "
         "the K with the best mean.",
     ]
+    if relatives:
+        stand_ins = ", ".join(f"{name} for {RELATIVES[name]}" for name in relatives)
+        parts.append(
+            f"Sets that are not the published ones, but of the same studies: {stand_ins}. In brackets: the figure of "
+            "the published set, which has other cells."
+        )
     return "\n\n".join(parts) + "\n"
 
 
-def _weber_counts(rows: Sequence[Row]) -> str:
+def _weber_counts(rows: Sequence[Row], relatives: Sequence[str]) -> str:
     lines = []
-    for known in WEBER_SETS:
-        row = next((row for row in rows if row.dataset == known.name and row.status == "ok"), None)
+    published = {known.name: known for known in WEBER_SETS}
+    for name in (*published, *relatives):
+        known = published[RELATIVES.get(name, name)]
+        row = next((row for row in rows if row.dataset == name and row.status == "ok"), None)
         ours = ["–"] * 3 if row is None else [_count(n) for n in (row.n_cells, row.n_gated, row.n_populations)]
-        lines.append([known.name, *ours, _count(known.n_cells), _count(known.n_gated), _count(known.n_populations)])
+        theirs = [_count(known.n_cells), _count(known.n_gated), _count(known.n_populations)]
+        lines.append([name, *ours, *(f"({number})" if name in relatives else number for number in theirs)])
     return markdown(["data set", "cells", "gated", "populations", "published: cells", "gated", "populations"], lines)
 
 
@@ -152,7 +180,7 @@ def _count(number: int | None) -> str:
 def _weber_table(
     rows: Sequence[Row], metric: str, published: Sequence[tuple[str, tuple[float | None, ...]]], names: Sequence[str]
 ) -> str:
-    lines = [[title, *("NA" if value is None else f"{value:.3f}" for value in values)] for title, values in published]
+    lines = [[title, *_published_figures(values, names)] for title, values in published]
     measured: list[tuple[str, int]] = sorted({(row.method, row.number) for row in rows})
     for method in dict.fromkeys(method for method, _ in measured):
         for number in (number for name, number in measured if name == method):
@@ -165,6 +193,12 @@ def _weber_table(
             best = [_oracle_cell([r for r in rows if (r.dataset, r.method) == (n, method)], metric) for n in names]
             lines.append([f"{oracle_title(method)} (measured here)", *best])
     return markdown(["method", *names], lines)
+
+
+def _published_figures(values: Sequence[float | None], names: Sequence[str]) -> list[str]:
+    """The figure for each data set; in brackets for a relative, whose figure is that of the published set."""
+    shown = {known.name: "NA" if v is None else f"{v:.3f}" for known, v in zip(WEBER_SETS, values, strict=True)}
+    return [f"({shown[RELATIVES[name]]})" if name in RELATIVES else shown[name] for name in names]
 
 
 def _cell(rows: Sequence[Row], metric: str) -> str:

@@ -193,6 +193,16 @@ def test_published_results_appear_only_in_the_table_of_their_own_score() -> None
     assert cells_of(weighted, "FlowSOM *oracle*")[1] == "0.800 ± 0.000 (K=10)"
 
 
+def test_a_relative_shows_the_figure_of_its_published_set_in_brackets() -> None:
+    rows = [scored(0.66, 0.33, "cytovae:paper-weber", dataset="bendall")]
+    text = weber_tables(rows)
+    parts = sections(text)
+    assert cells_of(parts["F1_mean"], "FlowSOM (Weber")[1:] == ["0.780", "0.495", "0.707", "0.702", "(0.495)"]
+    assert cells_of(parts["F_weighted"], "MoE-Sim-VAE (the paper's")[5] == "(0.680)"  # of Levine_13dim
+    assert cells_of(parts["F_weighted"], "cytovae:paper-weber (measured")[1:] == ["–", "–", "–", "–", "0.660"]
+    assert "bendall for Levine_13dim" in text
+
+
 def test_the_four_sets_have_their_published_sizes() -> None:
     sizes = [(known.name, known.n_cells, known.n_markers, known.n_gated, known.n_populations) for known in WEBER_SETS]
     assert sizes == [

@@ -147,12 +147,16 @@ class Settings:
 
 
 # A.1.3. The widths of encoder (100) and experts (48) are not printed; these reproduce the printed parameter counts.
+# A.1.3 lists "correlation" for all CyTOF data; its text says Canberra (eq. 17) for Bodenmiller's. The unit of the
+# radius and π₂ are not printed. These readings reproduce Table A1 best: see docs/results/bodenmiller_search.md.
 _PAPER_CYTOF = Settings(
     landmarks=0,
     umap_min_dist=0.1,
     umap_epochs=200,
     similarity="radius",
     radius=2.0,
+    radius_unit="tenths",
+    metric="correlation",
     code=9,
     encoder_depth=1,
     encoder_width=100,
@@ -162,7 +166,7 @@ _PAPER_CYTOF = Settings(
     activation="relu",
     dropout=0.5,
     input_noise=0.0,
-    depict_weight=0.1,  # π₂ is not printed; with dropout 0.5, a weight of 1 leaves one or two clusters
+    depict_weight=0.0,
     kl_weight=0.0,
     depict_from=0.0,
     batch=128,
@@ -172,12 +176,13 @@ _PAPER_CYTOF = Settings(
 
 
 # A.1.1. The widths of encoder and experts are not printed; they are those of A.1.3. The paper uses 2 to 40 experts. Its
-# "loss coefficient clustering" is the weight of eq. 7, and π₂ is a tenth of it, as above. DEPICT starts halfway, as in
-# the default: with dropout 0.5 in five layers from the first step on, only one or a few clusters remain.
+# "loss coefficient clustering" is the weight of eq. 7. π₂ is a tenth of it, and DEPICT starts halfway: with dropout 0.5
+# in five layers from the first step on, only one or a few clusters remain.
 _PAPER_SYNTHETIC = replace(
     _PAPER_CYTOF,
     preset="paper-synthetic",
     metric="euclidean",
+    radius_unit="layout",
     experts=40,
     code=10,
     clustering_width=100,
@@ -220,19 +225,13 @@ PRESETS = MappingProxyType(
         "paper-weber": replace(
             _PAPER_CYTOF,
             preset="paper-weber",
-            metric="correlation",
             experts=25,
             steps=30_000,
             learning_rate=1e-3,
         ),
-        # A.1.3 lists "correlation" for all CyTOF data; its text says Canberra (eq. 17) for these. The unit of the
-        # radius and π₂ are not printed. These readings reproduce Table A1 best: see docs/results/bodenmiller.md.
         "paper-bodenmiller": replace(
             _PAPER_CYTOF,
             preset="paper-bodenmiller",
-            metric="correlation",
-            radius_unit="tenths",
-            depict_weight=0.0,
             experts=15,
             steps=20_000,
             learning_rate=5e-3,

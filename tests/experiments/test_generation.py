@@ -31,7 +31,7 @@ SMALL = replace(
     cells=4_000,
     compared=250,
     trees=30,
-    settings=replace(QUICK.settings, landmarks=2_500, steps=400, experts=60, views=3, support=0),
+    settings=replace(QUICK.settings, landmarks=2_000, steps=300, experts=60, views=1, support=0),
     single=VadeSettings(code=9, width=32, warm_steps=50, steps=50),
 )
 

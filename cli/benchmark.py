@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cytovae.cli import benchmark_jobs, options, score
+from cytovae.cli import benchmark_jobs, console, options, score
 from cytovae.cli.benchmark_jobs import (
     AtOnce,
     Clusters,
@@ -73,6 +73,18 @@ DataFolder = Annotated[
     Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder of the files of --datasets.")
 ]
 Only = Annotated[str | None, typer.Option(help="Comma-separated names of data sets in --datasets.")]
+Types = Annotated[
+    Path | None,
+    typer.Option(metavar="CSV", exists=True, dir_okay=False, help="Marker table, for cytovae:types and scyan."),
+]
+TrainFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--train-file",
+        metavar="FILE",
+        help="One of FILE... whose gates teach cytovae:labels, lda and knn, which name the others. Repeat for several.",
+    ),
+]
 Holdout = Annotated[
     float | None, typer.Option(min=0.0, max=1.0, help="Score this share of the cells, and learn from the others.")
 ]
@@ -93,6 +105,8 @@ def run_cli(
     rare: Rare = False,
     name: Name = None,
     labels: Labels = None,
+    types: Types = None,
+    train_files: TrainFiles = None,
     datasets: DataSets = None,
     data: DataFolder = Path(),
     only: Only = None,
@@ -118,17 +132,20 @@ def run_cli(
 
     Labels of other tools are scored beside them: --labels NAME=FILE, with --methods none if nothing is to be run.
 
+    Methods that name cells need to know more: cytovae:types and scyan a marker table (--types), cytovae:labels, lda
+    and knn the gates of some files (--train-file). They are scored by name, too.
+
     Example: cytovae benchmark run sample_data/*.fcs --methods cytovae,flowsom --seeds 3 -o results
     """
     from cytovae.benchmark.datasets import dataset_of_files, named_datasets
     from cytovae.benchmark.job import Protocol
-    from cytovae.benchmark.runner import plan
+    from cytovae.benchmark.runner import plan, without_knowledge
     from cytovae.benchmark.tables import markdown_side_by_side
 
     if bool(files) == bool(datasets):
         raise UsageError("name either FCS files, or a table of data sets with --datasets")
     if datasets:
-        if gates or markers or exclude or panel or name or rare:
+        if gates or markers or exclude or panel or name or rare or types or train_files:
             raise UsageError("with --datasets, the table contains gates, markers and names; leave out their options")
         if labels:
             raise UsageError("--labels belong to the cells of FILE..., not to a table of data sets")
@@ -144,11 +161,14 @@ def run_cli(
             transform=transform,
             cofactor=cofactor,
             rare=rare,
+            types=types,
+            train_files=train_files or (),
         )
         chosen = (dataset,)
+    names = () if methods == NO_METHODS else options.words(methods, "--methods")
     planned = plan(
         chosen,
-        () if methods == NO_METHODS else options.words(methods, "--methods"),
+        names,
         seeds,
         Protocol(max_events, holdout, min_population),
         threads=threads,
@@ -157,6 +177,8 @@ def run_cli(
         numbers=benchmark_jobs.cluster_numbers(clusters),
         labels=benchmark_jobs.labels_by_name(labels or ()),
     )
+    for line in () if quiet or list_jobs else without_knowledge(chosen, names):
+        console.say(line)
     run_options = benchmark_jobs.RunOptions(output, jobs, time_limit, list_jobs, job, quiet)
     benchmark_jobs.run(planned, run_options, table=markdown_side_by_side)
 

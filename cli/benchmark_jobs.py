@@ -23,7 +23,11 @@ Output = Annotated[
 ]
 Data = Annotated[Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder of the data files.")]
 Methods = Annotated[
-    str, typer.Option(help="Comma-separated: cytovae, cytovae:PRESET, flowsom, phenograph, kmeans, gmm, umap+hdbscan.")
+    str,
+    typer.Option(
+        help="Comma-separated: cytovae, cytovae:PRESET, flowsom, phenograph, kmeans, gmm, umap+hdbscan; to name cells, "
+        "cytovae:types, scyan, cytovae:labels, lda, knn."
+    ),
 ]
 Seeds = Annotated[int, typer.Option(min=1, max=MOST_SEEDS, help="Run with the seeds 0 … N-1.")]
 AtOnce = Annotated[int, typer.Option("--jobs", min=1, help="Number of jobs to run at the same time.")]
@@ -85,7 +89,9 @@ def run(
     protected_files(
         files=[Path(file) for job in planned for file in job.dataset.files],
         tables=[
-            table for job in planned for table in (job.dataset.gates, job.dataset.panel, job.dataset.population_names)
+            table
+            for job in planned
+            for table in (job.dataset.gates, job.dataset.panel, job.dataset.population_names, job.dataset.types)
         ],
     ).check(*outputs)
     prepare(folder)

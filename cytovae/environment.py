@@ -19,6 +19,7 @@ _PACKAGES = {
     "umap": "umap-learn",
     "flowsom": "flowsom",
     "phenograph": "phenograph",
+    "scyan": "scyan",
 }
 
 

@@ -1,6 +1,6 @@
 """Agreement of named populations with gates of the same names."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,16 +17,19 @@ class NameScore:
     Attributes
     ----------
     accuracy : float
-        Share of the gated cells with the right name.
+        Share of the gated cells that count with the right name.
     macro_f1 : float
-        Mean F1 over the gated populations, each with the cells of its name; 0 for one whose name does not occur.
+        Mean F1 over the gated populations that count, each with the cells of its name; 0 for one whose name does not
+        occur.
     """
 
     accuracy: float
     macro_f1: float
 
 
-def score_names(number: NDArray[np.integer], names: Sequence[str], gates: GateLabels) -> NameScore | None:
+def score_names(
+    number: NDArray[np.integer], names: Sequence[str], gates: GateLabels, counted: Collection[str] | None = None
+) -> NameScore | None:
     """Compare named cells with gates, by name.
 
     Parameters
@@ -37,11 +40,14 @@ def score_names(number: NDArray[np.integer], names: Sequence[str], gates: GateLa
         Case and repeated spaces make no difference.
     gates : GateLabels
         The gates of the same cells. Ungated cells are not scored.
+    counted : collection of str, optional
+        The gates that count, by their names. Cells of other gates lower precision where they have the name of a gate
+        that counts. Default: all.
 
     Returns
     -------
     NameScore or None
-        None if no name is that of a gate.
+        None if no name is that of a gate that counts.
 
     Raises
     ------
@@ -60,12 +66,13 @@ def score_names(number: NDArray[np.integer], names: Sequence[str], gates: GateLa
     table = contingency(number, gates)
     folded = [folded_name(name) for name in names]
     column = {folded[number - 1]: index for index, number in enumerate(table.clusters) if number <= len(names)}
-    if not set(folded) & {folded_name(name) for name in table.names}:
+    rows = [row for row, name in enumerate(table.names) if counted is None or name in counted]
+    if not set(folded) & {folded_name(table.names[row]) for row in rows}:
         return None
     f_measures = table.f_measures()
     right, f1 = 0, []
-    for row, name in enumerate(table.names):
-        own = column.get(folded_name(name))
+    for row in rows:
+        own = column.get(folded_name(table.names[row]))
         right += 0 if own is None else int(table.counts[row, own])
         f1.append(0.0 if own is None else float(f_measures[row, own]))
-    return NameScore(right / table.n_gated, float(np.mean(f1)))
+    return NameScore(right / int(table.population_sizes[rows].sum()), float(np.mean(f1)))

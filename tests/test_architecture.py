@@ -59,7 +59,7 @@ WINGS: dict[str, set[str]] = {
     },
     "benchmark": {
         *("errors", "plain_file", "toml_file", "atomic", "environment", "cells", "settings", "metrics"),
-        *("events", "annotations", "inference", "study"),
+        *("name_scores", "events", "annotations", "inference", "study"),
     },
     "experiments": {
         *("errors", "atomic", "environment", "cells", "settings", "metrics", "fcs"),
@@ -82,6 +82,7 @@ LIBRARIES: dict[str, set[str]] = {
     "pynndescent": set(),
     "flowsom": set(),  # GPL: only in processes of their own, see BASELINES
     "phenograph": set(),
+    "scyan": set(),
     "fcsparser": {"fcs"},
     "flowio": {"fcs"},
     "safetensors": {"model_folder"},

@@ -55,6 +55,10 @@ class DataSet:
         the name.
     reported_only : bool
         The data set has its own table, but does not count in means over data sets.
+    types : str, optional
+        A marker table, for methods that name populations by one.
+    train_files : tuple of str
+        Those of ``files`` whose gates teach, for methods that name the cells of the other files.
     """
 
     name: str
@@ -70,10 +74,14 @@ class DataSet:
     rare: bool = False
     group: str | None = None
     reported_only: bool = False
+    types: str | None = None
+    train_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name or not self.files:
             raise UsageError("a data set needs a name and at least one file")
+        if not set(self.train_files) < set(self.files):
+            raise UsageError(f"data set {self.name}: train_files must be some of its files, and not all of them")
         kind_of_transform(self.transform)
         if not self.cofactor > 0:
             raise UsageError(f"data set {self.name}: the cofactor must be positive, not {self.cofactor}")
@@ -151,10 +159,14 @@ def dataset_of_files(
     transform: str = "arcsinh",
     cofactor: float = 5.0,
     rare: bool = False,
+    types: Path | None = None,
+    train_files: Sequence[Path] = (),
 ) -> DataSet:
     """One data set of ``files``, with absolute paths; see :class:`DataSet`. Its name defaults to the first file's."""
     if panel is not None:
         check_plain(panel, "panel table")
+    if types is not None:
+        check_plain(types, "marker table")
     return DataSet(
         name=name or files[0].stem,
         files=tuple(str(resolved(file)) for file in files),
@@ -165,6 +177,8 @@ def dataset_of_files(
         transform=kind_of_transform(transform),
         cofactor=cofactor,
         rare=rare,
+        types=str(resolved(types)) if types else None,
+        train_files=tuple(str(resolved(file)) for file in train_files),
     )
 
 
@@ -179,7 +193,7 @@ def _gates(spec: str | None, folder: Path) -> str | None:
 _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "name": str, "files": list, "gates": str, "population_names": str, "markers": list, "exclude": list, "panel": str,
     "n_markers": int, "transform": str, "cofactor": (int, float), "rare": bool,
-    "group": str, "reported_only": bool,
+    "group": str, "reported_only": bool, "types": str, "train_files": list,
 }  # fmt: skip
 
 
@@ -194,18 +208,24 @@ def _entry(path: Path, folder: Path, entry: Any) -> DataSet:
         if not isinstance(value, _FIELD_TYPES[key]) or not all(isinstance(item, str) for item in items):
             raise InputError(path, f"{name}.{key}", repr(value), "a value of another type")
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    files: list[str] = []
-    for pattern in fields.get("files", ()):
-        matches = sorted(folder.glob(pattern), key=_natural)
-        if not matches:
-            raise InputError(folder / pattern, f"files of data set {name}", "none", "at least one FCS file")
-        files.extend(str(resolved(match)) for match in matches)
-    fields["files"] = tuple(files)
-    for key in ("population_names", "panel"):
+    for key in ("files", "train_files"):
+        fields[key] = _matching(folder, fields.get(key, ()), f"{key} of data set {name}")
+    for key in ("population_names", "panel", "types"):
         if key in fields:
             fields[key] = str(resolved(folder / fields[key]))
     fields["gates"] = _gates(fields.get("gates"), folder)
     return DataSet(**fields)
+
+
+def _matching(folder: Path, patterns: Sequence[str], what: str) -> tuple[str, ...]:
+    """The files in ``folder`` that match the patterns. Raises :class:`InputError` if a pattern matches none."""
+    files: list[str] = []
+    for pattern in patterns:
+        matches = sorted(folder.glob(pattern), key=_natural)
+        if not matches:
+            raise InputError(folder / pattern, what, "none", "at least one FCS file")
+        files.extend(str(resolved(match)) for match in matches)
+    return tuple(files)
 
 
 def _natural(path: Path) -> tuple[int, str]:
@@ -213,10 +233,11 @@ def _natural(path: Path) -> tuple[int, str]:
     return (int(path.stem), "") if path.stem.isdigit() else (1 << 62, path.name)
 
 
-def fingerprint(dataset: DataSet, labels: str = "") -> str:
+def fingerprint(dataset: DataSet, labels: str = "", *, knowledge: str | None = None) -> str:
     """SHA-256 of the content of a data set (files, gates, and how values are read), whatever the paths are.
 
-    ``labels``, a file of labels of another tool as ``FILE`` or ``FILE:COLUMN``, is included if it is given.
+    ``labels``, a file of labels of another tool as ``FILE`` or ``FILE:COLUMN``, is included if it is given, and the
+    field ``knowledge``, "types" or "train_files", if a method uses it.
     """
     digest = hashlib.sha256()
     reading = (dataset.markers, dataset.exclude, dataset.n_markers, dataset.transform, dataset.cofactor, dataset.rare)
@@ -241,6 +262,10 @@ def fingerprint(dataset: DataSet, labels: str = "") -> str:
         path, column = split_spec(labels)
         digest.update(repr(column).encode())
         _feed(digest, path)
+    if knowledge == "types" and dataset.types is not None:
+        _feed(digest, Path(dataset.types))
+    elif knowledge == "train_files":
+        digest.update(repr([dataset.files.index(file) for file in dataset.train_files]).encode())
     return digest.hexdigest()
 
 

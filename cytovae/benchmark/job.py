@@ -28,20 +28,28 @@ from cytovae.benchmark.datasets import (
 )
 from cytovae.benchmark.methods import (
     ASSIGNS_NEW_CELLS,
+    KNOWING,
     LABELS,
     NEEDS_NUMBER,
     Clustering,
     Run,
     cluster,
     cpu_seconds,
+    method_name,
 )
+from cytovae.benchmark.named_methods import Named, knowledge_of, large_populations, name_cells, taught
 from cytovae.cells import CellTable, GateLabels
 from cytovae.environment import loaded_versions, machine, process_memory_mb
 from cytovae.errors import UsageError
 from cytovae.metrics import PopulationScore, ScoreReport, score
+from cytovae.name_scores import score_names
+from cytovae.settings import PRESETS
 
 METRICS = ("f_weighted", "f_weighted_clusters", "f1_mean", "ari", "nmi", "accuracy", "rare_f1")
 """The scores of a row. Data sets with one rare population have ``rare_f1`` only, others all but ``rare_f1``."""
+
+NAME_METRICS = ("accuracy_by_name", "macro_f1_by_name")
+"""Further scores of methods that name cells."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +96,24 @@ class Job:
     def title(self) -> str:
         """A description for lists of jobs."""
         numbers = f" K={','.join(map(str, self.run.numbers))}" if self.run.numbers else ""
-        return f"{self.dataset.name} {method_name(self.run)}{numbers} seed={self.run.seed} ({self.protocol})"
+        return f"{self.dataset.name} {method_name(self.run)}{numbers} seed={self.run.seed} ({self.scored})"
+
+    @property
+    def scored(self) -> str:
+        """Which cells are clustered and scored, in words."""
+        if knowledge_of(self.run) != "train_files":
+            return str(self.protocol)
+        teachers = ", ".join(Path(file).stem for file in self.dataset.train_files)
+        return f"{self.protocol}, labels of {teachers} name the other files"
 
     @property
     def key(self) -> str:
         """The stem of the name of the job's file: readable, and unique for all that may change the result."""
         run = asdict(self.run) | {"threads": None, "device": None}
         run.pop("labels")  # where the file is; its content is in ``content``
-        identity = json.dumps([self.content, asdict(self.protocol), run], sort_keys=True)
+        has_settings = self.run.method == "cytovae" and self.run.variant in ("", *KNOWING, *PRESETS)
+        settings = [asdict(self.run.settings())] if has_settings else []
+        identity = json.dumps([self.content, asdict(self.protocol), run, *settings], sort_keys=True)
         digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
         number = f"-K{self.run.numbers[0]}" if len(self.run.numbers) == 1 else ""
         name = f"{self.dataset.name}-{method_name(self.run)}{number}-seed{self.run.seed}"
@@ -109,7 +127,7 @@ class Job:
     def from_json(cls, text: str) -> "Job":
         """Read the text that :meth:`to_json` wrote."""
         raw = json.loads(text)
-        lists = ("files", "markers", "exclude")
+        lists = ("files", "markers", "exclude", "train_files")
         dataset: dict[str, Any] = {
             key: tuple(v) if key in lists and v is not None else v for key, v in raw["dataset"].items()
         }
@@ -136,7 +154,7 @@ class Row:
         Of the whole process. A process that clusters for several numbers has the same value in all of its rows.
     peak_memory_mb : float or None
         Peak resident memory of the process, or of its largest child.
-    f_weighted, ..., rare_f1 : float or None
+    f_weighted, ..., rare_f1, accuracy_by_name, macro_f1_by_name : float or None
         Scores; None if the job failed or the score does not apply.
     group : str
         The group of the data set, see :class:`DataSet`; "" in rows of earlier versions.
@@ -175,6 +193,8 @@ class Row:
     populations: tuple[PopulationScore, ...] = ()
     group: str = ""
     reported_only: bool = False
+    accuracy_by_name: float | None = None
+    macro_f1_by_name: float | None = None
 
 
 def row_from(raw: Any) -> Row:
@@ -184,14 +204,9 @@ def row_from(raw: Any) -> Row:
     return Row(**{key: value for key, value in raw.items() if key in known} | {"populations": populations})
 
 
-def method_name(run: Run) -> str:
-    """The name of a method in tables, with its preset if it has one: "cytovae:paper-weber"."""
-    return f"{run.method}:{run.variant}" if run.variant else run.method
-
-
 def failed_rows(job: Job, reason: str, wall_seconds: float) -> tuple[Row, ...]:
     """The rows of a job that failed, one for each number of clusters that its method needs."""
-    blank = Row(job.dataset.name, str(job.protocol), method_name(job.run), 0, job.run.seed, "failed", reason)
+    blank = Row(job.dataset.name, job.scored, method_name(job.run), 0, job.run.seed, "failed", reason)
     blank = replace(blank, group=job.dataset.group or job.dataset.name, reported_only=job.dataset.reported_only)
     blank = replace(blank, process_wall_seconds=wall_seconds, threads=job.run.threads, machine=machine())
     numbers = job.run.numbers if job.run.method in NEEDS_NUMBER else ()
@@ -204,7 +219,8 @@ def execute(job: Job) -> tuple[Row, ...]:
     Raises :class:`UsageError` if the files have changed since the job was planned, and the errors of reading,
     clustering and scoring.
     """
-    if fingerprint(job.dataset, job.run.labels) != job.content:
+    knowledge = knowledge_of(job.run)
+    if fingerprint(job.dataset, job.run.labels, knowledge=knowledge) != job.content:
         raise UsageError(f"the files of data set {job.dataset.name} have changed since the job was planned")
     whole = load(job.dataset)
     gated = subsample(whole, job.protocol.max_events)
@@ -217,8 +233,21 @@ def execute(job: Job) -> tuple[Row, ...]:
         row = _row(job, gated, gates, held, None, found)
         return (replace(row, n_learned=None, cluster_wall_seconds=None, cluster_cpu_seconds=None),)
     learn = None if held is None or job.run.method not in ASSIGNS_NEW_CELLS else ~held
-    results = list(cluster(job.run, gated.cells, learn))
-    rows = [_row(job, gated, gates, held, learn, result) for result in results]
+    if knowledge == "train_files":
+        teach = taught(job.dataset, gated.cells)
+        learn, held = (teach, ~teach) if held is None else (teach & ~held, ~teach & held)
+    if knowledge is None:
+        results = list(cluster(job.run, gated.cells, learn))
+        rows = [_row(job, gated, gates, held, learn, result) for result in results]
+    else:
+        named = name_cells(job.run, job.dataset, gated.cells, gated.gates, learn)
+        found = Clustering(0, named.cluster, named.wall_seconds, named.cpu_seconds)
+        row = _row(job, gated, gates, held, learn, found)
+        if not job.dataset.rare:  # there, the other cells have no name
+            scored = gates if held is None else only(gates, held)
+            teaching = only(gated.gates, learn) if knowledge == "train_files" and learn is not None else None
+            row = _with_names(row, named, scored, teaching)
+        rows = [row]
     memory = process_memory_mb()
     return tuple(replace(row, process_cpu_seconds=cpu_seconds(), peak_memory_mb=memory) for row in rows)
 
@@ -244,7 +273,7 @@ def _row(
     report = score(result.cluster, gates if held is None else only(gates, held))
     return Row(
         dataset=job.dataset.name,
-        protocol=str(job.protocol),
+        protocol=job.scored,
         method=method_name(job.run),
         number=result.number,
         seed=job.run.seed,
@@ -272,6 +301,13 @@ def _scores(report: ScoreReport, rare: bool) -> dict[str, Any]:
     if rare:
         return {"rare_f1": report.populations[0].best_f1}
     return {name: getattr(report, name) for name in METRICS if name != "rare_f1"}
+
+
+def _with_names(row: Row, named: Named, scored: GateLabels, teaching: GateLabels | None) -> Row:
+    """The row with scores by name, over populations that are large enough in both groups of gates."""
+    counted = large_populations(scored) & large_populations(scored if teaching is None else teaching)
+    found = score_names(named.number, named.names, scored, counted)
+    return row if found is None else replace(row, accuracy_by_name=found.accuracy, macro_f1_by_name=found.macro_f1)
 
 
 def main(arguments: list[str]) -> None:

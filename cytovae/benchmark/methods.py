@@ -1,4 +1,4 @@
-"""The methods of the benchmark: from cells to clusters.
+"""The methods of the benchmark that know nothing: from cells to clusters. Those with knowledge are `named_methods`.
 
 Settings are fixed and the same for every data set. A method that needs the number of clusters is run with each of
 :data:`NUMBERS_OF_CLUSTERS`, and the tree of cytovae is cut into as many clusters. FlowSOM and PhenoGraph are
@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,15 @@ from numpy.typing import NDArray
 from cytovae.cells import CellTable
 from cytovae.errors import UsageError
 
+if TYPE_CHECKING:
+    from cytovae.settings import Settings
+
 NUMBERS_OF_CLUSTERS = (10, 15, 20, 25, 30, 40)
 
-METHODS = ("cytovae", "flowsom", "phenograph", "kmeans", "gmm", "umap+hdbscan")
+METHODS = ("cytovae", "flowsom", "phenograph", "kmeans", "gmm", "umap+hdbscan", "scyan", "lda", "knn")
+
+KNOWING = ("types", "labels")
+"""Variants of cytovae that are no presets: the default that learns from a marker table, or from labels."""
 
 NEEDS_NUMBER = ("flowsom", "kmeans", "gmm")
 """Methods that need the number of clusters."""
@@ -29,7 +35,7 @@ NEEDS_NUMBER = ("flowsom", "kmeans", "gmm")
 LABELS = "labels"
 """The method of labels that another tool wrote to a file: read and scored, never run."""
 
-ASSIGNS_NEW_CELLS = ("cytovae", "flowsom", "kmeans", "gmm")
+ASSIGNS_NEW_CELLS = ("cytovae", "flowsom", "kmeans", "gmm", "lda", "knn")
 """Methods that can learn from some cells and assign others. The other methods see all cells, held-out ones too."""
 
 
@@ -63,7 +69,8 @@ class Run:
     """The settings of a method. None of them depends on labels.
 
     ``numbers`` are the numbers of clusters to run it with, or to cut the tree of cytovae into. ``variant`` is a preset
-    of cytovae ("" = the default), and ``steps`` replaces the number of training steps of that preset. For the method
+    of cytovae ("" = the default) or one of :data:`KNOWING`, and ``steps`` replaces the number of training steps of that
+    preset. For the method
     :data:`LABELS`, ``variant`` is the name of the tool and ``labels`` the file of its labels, as ``FILE`` or
     ``FILE:COLUMN``.
     """
@@ -77,8 +84,23 @@ class Run:
     device: str = "cpu"
     labels: str = ""
 
+    def settings(self) -> "Settings":
+        """The settings of cytovae, without support, which clusters do not depend on.
 
-class _Clock:
+        Raises :class:`UsageError` for an unknown preset.
+        """
+        from cytovae.settings import preset
+
+        settings = replace(preset("default" if self.variant in ("", *KNOWING) else self.variant), support=0)
+        return settings if self.steps is None else replace(settings, steps=self.steps)
+
+
+def method_name(run: Run) -> str:
+    """The name of a method in tables, with its variant if it has one: "cytovae:paper-weber"."""
+    return f"{run.method}:{run.variant}" if run.variant else run.method
+
+
+class Clock:
     """Measures wall and CPU seconds since its creation, with those of finished child processes."""
 
     def __init__(self) -> None:
@@ -86,6 +108,7 @@ class _Clock:
         self._cpu = cpu_seconds()
 
     def read(self) -> tuple[float, float]:
+        """Wall and CPU seconds."""
         return time.monotonic() - self._wall, cpu_seconds() - self._cpu
 
 
@@ -127,20 +150,16 @@ def cluster(run: Run, cells: CellTable, learn: NDArray[np.bool_] | None = None) 
         case "umap+hdbscan":
             yield _umap_hdbscan(run, cells.values)
         case unknown:
-            raise UsageError(f"no method is called {unknown}. There are {', '.join(METHODS)}")
+            raise UsageError(f"no clustering method is called {unknown}")
 
 
 def _cytovae(run: Run, cells: CellTable, learn: NDArray[np.bool_]) -> Iterator[Clustering]:
-    """One model of cytovae, without support, which clusters do not depend on; then cuts of its tree."""
+    """One model of cytovae; then cuts of its tree."""
     from cytovae.inference.assigner import assign
-    from cytovae.settings import preset
     from cytovae.study.train_model import learn as train
 
-    settings = replace(preset(run.variant or "default"), support=0)
-    if run.steps is not None:
-        settings = replace(settings, steps=run.steps)
-    clock = _Clock()
-    model = train(cells.take(np.flatnonzero(learn)), settings, seed=run.seed, device=run.device)
+    clock = Clock()
+    model = train(cells.take(np.flatnonzero(learn)), run.settings(), seed=run.seed, device=run.device)
     assignment = assign(model, cells.values, device=run.device)
     yield Clustering(0, assignment.cluster, *clock.read())
     del assignment
@@ -162,15 +181,15 @@ def _flowsom(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) ->
     those of its own merging. The estimators are called directly because ``FlowSOM(…, cluster_kwargs={"seed": …})``
     silently drops the seed.
     """
-    models: Any = _from_extra("flowsom.models")
+    models: Any = from_extra("flowsom.models")
     data = values.astype(np.float64)
-    clock = _Clock()
+    clock = Clock()
     grid = models.SOMEstimator(xdim=10, ydim=10, rlen=10, seed=run.seed)
     grid.fit(data[learn])
     node = np.asarray(grid.labels_ if learn.all() else grid.predict(data)).astype(np.int64)
     map_wall, map_cpu = clock.read()
     for number in run.numbers:
-        clock = _Clock()
+        clock = Clock()
         merged = np.asarray(models.ConsensusCluster(n_clusters=number).fit_predict(grid.codes))
         labels = merged[node].astype(np.int32) + 1
         wall, cpu = clock.read()
@@ -182,7 +201,7 @@ def _kmeans(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) -> 
     from sklearn.cluster import KMeans
 
     for number in run.numbers:
-        clock = _Clock()
+        clock = Clock()
         model = KMeans(n_clusters=number, n_init=10, random_state=run.seed).fit(values[learn])
         yield Clustering(number, model.predict(values).astype(np.int32) + 1, *clock.read())
 
@@ -192,7 +211,7 @@ def _gmm(run: Run, values: NDArray[np.float32], learn: NDArray[np.bool_]) -> Ite
     from sklearn.mixture import GaussianMixture
 
     for number in run.numbers:
-        clock = _Clock()
+        clock = Clock()
         data = values.astype(np.float64)
         # The ridge of 10⁻³ keeps a covariance regular if a marker is 0 in a whole population.
         model = GaussianMixture(number, covariance_type="full", reg_covar=1e-3, random_state=run.seed).fit(data[learn])
@@ -205,8 +224,8 @@ def _phenograph(run: Run, values: NDArray[np.float32]) -> Clustering:
     Its Louvain program takes no seed, so another seed just runs it again. Outliers become 0 (unassigned). It writes
     files into the working folder, which is the job's own.
     """
-    phenograph: Any = _from_extra("phenograph")
-    clock = _Clock()
+    phenograph: Any = from_extra("phenograph")
+    clock = Clock()
     communities, _, _ = phenograph.cluster(values, k=30, n_jobs=run.threads)
     return Clustering(0, np.asarray(communities).astype(np.int32) + 1, *clock.read())
 
@@ -220,7 +239,7 @@ def _umap_hdbscan(run: Run, values: NDArray[np.float32]) -> Clustering:
     import umap
     from sklearn.cluster import HDBSCAN
 
-    clock = _Clock()
+    clock = Clock()
     # With a seed, umap-learn uses one thread; n_jobs=1 avoids its warning.
     plane = umap.UMAP(n_neighbors=30, min_dist=0.0, n_components=2, random_state=run.seed, n_jobs=1).fit_transform(
         values
@@ -230,11 +249,11 @@ def _umap_hdbscan(run: Run, values: NDArray[np.float32]) -> Clustering:
     return Clustering(0, np.maximum(labels, -1).astype(np.int32) + 1, *clock.read())
 
 
-def _from_extra(module: str) -> Any:
-    """Import a module of the extra ``baselines``."""
+def from_extra(module: str, extra: str = "baselines") -> Any:
+    """Import a module of an extra."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise UsageError(
-            f"{module.partition('.')[0]} cannot be imported ({error}). In a checkout: pip install '.[baselines]'"
+            f"{module.partition('.')[0]} cannot be imported ({error}). In a checkout: pip install '.[{extra}]'"
         ) from error

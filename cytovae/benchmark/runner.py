@@ -23,6 +23,7 @@ from cytovae.atomic import write_whole
 from cytovae.benchmark.datasets import DataSet, fingerprint
 from cytovae.benchmark.job import Job, Protocol, Row, failed_rows, row_from
 from cytovae.benchmark.methods import LABELS, METHODS, NEEDS_NUMBER, NUMBERS_OF_CLUSTERS, Run
+from cytovae.benchmark.named_methods import KNOWLEDGE, MOST_CELLS_OF_SCYAN, Knowledge
 from cytovae.errors import InputError, OutputError, UsageError
 
 ROWS = "rows"
@@ -48,7 +49,9 @@ def plan(
     datasets : sequence of DataSet
         The data sets.
     methods : sequence of str
-        Names of methods; "cytovae:PRESET" is cytovae with that preset.
+        Names of methods; "cytovae:PRESET" is cytovae with that preset. A data set that says nothing of what a method
+        needs to know has no job of it, see :func:`without_knowledge`. scyan sees at most 20,000 cells, and so does
+        "cytovae:types" in one more job beside it.
     seeds : int
         The number of seeds.
     protocol : Protocol
@@ -69,7 +72,8 @@ def plan(
     Raises
     ------
     UsageError
-        If a method is unknown, a data set or method is named twice, or labels are given for several data sets.
+        If a method is unknown, a data set or method is named twice, labels are given for several data sets, or no data
+        set has what the methods need to know.
     """
     if seeds < 1:
         raise UsageError(f"at least one seed is needed, not {seeds}")
@@ -79,27 +83,64 @@ def plan(
         raise UsageError(f"no method is named. Methods: {', '.join(METHODS)}")
     jobs: list[Job] = []
     for dataset in datasets:
-        content = fingerprint(dataset)
+        content: dict[Knowledge | None, str] = {None: fingerprint(dataset)}
         for name in methods:
             method, _, variant = name.partition(":")
             if method not in METHODS or (variant and method != "cytovae"):
                 raise UsageError(f"no method is called {name}. Methods: {', '.join(METHODS)} and cytovae:PRESET")
-            numbers_of_jobs: tuple[tuple[int, ...], ...] = ((),)
-            if method in NEEDS_NUMBER:
-                numbers_of_jobs = (tuple(numbers),) if method == "flowsom" else tuple((number,) for number in numbers)
-            elif name == "cytovae":
-                numbers_of_jobs = (tuple(numbers),)
             steps_of_method = steps if method == "cytovae" else None
-            for seed in range(seeds):
-                for of_job in numbers_of_jobs:
-                    run = Run(method, of_job, variant, seed, threads, steps_of_method, device)
-                    jobs.append(Job(dataset, protocol, run, content))
+            knowledge = KNOWLEDGE.get(name)
+            if not _knows(dataset, knowledge):
+                continue
+            if knowledge not in content:
+                content[knowledge] = fingerprint(dataset, knowledge=knowledge)
+            for each in _protocols(name, methods, protocol):
+                for seed in range(seeds):
+                    for of_job in _numbers_of_jobs(name, numbers):
+                        run = Run(method, of_job, variant, seed, threads, steps_of_method, device)
+                        jobs.append(Job(dataset, each, run, content[knowledge]))
         for name, spec in (labels or {}).items():
             run = Run(LABELS, variant=name, threads=threads, labels=spec)
             jobs.append(Job(dataset, protocol, run, fingerprint(dataset, spec)))
+    if not jobs:
+        raise UsageError(f"nothing to run: {'; '.join(without_knowledge(datasets, methods))}")
     if len({job.key for job in jobs}) < len(jobs):
         raise UsageError("a data set or a method is named twice")
     return tuple(jobs)
+
+
+def _numbers_of_jobs(name: str, numbers: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """The numbers of clusters of each job of a method."""
+    if name in ("cytovae", "flowsom"):
+        return (tuple(numbers),)
+    return tuple((number,) for number in numbers) if name in NEEDS_NUMBER else ((),)
+
+
+def without_knowledge(datasets: Sequence[DataSet], methods: Sequence[str]) -> tuple[str, ...]:
+    """A line for each data set without jobs of some of the methods, which need to know more of it."""
+    lines = []
+    for dataset in datasets:
+        for knowledge, what in _WHAT.items():
+            left_out = [name for name in methods if KNOWLEDGE.get(name) == knowledge and not _knows(dataset, knowledge)]
+            if left_out:
+                lines.append(f"{dataset.name} has no {what} ({knowledge}): without {', '.join(left_out)}")
+    return tuple(lines)
+
+
+_WHAT: dict[Knowledge, str] = {"types": "marker table", "train_files": "files that teach"}
+
+
+def _knows(dataset: DataSet, knowledge: Knowledge | None) -> bool:
+    """Whether a data set has what a method needs to know."""
+    return knowledge is None or bool(getattr(dataset, knowledge))
+
+
+def _protocols(name: str, methods: Sequence[str], protocol: Protocol) -> tuple[Protocol, ...]:
+    """The protocols of a method: scyan has at most 20,000 cells, and cytovae:types the same ones beside it."""
+    few = replace(protocol, max_events=min(protocol.max_events or MOST_CELLS_OF_SCYAN, MOST_CELLS_OF_SCYAN))
+    if name == "scyan":
+        return (few,)
+    return tuple(dict.fromkeys((protocol, few))) if name == "cytovae:types" and "scyan" in methods else (protocol,)
 
 
 def prepare(folder: Path) -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cytovae.atomic import whole_file, write_whole
-from cytovae.benchmark.job import METRICS, Row
+from cytovae.benchmark.job import METRICS, NAME_METRICS, Row
 from cytovae.benchmark.methods import LABELS, METHODS, NEEDS_NUMBER
 from cytovae.benchmark.over_seeds import Spread, chosen_by_labels, oracle, spread
 from cytovae.benchmark.runner import read_rows
@@ -26,6 +26,7 @@ from cytovae.benchmark.side_by_side import SCORES, Line, SideBySide, side_by_sid
 TITLES = {
     "f_weighted": "F_weighted", "f_weighted_clusters": "F_weighted_clusters", "f1_mean": "F1_mean", "ari": "ARI",
     "nmi": "NMI", "accuracy": "accuracy", "rare_f1": "rare_f1",
+    "accuracy_by_name": "accuracy by name", "macro_f1_by_name": "macro-F1 by name",
 }  # fmt: skip
 
 OUTPUTS = ("results.parquet", "results.json", "table.md", "scores.png")
@@ -34,7 +35,7 @@ Key = TypeVar("Key")
 
 _METHOD_TITLES = {
     "flowsom": "FlowSOM", "phenograph": "PhenoGraph", "kmeans": "k-means", "gmm": "Gaussian mixture",
-    "umap+hdbscan": "UMAP + HDBSCAN",
+    "umap+hdbscan": "UMAP + HDBSCAN", "lda": "linear discriminants", "knn": "15 neighbours",
 }  # fmt: skip
 
 
@@ -144,6 +145,7 @@ def _range(numbers: Sequence[int]) -> str:
 def _table(rows: Sequence[Row]) -> str:
     metrics = [name for name in METRICS if any(getattr(row, name) is not None for row in rows)]
     metrics = metrics or [name for name in METRICS if name != "rare_f1"]
+    metrics += [name for name in NAME_METRICS if any(getattr(row, name) is not None for row in rows)]
     head = ["method", *(TITLES[name] for name in metrics), "clusters", "seconds", "CPU seconds", "memory, GB", "runs"]
     lines = []
     for method, of_method in _groups(sorted(rows, key=_order), lambda row: row.method):
@@ -192,6 +194,11 @@ def _legend(rows: Sequence[Row]) -> str:
     if any(row.rare_f1 is not None for row in rows):
         lines.append(
             "rare_f1: F1 of the one gated population with its best cluster; all other cells count as one population."
+        )
+    if any(row.macro_f1_by_name is not None for row in rows):
+        lines.append(
+            "By name: a cell is right if its name is that of its gate. Populations of at least 30 cells count; where "
+            "labels of some files name the others, of at least 30 cells on both sides."
         )
     return "\n\n".join(lines)
 

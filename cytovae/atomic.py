@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cytovae.errors import OutputError
@@ -63,6 +63,37 @@ def check_parent(path: Path, parent: Path) -> None:
         raise OutputError(f"{path} cannot be written: there is no folder {parent}")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"{path} cannot be written: no permission to write in {parent}")
+
+
+def check_files_in(folder: Path, names: Iterable[str], *, force: bool = False) -> None:
+    """Check that files with these ``names`` can be written in ``folder``, which is created with its parents if missing.
+
+    Parameters
+    ----------
+    folder
+        The folder. It may hold other files.
+    names
+        The files to write.
+    force
+        Accept existing plain files, which are then replaced.
+
+    Raises
+    ------
+    OutputError
+        If something is in the way, or the folder cannot be created.
+    """
+    if (mode := _mode_of(folder)) is not None:
+        if not stat.S_ISDIR(mode):
+            raise OutputError(f"{folder} is not a folder; choose another one")
+        for name in names:
+            check_target(folder / name, force=force)
+        return
+    if folder.is_symlink():
+        raise OutputError(f"{folder} is a link that leads nowhere; choose another folder")
+    parent = folder.absolute().parent
+    while _mode_of(parent) is None and parent != parent.parent:
+        parent = parent.parent
+    check_parent(folder, parent)
 
 
 def check_own_folder(

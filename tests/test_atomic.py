@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cytovae.atomic import (
+    check_files_in,
     check_target,
     finish_rename,
     hidden_name,
@@ -129,3 +130,33 @@ def test_hidden_names_are_possible_and_recognised(tmp_path: Path, name: str) -> 
 def test_a_path_becomes_text() -> None:
     assert readable(os.fsdecode(b"a\xff.fcs")) == r"a\xff.fcs"
     assert readable(Path("γ.fcs")) == "γ.fcs"
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("file.csv", "is not a folder"),
+        ("loop", "cannot be written"),
+        ("nowhere", "leads nowhere"),
+        ("file.csv/tables", "there is no folder"),
+        ("9" * 5_000, "cannot be written"),
+        ("full", "exists already"),
+    ],
+)
+def test_a_folder_of_files_is_checked_before_any_work(folder: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_text("a")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.csv").write_text("a")
+    with pytest.raises(OutputError, match=said):
+        check_files_in(tmp_path / folder, ["a.csv"])
+
+
+def test_a_folder_of_files_may_be_new_or_hold_others(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.csv").write_text("a")
+    check_files_in(tmp_path / "full", ["b.csv"])
+    check_files_in(tmp_path / "full", ["a.csv"], force=True)
+    check_files_in(tmp_path / "new" / "deep", ["a.csv"])
+    assert not (tmp_path / "new").exists()

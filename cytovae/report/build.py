@@ -6,11 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from cytovae.atomic import check_target, output_errors, whole_file
+from cytovae.atomic import check_files_in, check_target, output_errors, whole_file
 from cytovae.cells import GateLabels
 from cytovae.errors import UsageError
 from cytovae.model_folder.record import ModelRecord
-from cytovae.plain_file import folder_exists, resolved
+from cytovae.plain_file import resolved
 from cytovae.report.figures import PICTURE_SUFFIXES, check_figures, write_figures
 from cytovae.report.warning import ReportWarning
 from cytovae.study.assign_study import AssignStudy
@@ -101,8 +101,7 @@ def check_report(
             protected.check(tables / name)
             if isinstance(target, Path) and resolved(target) == resolved(tables / name):
                 raise UsageError(f"--tables would write over the page, {tables / name}; name another folder")
-            if folder_exists(tables):
-                check_target(tables / name, force=force)
+        check_files_in(tables, TABLES, force=force)
 
 
 def training_files(record: ModelRecord) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytovae import __version__
-from cytovae.atomic import check_target
+from cytovae.atomic import check_files_in, check_target
 from cytovae.cells import Assignment, GateLabels
 from cytovae.errors import UsageError
 from cytovae.outputs.formats import ONE_FILE_EACH, AssignmentSink, OutputFormat, assignment_writer, suffix_of
@@ -98,8 +98,7 @@ def check_tables(folder: Path, targets: Sequence[Target], protected: ProtectedFi
         protected.check(folder / name)
         if resolved(folder / name) in outputs:
             raise UsageError(f"--tables would write over another output, {folder / name}")
-        if folder_exists(folder):
-            check_target(folder / name, force=force)
+    check_files_in(folder, TABLES, force=force)
 
 
 def split_study(

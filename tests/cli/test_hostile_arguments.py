@@ -55,7 +55,7 @@ BASES: dict[str, list[str]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A parameter of a command. ``kind`` is number, path or text; an argument has no ``option``."""
+    """A parameter of a command. ``kind`` is number, fraction, path or text; an argument has no ``option``."""
 
     command: str
     option: str
@@ -83,7 +83,8 @@ def cases() -> Iterator[Case]:
             named = str(annotation)
             if annotation is bool or "Literal" in named:
                 continue
-            kind = "number" if annotation in (int, float) else "path" if "Path" in named else "text"
+            number = {int: "number", float: "fraction"}.get(annotation)
+            kind = number or ("path" if "Path" in named else "text")
             is_argument = isinstance(param, TyperArgument)
             option = "" if is_argument else next(name for name in param.opts if name.startswith("--"))
             # `workflow benchmark` passes --config on to `benchmark`.
@@ -153,9 +154,15 @@ def with_value(case: Case, value: str) -> list[str]:
     return [*case.command.split(), *words, case.option, value]
 
 
-@of_kind("number")
-@some_slow(DIGITS, slow=[f"-{DIGITS}", "nan", "inf", "ten"])
+@of_kind("number", "fraction")
+@some_slow(DIGITS, slow=[f"-{DIGITS}"])
 def test_numbers_that_no_option_takes(case: Case, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exit_code(monkeypatch, *with_value(case, value)) == USAGE
+
+
+@of_kind("fraction")
+@some_slow("nan", slow=["inf"])
+def test_fractions_that_no_option_takes(case: Case, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert exit_code(monkeypatch, *with_value(case, value)) == USAGE
 
 
@@ -180,7 +187,7 @@ def test_text_that_may_be_a_path_or_a_number(case: Case, value: str, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "case", [case for case in CASES if case.in_file and case.kind != "number"], ids=lambda case: case.title
+    "case", [case for case in CASES if case.in_file and case.kind in ("path", "text")], ids=lambda case: case.title
 )
 def test_nul_in_a_file_of_options(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = ".".join(case.command.split())

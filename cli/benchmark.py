@@ -73,10 +73,7 @@ DataFolder = Annotated[
     Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder of the files of --datasets.")
 ]
 Only = Annotated[str | None, typer.Option(help="Comma-separated names of data sets in --datasets.")]
-Types = Annotated[
-    Path | None,
-    typer.Option(metavar="CSV", exists=True, dir_okay=False, help="Marker table, for cytovae:types and scyan."),
-]
+Types = Annotated[Path | None, typer.Option(metavar="CSV", help="Marker table, for cytovae:types and scyan.")]
 TrainFiles = Annotated[
     list[Path] | None,
     typer.Option(

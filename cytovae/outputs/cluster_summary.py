@@ -38,6 +38,8 @@ class ClusterSummary:
         Number of clusters.
     populations : sequence of str, optional
         The population of each cluster, if clusters have names.
+    known_below : sequence of float, optional
+        The novelty above which a cell of each cluster is unknown, see :class:`cytovae.outputs.columns.Extras`.
     samples : SampleSheet, optional
         What is known of each file; its columns go into the table of abundances.
     retired : sequence of int, optional
@@ -59,6 +61,7 @@ class ClusterSummary:
         n_clusters: int,
         *,
         populations: Sequence[str] = (),
+        known_below: Sequence[float] = (),
         samples: SampleSheet = NO_SAMPLES,
         retired: Sequence[int] = (),
         at_most: int = CELLS_FOR_MEDIANS,
@@ -69,7 +72,10 @@ class ClusterSummary:
         self.files = {file.name: file for file in files}
         self.n_clusters = n_clusters
         self.counts = np.zeros((len(self.files), n_clusters), dtype=np.int64)
-        self._extras = Extras(tuple(populations), samples, retired=tuple(retired))
+        self.unknown = np.zeros_like(self.counts)  # cells whose population is unknown
+        self._extras = Extras(
+            tuple(populations), samples, retired=tuple(retired), known_below=tuple(known_below) if populations else ()
+        )
         self._n_seen: Counter[str] = Counter()
         self._positions: dict[tuple[bool, str, int], int] = {}  # (is a marker, name, occurrence) -> column here
         self._channels: list[Channel] = []
@@ -92,7 +98,11 @@ class ClusterSummary:
         values = np.full((len(raw), len(self._positions)), np.nan, dtype=self._samples[0].dtype)
         values[:, self._columns[file]] = raw
         sizes = np.bincount(assignment.cluster - 1, minlength=self.n_clusters)
-        self.counts[list(self.files).index(file)] += sizes
+        index = list(self.files).index(file)
+        self.counts[index] += sizes
+        if self._extras.known_below:
+            number = self._extras.names.numbers_of_cells(assignment.cluster, assignment.novelty)
+            self.unknown[index] += np.bincount(assignment.cluster[number == 0] - 1, minlength=self.n_clusters)
         keys = self._rng.random(len(raw))
         by_cluster = np.split(np.argsort(assignment.cluster, kind="stable"), np.cumsum(sizes)[:-1])
         for sample, rows in zip(self._samples, by_cluster, strict=True):
@@ -105,7 +115,8 @@ class ClusterSummary:
         -------
         pyarrow.Table
             File, its columns of the sample sheet, cluster, population, cells, and their fraction of the file's cells
-            (null for a file without events).
+            (null for a file without events). In a model that learned labels, also the number of those cells whose
+            population is unknown, because they are unlike anything labelled.
 
         Raises
         ------
@@ -128,6 +139,7 @@ class ClusterSummary:
             *(names * n_files for names in self._clusters()),
             cells,
             pa.array(fraction, mask=totals == 0),
+            *([self.unknown.ravel()] if self._extras.known_below else []),
         ]
         return self._present(_table(columns, abundance_schema(self._extras)))
 
@@ -143,7 +155,7 @@ class ClusterSummary:
         -------
         pyarrow.Table
             Cluster, population, cells, their fraction of all cells (null without cells), and support (null if it was
-            not measured).
+            not measured). In a model that learned labels, also the number of cells whose population is unknown.
         """
         cells = self.counts.sum(axis=0)
         total = max(1, int(cells.sum()))
@@ -153,6 +165,7 @@ class ClusterSummary:
             cells,
             pa.array(cells / total, mask=np.full(len(cells), not cells.any())),
             pa.array(values, mask=np.isnan(values)),
+            *([self.unknown.sum(axis=0)] if self._extras.known_below else []),
         ]
         return self._present(_table(columns, clusters_schema(self._extras)))
 
@@ -213,9 +226,10 @@ class ClusterSummary:
 
 
 def _passing(assignment: Assignment) -> Assignment:
-    """Clusters and probabilities of the cells that pass quality control."""
+    """Clusters, probabilities and novelty of the cells that pass quality control."""
     rows = assignment.qc == 0
-    return Assignment(assignment.cluster[rows], assignment.probabilities[rows])
+    novelty = None if assignment.novelty is None else assignment.novelty[rows]
+    return Assignment(assignment.cluster[rows], assignment.probabilities[rows], novelty=novelty)
 
 
 class _Sample:

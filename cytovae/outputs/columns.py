@@ -45,6 +45,7 @@ TableFormat = Literal["parquet", "csv", "clr", "flowjo-csv"]
 # Tables of cells, and the observations of AnnData.
 FILE, EVENT, CLUSTER, PROBABILITY = "file", "event", "cluster", "probability"
 POPULATION, POPULATION_PROBABILITY = "population", "population_probability"
+CELLS_UNKNOWN = "cells_unknown"  # of a cluster, in a model that learned labels
 QC, NOVELTY, UMAP = "qc", "novelty", ("umap_1", "umap_2")
 
 # Channels and keywords of FCS files.
@@ -310,6 +311,7 @@ def abundance_schema(extras: Extras) -> pa.Schema:
             *([(POPULATION, pa.string())] if extras.populations else []),
             ("cells", pa.int64()),
             ("fraction", pa.float64()),
+            *([(CELLS_UNKNOWN, pa.int64())] if extras.known_below else []),
         ]
     )
 
@@ -323,6 +325,7 @@ def clusters_schema(extras: Extras) -> pa.Schema:
             ("cells", pa.int64()),
             ("fraction", pa.float64()),
             ("support", pa.float64()),
+            *([(CELLS_UNKNOWN, pa.int64())] if extras.known_below else []),
         ]
     )
 

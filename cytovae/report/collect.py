@@ -21,6 +21,7 @@ from cytovae.report.content import (
     NamedPopulations,
     ReportContent,
     ReportFile,
+    population_groups,
     population_titles,
 )
 from cytovae.report.explored import explored_cells
@@ -118,7 +119,7 @@ def collect(
         novelty=everything.novelty,
         gates_of_clusters=() if gates is None else gates_of_clusters(everything.cluster, gates, study.n_clusters),
         names=study.names,
-        named=_named_populations(study, everything, sample, files, gates),
+        named=_named_populations(study, everything, sample, gates),
         sheet=study.samples,
         differences=_differences(study, sample, drawn.source, files),
     )
@@ -141,13 +142,15 @@ def _assign(study: AssignStudy, gates: GateLabels | None, progress: Callable[[in
     probability = np.empty(n_events, dtype=np.float32)
     novelty: list[NDArray[np.float32]] = []
     of_population: list[NDArray[np.float32]] = []
+    names = study.extras.names
     done = 0
     for file in study.files:
         for chunk in assigned_chunks(file, study.assigner, workers=study.workers):
             if chunk.novelty is not None:
                 novelty.append(chunk.novelty)
             if study.names is not None:
-                of_population.append(study.names.probability(chunk.cluster, chunk.probabilities))
+                number = names.numbers_of_cells(chunk.cluster, chunk.novelty)
+                of_population.append(names.probability(chunk.cluster, chunk.probabilities, number))
             rows = slice(done, done + len(chunk))
             cluster[rows], probability[rows] = chunk.cluster, chunk.probabilities.max(axis=1)
             done += len(chunk)
@@ -188,28 +191,27 @@ def _named_populations(
     study: AssignStudy,
     cells: _AllCells,
     sample: Cells,
-    files: tuple[ReportFile, ...],
     gates: GateLabels | None,
 ) -> NamedPopulations | None:
-    names, probability = study.names, cells.population_probability
-    if names is None or probability is None or not names.populations:
+    names, probability = study.extras.names, cells.population_probability
+    if probability is None or not names.populations:
         return None
     titles = population_titles(names)
-    group_of_cluster = np.where(names.numbers > 0, names.numbers - 1, len(names.populations)).astype(np.int64)
-    group = group_of_cluster[cells.cluster - 1]
+    group = population_groups(names, cells.cluster, cells.novelty)
     sizes = np.bincount(group, minlength=len(titles))
     sums = np.bincount(group, weights=probability, minlength=len(titles))
-    members = np.eye(len(titles), dtype=np.int64)[group_of_cluster]  # (n_clusters, n_populations)
+    of_cluster = population_groups(names, np.arange(1, study.n_clusters + 1, dtype=np.int32), None)
+    of_files = np.split(group, cells.first[1:-1])
     groups = Groups(
         titles=titles,
         numbers=titles,
-        counts=np.stack([file.counts @ members for file in files]),
-        medians=_medians(sample.values, group_of_cluster[sample.cluster - 1], len(titles)),
-        clusters=tuple(tuple((np.flatnonzero(column) + 1).tolist()) for column in members.T),
+        counts=np.stack([np.bincount(each, minlength=len(titles)) for each in of_files]),
+        medians=_medians(sample.values, population_groups(names, sample.cluster, sample.novelty), len(titles)),
+        clusters=tuple(tuple((np.flatnonzero(of_cluster == index) + 1).tolist()) for index in range(len(titles))),
     )
     mean = np.divide(sums, sizes, out=np.full(len(titles), np.nan), where=sizes > 0)
-    number = names.numbers[cells.cluster - 1]
-    return NamedPopulations(group_of_cluster, groups, mean, _agreement(number, gates) if number.any() else None)
+    number = names.numbers_of_cells(cells.cluster, cells.novelty)
+    return NamedPopulations(names, groups, mean, _agreement(number, gates) if number.any() else None)
 
 
 def _landmarks(

@@ -161,29 +161,37 @@ class Groups:
 
 @dataclass(frozen=True, eq=False)
 class NamedPopulations:
-    """The populations that clusters are named after; clusters without a name form the last one, "unknown".
+    """The populations that clusters are named after; cells without one form the last, "unknown".
 
     Attributes
     ----------
-    group_of_cluster : ndarray of int64, shape (n_clusters,)
-        The population of each cluster, from 0.
+    names : ClusterNames
+        The population of each cluster, and the novelty above which its cells have none.
     groups : Groups
         Their cells.
     mean_probability : ndarray of float64, shape (n_populations,)
         Mean over their cells of the probability of the population; NaN without cells.
     agreement : Agreement or None
-        Populations compared with manual gates, where cells of unnamed clusters are unassigned; None without gates.
+        Populations compared with manual gates, where unknown cells are unassigned; None without gates.
     """
 
-    group_of_cluster: NDArray[np.int64]
+    names: ClusterNames
     groups: Groups
     mean_probability: NDArray[np.float64]
     agreement: Agreement | None
 
 
 def population_titles(names: ClusterNames) -> tuple[str, ...]:
-    """The populations in the order of their numbers, then "unknown" if a cluster has no name."""
-    return (*names.populations, UNKNOWN) if UNKNOWN in names.of_cluster else names.populations
+    """The populations in the order of their numbers, then "unknown" if a cell may have none."""
+    return (*names.populations, UNKNOWN) if UNKNOWN in names.of_cluster or names.known_below else names.populations
+
+
+def population_groups(
+    names: ClusterNames, cluster: NDArray[np.int32], novelty: NDArray[np.float32] | None
+) -> NDArray[np.int64]:
+    """The population of each cell (n,) as an index into :func:`population_titles`."""
+    number = names.numbers_of_cells(cluster, novelty)
+    return np.where(number > 0, number - 1, len(names.populations)).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cytovae.cells import UNGATED
 from cytovae.drawing import CERTAINTY, EXPRESSION, QUIET, axes_at, bare, colour_of, new_figure, shown
-from cytovae.report.content import LandmarkMap, NamedPopulations, ReportContent
+from cytovae.report.content import LandmarkMap, NamedPopulations, ReportContent, population_groups
 from cytovae.report.densities import draw_densities
 from cytovae.report.row_regions import RowRegion, row_region
 
@@ -28,12 +28,11 @@ def draw_umap_clusters(landmarks: LandmarkMap, titles: Sequence[str]) -> Figure:
 
 
 def draw_umap_names(landmarks: LandmarkMap, named: NamedPopulations) -> Figure:
-    """The UMAP by the population that the cluster of each cell is named after."""
+    """The UMAP by the population of each cell."""
     titles = [shown(title, 28) for title in named.groups.titles]
     labels = [shown(title, 18) for title in named.groups.titles] if len(titles) <= _MOST_LABELS else None
-    return _categories(
-        "named population", landmarks, named.group_of_cluster[landmarks.cells.cluster - 1], titles, labels=labels
-    )
+    groups = population_groups(named.names, landmarks.cells.cluster, landmarks.cells.novelty)
+    return _categories("named population", landmarks, groups, titles, labels=labels)
 
 
 def draw_umap_populations(landmarks: LandmarkMap, names: Sequence[str]) -> Figure:

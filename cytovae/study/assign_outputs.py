@@ -181,10 +181,10 @@ def summaries_of(study: AssignStudy) -> Summaries:
     from cytovae.outputs.sample_summary import SampleSummary
 
     options: Any = {"populations": study.populations, "samples": study.samples}
-    options["retired"] = study.saved.model.retired_clusters
+    options |= {"retired": study.saved.model.retired_clusters, "known_below": study.known_below}
     return Summaries(
         ClusterSummary(study.files, study.n_clusters, **options),
-        SampleSummary(study.files, study.n_clusters, known_below=study.known_below, **options),
+        SampleSummary(study.files, study.n_clusters, **options),
         study.saved.model.tree.cluster_support(study.saved.model.n_clusters),
     )
 

@@ -12,7 +12,7 @@ from cytovae.plain_file import open_plain
 
 TABLE = "abundance.csv"
 
-_NUMBERS = {"cluster": pa.int64(), "cells": pa.int64(), "fraction": pa.float64()}
+_NUMBERS = {"cluster": pa.int64(), "cells": pa.int64(), "fraction": pa.float64(), "cells_unknown": pa.int64()}
 
 
 def gather_abundance(folder: Path, files: Sequence[StudyFile]) -> pa.Table:

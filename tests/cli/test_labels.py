@@ -1,5 +1,6 @@
 """`train --labels` through the real app: what is refused, what is warned about, and the names in every output."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -53,6 +54,15 @@ def test_names_of_labels_are_in_every_output(tmp_path: Path) -> None:
     abundance = pd.read_csv(tmp_path / "tables" / "sample_abundance.csv").set_index("population")["cells"]
     unnamed = [name for name in abundance.index if name.startswith("cluster ")]
     assert abundance["unknown"] + abundance[unnamed].sum() == (~known).sum()
+    of_clusters = pd.read_csv(tmp_path / "tables" / "clusters.csv").set_index("cluster")
+    unknown = (~known).groupby(cells["cluster"]).sum().reindex(of_clusters.index, fill_value=0)
+    assert of_clusters["cells_unknown"].tolist() == unknown.tolist()
+
+    Command(("report",)).done(tmp_path / "m", FILES[1], "-o", tmp_path / "report.html")
+    section = (tmp_path / "report.html").read_text("utf-8").partition('id="populations"')[2].partition("</table>")[0]
+    rows = re.findall(r"</span>([^<]+)</span></td><td class=\"text\">[\d, ]*</td><td>([\d,]+)</td>", section)
+    shown = {name: int(count.replace(",", "")) for name, count in rows}
+    assert {name: count for name, count in shown.items() if count} == cells["population"].value_counts().to_dict()
 
     ASSIGN.done(tmp_path / "m", FILES[1], "-o", tmp_path / "x.fcs")
     copy = open_fcs(tmp_path / "x.fcs")

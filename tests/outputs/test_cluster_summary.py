@@ -50,6 +50,18 @@ def two_files(folder: Path) -> tuple[list[MarkerFile], dict[str, pd.DataFrame], 
     return [fcs(folder / name, table, "CD3") for name, table in tables.items()], tables, clusters
 
 
+def test_cells_unlike_anything_labelled_are_counted_beside_their_clusters(tmp_path: Path) -> None:
+    """Cluster 1 has a name from labels, cluster 2 one from a table, and cluster 3 none."""
+    file = fcs(tmp_path / "a.fcs", pd.DataFrame({"A": np.zeros(6, "f4")}))
+    summary = ClusterSummary([file], 3, populations=("T", "B", "unknown"), known_below=(0.7, np.inf, np.inf))
+    cells = assigned(np.array([1, 1, 1, 2, 3, 1]), 3)
+    novelty, qc = np.array([0.1, 0.9, 0.8, 0.9, 0.2, 0.9], "f4"), np.array([0, 0, 0, 0, 0, 1], "u1")
+    summary.write("a.fcs", 0, Assignment(cells.cluster, cells.probabilities, novelty, qc=qc))
+    table = summary.clusters().to_pydict()
+    assert (table["cells"], table["cells_unknown"]) == ([3, 1, 1], [2, 0, 1])
+    assert summary.abundance().to_pydict()["cells_unknown"] == [2, 0, 1]
+
+
 def test_both_tables_equal_those_of_pandas(tmp_path: Path) -> None:
     files, tables, clusters = two_files(tmp_path)
     summary = ClusterSummary(files, 4, populations=("T", "T", "empty", "NK, b"))

@@ -10,12 +10,14 @@ from cytovae.annotations.cluster_names import UNKNOWN, ClusterNames
 from cytovae.api.cells import StudyCells
 from cytovae.api.data import as_event_files, as_gates, is_anndata, rows_of
 from cytovae.api.model import Model
-from cytovae.cells import Assignment, GateLabels
+from cytovae.cells import Assignment, CellTable, GateLabels
 from cytovae.errors import UsageError
 from cytovae.metrics import ScoreReport
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from cytovae.inference.assigner import Assigner
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +131,7 @@ def assign(
         if table.markers != model.markers:
             raise UsageError(f"the cells have the markers {', '.join(table.markers)}, the model has others")
         names = np.array(table.files, dtype=object)[table.source]
-        cells = _joined([assigner.assign(table.values)], names, table.event)
-        return _of_model(cells, model)
+        return _of_model(_joined([_assigned_table(assigner, table)], names, table.event), model)
     study = open_assign_study(model.saved, as_event_files(data, **reading), assigner)
     workers = threads or n_processors()
     chunks = [chunk for file in study.files for chunk in assigned_chunks(file, assigner, workers=workers)]
@@ -186,8 +187,26 @@ def _joined(chunks: list[Assignment], names: NDArray[np.object_], events: NDArra
     )
 
 
+def _assigned_table(assigner: "Assigner", table: CellTable) -> Assignment:
+    """The cells of a table, file by file where novelty depends on the file."""
+    assigned = assigner.assign(table.values)
+    if assigned.novelty is None or not assigner.depends_on_file:
+        return assigned
+    novelty = np.empty_like(assigned.novelty)
+    for file in np.unique(table.source):
+        rows = table.source == file
+        measured = assigner.for_file(table.values[rows]).assign(table.values[rows]).novelty
+        if measured is not None:
+            novelty[rows] = measured
+    return replace(assigned, novelty=novelty)
+
+
 def _of_model(cells: AssignedCells, model: Model) -> AssignedCells:
-    return replace(cells, retired=model.saved.model.retired_clusters, names=model.saved.model.names)
+    """The cells with the names of the clusters of the model, which hold for cells like those in training."""
+    known, naming = model.saved.model.names, model.saved.model.naming
+    if known is not None and naming is not None and cells.novelty is not None:
+        known = replace(known, known_below=naming.known_below(known))
+    return replace(cells, retired=model.saved.model.retired_clusters, names=known)
 
 
 def _in_order(cells: AssignedCells, order: NDArray[np.int64]) -> AssignedCells:

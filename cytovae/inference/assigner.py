@@ -1,6 +1,7 @@
 """Cells to clusters, probabilities and latent codes."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from cytovae.cells import Assignment
 from cytovae.errors import UsageError
-from cytovae.inference.novelty import NoveltyMeter
+from cytovae.inference.novelty import NoveltyMeter, log_odds_between, usual_novelty
 from cytovae.inference.refined import PartAssigner
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.network.device import decoder_chunk, encoder_chunk
@@ -47,11 +48,40 @@ class Assigner:
         self._further = [_membership(model.tree.cut(number)).to(self.device) for number in further]
         self._parts = [PartAssigner(part, self.device) for part in model.parts]
         self._novelty = None if model.novelty is None else NoveltyMeter(model.novelty, self.device)
+        self._labelled = _labelled_populations(model)  # (n_clusters,)
+        self._usual = None if model.naming is None else model.naming.usual_novelty
+        self._shift = 0.0  # of the log-odds of novelty, in a model with names
 
     @property
     def has_novelty(self) -> bool:
         """Whether assignments include novelty."""
         return self._novelty is not None
+
+    @property
+    def depends_on_file(self) -> bool:
+        """Whether novelty depends on the other cells of a file; see :meth:`for_file`."""
+        return self.has_novelty and self._usual is not None
+
+    def for_file(self, values: NDArray[np.float32]) -> "Assigner":
+        """The same model for a file of which ``values`` (n, m) are some cells.
+
+        In a model that learned labels, novelty is relative to the file, whose levels may differ from those in training.
+        Clusters and probabilities do not depend on it.
+        """
+        if self._usual is None or not self.has_novelty:
+            return self
+        adapted = copy(self)
+        adapted._shift = 0.0
+        here = adapted.usual_novelty(values)
+        adapted._shift = 0.0 if here is None else log_odds_between(here, self._usual)
+        return adapted
+
+    def usual_novelty(self, values: NDArray[np.float32]) -> float | None:
+        """How novel the cells ``values`` (n, m) of most labelled populations are; None if they are too few."""
+        assigned = self.assign(values)
+        if assigned.novelty is None:
+            return None
+        return usual_novelty(assigned.novelty, self._labelled[assigned.cluster - 1])
 
     def assign(self, values: NDArray[np.float32]) -> Assignment:
         """Assign cells to clusters.
@@ -144,9 +174,7 @@ class Assigner:
             novelty = p.new_zeros(len(p))  # (b,)
             if self._novelty is not None:
                 code, expert, *stranger = for_novelty
-                novelty = self._novelty.measure(self.network, code, expert, scaled)
-                for probability in stranger:  # in a model with names
-                    novelty = torch.maximum(novelty, probability)
+                novelty = self._novelty.measure(self.network, code, expert, scaled, *stranger, shift=self._shift)
             return p.cpu().numpy(), further.cpu().numpy(), novelty.cpu().numpy()
 
     def _assign_chunk(self, x: Tensor, values: Tensor) -> tuple[Tensor, ...]:
@@ -155,7 +183,7 @@ class Assigner:
         ``x`` (b, m) are the scaled cells, ``values`` (b, m) the same not scaled, for the parts of a refined model.
 
         If the model has novelty, also what measuring it takes: latent codes (b, d), the most likely of the network's
-        own experts (b,) and, if it tells strangers from landmarks, the probability of being a stranger (b,).
+        own experts (b,) and, if it tells strangers from landmarks, the logit of being a stranger (b,).
         """
         code, _ = self.network.encoder(x)  # (b, d)
         stranger = self.network.stranger_logit(code)  # (b,) or None
@@ -169,7 +197,7 @@ class Assigner:
         if self._novelty is None:
             return p, further
         measured = (p, further, code, own.max(1).indices)
-        return measured if stranger is None else (*measured, torch.sigmoid(stranger))
+        return measured if stranger is None else (*measured, stranger)
 
 
 def assign(model: TrainedModel, values: NDArray[np.float32], device: str = "cpu") -> Assignment:
@@ -180,6 +208,14 @@ def assign(model: TrainedModel, values: NDArray[np.float32], device: str = "cpu"
 def latent_codes(assigner: Assigner, values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Latent codes (n, d) of transformed ``values`` (n, m); see :meth:`Assigner.codes`."""
     return assigner.codes(values)
+
+
+def _labelled_populations(model: TrainedModel) -> NDArray[np.int32]:
+    """The labelled population of each cluster (n_clusters,) as a number from 1; 0 for clusters without labels."""
+    if model.names is None or model.naming is None:
+        return np.zeros(model.highest_cluster, np.int32)
+    labelled = [name in dict(model.naming.labelled) for name in model.names.of_cluster]
+    return np.where(labelled, model.names.numbers, np.int32(0))
 
 
 def _membership(expert_clusters: NDArray[np.int32]) -> Tensor:

@@ -4,6 +4,10 @@ Each expert keeps the mean and spread of its landmarks' markers, and two limits 
 one for the distance from that mean, one for the error of reconstruction. A cell's novelty is u² / (1 + u²), where u is
 the larger of its two measures, each divided by its limit: 0.5 at the limit, towards 1 beyond it. Novelty uses unclipped
 markers, because new cells often lie outside the training range; the network sees markers clipped to it.
+
+A model with names also tells strangers from landmarks (:mod:`cytovae.network.label_task`). There the odds of novelty
+are (u / 2)² and the odds of being a stranger, added up. Files differ in levels, so that all cells of a file may be more
+novel than those of the training file. The odds are divided by how much more novel the cells of most populations are.
 """
 
 from dataclasses import dataclass
@@ -21,6 +25,17 @@ SHARE_BEYOND_LIMIT = 0.01  # of the landmarks of an expert
 NOVELTY_PRIOR_CELLS = 50.0
 
 SMALLEST_LIMIT = 1e-2  # in scaled markers; also of a spread
+
+DISTANCE_OF_STRANGERS = 2.0  # u at which the odds of novelty are even, whether or not a cell seems a stranger
+
+# How novel the cells of most populations are: this quantile of their novelty, and the second quantile over populations
+# with at least so many cells. A new population changes it little, because its cells are called by one or two names.
+USUAL, OF_POPULATIONS, FEWEST_USUAL = 0.9, 0.35, 20
+
+SMALLEST_EXCESS = 1e-6  # so that its logarithm is finite
+
+# The largest difference of log-odds between files. A file that differs more is of other cells.
+LARGEST_SHIFT = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +86,36 @@ class NoveltyMeter:
             torch.from_numpy(array).to(device) for array in (scale.center, scale.spread, scale.distance, scale.error)
         )
 
-    def measure(self, network: MoeSimVae, code: Tensor, expert: Tensor, x: Tensor) -> Tensor:
+    def measure(
+        self,
+        network: MoeSimVae,
+        code: Tensor,
+        expert: Tensor,
+        x: Tensor,
+        stranger: Tensor | None = None,
+        *,
+        shift: float = 0.0,
+    ) -> Tensor:
         """Novelty (b,) in [0, 1] of cells.
+
+        Parameters
+        ----------
+        network, code, expert, x
+            See :meth:`excess`.
+        stranger : Tensor, shape (b,), optional
+            Logits of being a stranger, in a model with names.
+        shift : float
+            How much larger the log-odds of novelty are in this file than in training, in a model with names.
+        """
+        excess = self.excess(network, code, expert, x)  # (b,)
+        if stranger is not None:
+            far = 2 * (excess / DISTANCE_OF_STRANGERS).clamp_min(SMALLEST_EXCESS).log()
+            return torch.sigmoid(torch.logaddexp(stranger, far) - shift)
+        square = excess.square()
+        return square / (1 + square)
+
+    def excess(self, network: MoeSimVae, code: Tensor, expert: Tensor, x: Tensor) -> Tensor:
+        """The larger (b,) of the two measures of cells, each divided by its limit.
 
         Parameters
         ----------
@@ -88,8 +131,29 @@ class NoveltyMeter:
         error = _error(network, code, expert, x)  # (b,)
         distance = _distance(x, self.center[expert], self.spread[expert])  # (b,)
         excess = torch.maximum(distance / self.distance[expert], error / self.error[expert])  # (b,)
-        square = excess.clamp_max(1e6).square()
-        return square / (1 + square)
+        return excess.clamp_max(1e6)
+
+
+def usual_novelty(novelty: NDArray[np.float32], population: NDArray[np.int32]) -> float | None:
+    """How novel the cells of most populations are; None if no population has enough cells.
+
+    Parameters
+    ----------
+    novelty : ndarray of float32, shape (n,)
+        Novelty of cells.
+    population : ndarray of int32, shape (n,)
+        The labelled population that each is assigned to, from 1; cells of 0 do not count.
+    """
+    count = np.bincount(population)
+    enough = np.flatnonzero(count >= FEWEST_USUAL)
+    quantiles = [np.quantile(novelty[population == each], USUAL) for each in enough if each]
+    return float(np.quantile(quantiles, OF_POPULATIONS)) if quantiles else None
+
+
+def log_odds_between(novelty: float, usual: float) -> float:
+    """How much larger the log-odds of ``novelty`` are than those ``usual``: at least 0, at most ``LARGEST_SHIFT``."""
+    here, there = (np.clip(each, 1e-6, 1 - 1e-6) for each in (novelty, usual))
+    return float(np.clip(np.log(here / (1 - here)) - np.log(there / (1 - there)), 0, LARGEST_SHIFT))
 
 
 def _error(network: MoeSimVae, code: Tensor, expert: Tensor, x: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ def describe_naming(naming: Naming) -> dict[str, object]:
 def _labelled(naming: Naming) -> dict[str, object]:
     """What only a model with labels has."""
     cells = [{"name": name, "cells": count} for name, count in naming.labelled]
-    return {"novelty_limit": naming.novelty_limit, "populations": cells}
+    usual = {} if naming.usual_novelty is None else {"usual_novelty": naming.usual_novelty}
+    return {"novelty_limit": naming.novelty_limit, **usual, "populations": cells}
 
 
 def has_strangers(naming: Naming | None) -> bool:
@@ -76,10 +77,17 @@ def read_naming(description: JsonFields, markers: tuple[str, ...], experts: int)
     labels = content.nested(LABELLED, "the populations with labels")
     entries = labels.entries("populations", "a list of populations", "a population")
     cells = tuple((entry.text("name"), entry.integer("cells")) for entry in entries)
-    limit = labels.number("novelty_limit")
-    if not 0 <= limit <= 1:
-        raise labels.error("novelty_limit", f"{limit}", "a number from 0 to 1")
-    return replace(naming, labelled=cells, novelty_limit=limit)
+    limit = _share(labels, "novelty_limit")
+    usual = _share(labels, "usual_novelty") if "usual_novelty" in labels else None
+    return replace(naming, labelled=cells, novelty_limit=limit, usual_novelty=usual)
+
+
+def _share(content: JsonFields, name: str) -> float:
+    """A number from 0 to 1."""
+    number = content.number(name)
+    if not 0 <= number <= 1:
+        raise content.error(name, f"{number}", "a number from 0 to 1")
+    return number
 
 
 def _read_evidence(entry: JsonFields) -> Evidence:

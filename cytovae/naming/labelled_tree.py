@@ -2,7 +2,7 @@
 
 Populations without labels are branches of the tree that have far fewer labelled cells than others of their size. Their
 cells keep the populations that the data suggest. All other cells without a label get the name of the labelled cells
-that are most like them, by linear discriminants.
+that are most like them, by three classifiers and the nearest cells.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from cytovae.annotations.cluster_names import UNKNOWN
 from cytovae.annotations.marker_table import PanelTypes
 from cytovae.errors import UsageError
 from cytovae.naming.named_tree import NamedTree, cut_between
 from cytovae.naming.naming import Naming
+from cytovae.populations.neighbors import nearest_neighbors
 from cytovae.populations.population_tree import PopulationTree
 
 Array = NDArray[np.float64]
@@ -25,8 +30,13 @@ Array = NDArray[np.float64]
 # by its size, and so many are to be expected.
 FEW_LABELS, EXPECTED = 0.1, 5.0
 
+TREES, NEIGHBORS = 200, 15  # that help to name cells without a label
+
+# A population without labels must be so many times as likely as a labelled one: names come first.
+DOUBT = 3.0
+
 # A cell with a novelty above this is unlike anything labelled: its population is unknown.
-NOVELTY_LIMIT = 0.7
+NOVELTY_LIMIT = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +78,20 @@ class LabelledTree:
             own.append(most)
             count[most] += 1
         return own
+
+    @property
+    def prior(self) -> NDArray[np.float64]:
+        """How frequent each population is beside the frequency with which it is drawn for training, shape (c,).
+
+        Populations are drawn by the square root of their size, so that rare ones are learned. By this those without
+        labels would win cells of labelled ones, so that their probabilities are corrected to their size, and to
+        ``DOUBT``.
+        """
+        size = np.bincount(self.population).astype(np.float64)
+        labelled = np.array([name != UNKNOWN for name in self.names])
+        if labelled.all() or not labelled.any():
+            return np.ones(len(size))
+        return np.where(labelled, 1.0, np.minimum(1.0, (size / size[labelled].mean()) ** 0.5) / DOUBT)
 
     def within(self, probabilities: NDArray[np.float32], owner: Sequence[int]) -> NDArray[np.float32]:
         """Probabilities (n, k) of the experts for the landmarks, 0 for experts of other populations.
@@ -178,11 +202,22 @@ def without_labels(tree: PopulationTree, known: NDArray[np.bool_]) -> NDArray[np
 
 
 def like_labelled(values: NDArray[np.float32], labels: NDArray[np.int64], rows: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The label that cells most likely have.
+    """The label that cells most likely have: by the mean of three classifiers, and that of the nearest cells.
 
     ``values`` (n, m) and ``labels`` (n,), −1 = none, are of all landmarks; ``rows`` (n,) tells which ones to label.
     """
     known = labels >= 0
-    discriminants = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-    discriminants.fit(values[known].astype(np.float64), labels[known])
-    return np.asarray(discriminants.predict(values[rows].astype(np.float64)), dtype=np.int64)
+    classifiers = (
+        LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+        ExtraTreesClassifier(TREES, min_samples_leaf=2, class_weight="balanced", random_state=0),
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)),
+    )
+    exact = values.astype(np.float64)
+    names, own = np.unique(labels[known], return_inverse=True)
+    if len(names) == 1:
+        return np.full(int(rows.sum()), names[0])
+    p = np.mean([each.fit(exact[known], own).predict_proba(exact) for each in classifiers], axis=0)  # (n, c)
+    p[known] = np.eye(len(names))[own]
+    near = nearest_neighbors(values, min(NEIGHBORS + 1, len(values)), "euclidean").indices[rows, 1:]
+    votes = sum((p[each] for each in near.T), np.zeros((len(near), len(names))))
+    return np.asarray(names[(p[rows] + votes / near.shape[1]).argmax(1)], dtype=np.int64)

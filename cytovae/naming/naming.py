@@ -30,6 +30,9 @@ class Naming:
         Names that come from labels, and the number of labelled training cells of each.
     novelty_limit : float or None
         A cell with a novelty above this is unlike anything labelled, and its population unknown. None without labels.
+    usual_novelty : float or None
+        How novel the training cells of most populations with labels are. Files in which they are more novel differ in
+        levels. None if it is not known.
     """
 
     of_expert: tuple[str, ...]
@@ -40,6 +43,7 @@ class Naming:
     high: NDArray[np.float32]
     labelled: tuple[tuple[str, int], ...] = ()
     novelty_limit: float | None = None
+    usual_novelty: float | None = None
 
     def of_clusters(self, expert_clusters: NDArray[np.int32], cells: NDArray[np.int64]) -> ClusterNames:
         """The population of each cluster: the one with most of its training cells.
@@ -59,6 +63,16 @@ class Naming:
                 count[self.of_expert[expert]] += int(cells[expert])
             names.append(max(count, key=lambda name: count[name]) if count else UNKNOWN)
         return ClusterNames(tuple(names))
+
+    def known_below(self, names: ClusterNames) -> tuple[float, ...]:
+        """The novelty above which a cell of each cluster is unknown; infinite where the name comes from no label.
+
+        Empty in a model that learned no labels. ``names`` are those of the clusters.
+        """
+        if self.novelty_limit is None:
+            return ()
+        labelled = {name for name, _ in self.labelled}
+        return tuple(self.novelty_limit if name in labelled else np.inf for name in names.of_cluster)
 
     def levels(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """Where transformed values (…, m) lie between low (−1) and high (1); NaN for markers without levels."""

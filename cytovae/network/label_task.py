@@ -42,6 +42,8 @@ class LabelTask:
         The landmarks.
     drawn : Tensor of float64, shape (n,)
         Cumulated frequency with which a landmark gives its markers to strangers.
+    prior : Tensor of float32, shape (c,)
+        How frequent each population is beside the frequency with which its landmarks are drawn.
     """
 
     population: Tensor
@@ -49,6 +51,7 @@ class LabelTask:
     spread: Tensor
     cells: Tensor
     drawn: Tensor
+    prior: Tensor
 
     def as_imagined(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Cells ``x`` (b, m) as files would show them whose levels differ from those of the landmarks."""
@@ -93,17 +96,21 @@ class LabelTask:
         rows
             The landmarks (b,).
         """
-        of_population = (p @ self.owner).gather(1, self.population[rows][:, None])  # (b, 1)
+        as_drawn = (p @ self.owner) / self.prior  # (b, c), so that p are corrected
+        own = as_drawn.gather(1, self.population[rows][:, None]) / as_drawn.sum(1, keepdim=True)  # (b, 1)
         truth = torch.zeros_like(stranger)
         truth[len(rows) :] = 1
-        name = -of_population.clamp_min(SMALLEST).log().sum()
+        name = -own.clamp_min(SMALLEST).log().sum()
         return (name + functional.binary_cross_entropy_with_logits(stranger, truth, reduction="sum")) / len(rows)
 
 
-def label_task(x: Tensor, population: NDArray[np.int64], owner: Sequence[int]) -> LabelTask:
+def label_task(
+    x: Tensor, population: NDArray[np.int64], owner: Sequence[int], prior: NDArray[np.float64] | None = None
+) -> LabelTask:
     """The task of learning the ``population`` (n,) of scaled landmarks ``x`` (n, m).
 
-    ``owner`` is the population of each expert (k,). Every population must have an expert.
+    ``owner`` is the population of each expert (k,). Every population must have an expert. ``prior`` (c,) corrects
+    the probabilities of populations: to so much of the frequency with which their landmarks are drawn.
     """
     size = np.bincount(population)
     of_cell = torch.from_numpy(population).to(x.device)
@@ -113,4 +120,5 @@ def label_task(x: Tensor, population: NDArray[np.int64], owner: Sequence[int]) -
     cumulated = np.cumsum(size[population] ** -0.5)
     one_hot = functional.one_hot(torch.tensor(owner), len(size)).to(x)
     drawn = torch.from_numpy(cumulated / cumulated[-1])
-    return LabelTask(of_cell, one_hot, spread, x, drawn.to(x.device))
+    relative = torch.ones(len(size)) if prior is None else torch.from_numpy(prior)
+    return LabelTask(of_cell, one_hot, spread, x, drawn.to(x.device), relative.to(x))

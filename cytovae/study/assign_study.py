@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cytovae.inference.trained_model import SavedModel
     from cytovae.inference.umap_placement import Interpolator
 
+EVENTS_BEFORE = 20_000  # of a file, to see how much its levels differ from those in training
+
 
 @dataclass(frozen=True, eq=False)
 class AssignStudy:
@@ -83,10 +85,9 @@ class AssignStudy:
         Empty in a model that learned no labels, or that measures no novelty.
         """
         naming = self.saved.model.naming
-        if self.names is None or naming is None or naming.novelty_limit is None or not self.assigner.has_novelty:
+        if self.names is None or naming is None or not self.assigner.has_novelty:
             return ()
-        labelled = {name for name, _ in naming.labelled}
-        return tuple(naming.novelty_limit if name in labelled else np.inf for name in self.names.of_cluster)
+        return naming.known_below(self.names)
 
     @property
     def n_clusters(self) -> int:
@@ -133,6 +134,8 @@ def assigned_chunks(
 ) -> Iterator[Assignment]:
     """Assign all events of a file, chunk by chunk in their order.
 
+    If novelty depends on the file, some of its events are read and assigned before.
+
     Parameters
     ----------
     file : MarkerFile
@@ -149,6 +152,9 @@ def assigned_chunks(
     InputError
         If a marker has a value that is not finite.
     """
+    if assigner.depends_on_file:
+        rows = np.unique(np.linspace(0, file.n_events - 1, min(file.n_events, EVENTS_BEFORE)).astype(np.int64))
+        assigner = assigner.for_file(file.values_at(rows))
 
     def assign(start: int) -> Assignment:
         values = file.values(start, start + EVENTS_PER_CHUNK)

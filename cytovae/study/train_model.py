@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -103,7 +104,7 @@ def train_model(
         similarity = make_similarity(coordinates, settings, seed=seed, tree=tree, labels=known, device=device)
         scaling = fit_scaling(values)
         x = torch.tensor(scaling.scale(values), device=device)  # (n, m) in [0, 1]
-        task = None if labelled is None else label_task(x, labelled.population, owner)
+        task = None if labelled is None else label_task(x, labelled.population, owner, labelled.prior)
         network, history = _train_network(x, similarity, settings, seed, stages, task)
         probabilities = _assign(network, x)  # (n, experts)
         probabilities = probabilities if labelled is None else labelled.within(probabilities, owner)
@@ -116,8 +117,7 @@ def train_model(
     model = TrainedModel(
         network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty, distribution, naming
     )
-    if n_clusters is not None:
-        model = model.with_clusters(n_clusters)
+    model = _with_usual_novelty(model if n_clusters is None else model.with_clusters(n_clusters), values)
     assigner = Assigner(model)
     check_assignment(assigner.assign(values[:CELLS_CHECKED]), model.n_clusters, "the training cells")
     return Learning(model, rows, coordinates, assigner.codes(values), tuple(history), stages.seconds())
@@ -253,6 +253,14 @@ def _naming(
     if labels is not None:
         return names_by_majority(probabilities, labels.population[rows], labels.names, markers)
     return None if named is None else named.naming(probabilities, merges)
+
+
+def _with_usual_novelty(model: TrainedModel, values: NDArray[np.float32]) -> TrainedModel:
+    """The model, which knows how novel the landmarks ``values`` (n, m) usually are if it learned labels."""
+    naming = model.naming
+    if naming is None or naming.novelty_limit is None:
+        return model
+    return replace(model, naming=replace(naming, usual_novelty=Assigner(model).usual_novelty(values)))
 
 
 def _for_similarity(

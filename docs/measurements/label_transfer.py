@@ -69,7 +69,7 @@ class Named:
 def read(dataset: DataSet, stems: tuple[str, ...], most: int | None = None) -> Cells:
     """The cells of the files with these names, at most ``most``."""
     files = tuple(file for file in dataset.files if Path(file).stem in stems)
-    gated = load(replace(dataset, files=files))
+    gated = load(replace(dataset, files=files, train_files=()))
     cells = Cells(gated.cells, np.array((*gated.gates.names, ""))[gated.gates.population])
     if most is None or len(cells.population) <= most:
         return cells
@@ -87,15 +87,23 @@ def taught(cells: Cells, seed: int, settings: Settings = SMALL_VIEWS) -> Trained
 
 def named(model: TrainedModel, cells: Cells) -> Named:
     """The names that ``assign`` gives to cells."""
-    assigned = Assigner(model).assign(cells.table.values)
+    assigner = Assigner(model)
     assert model.names is not None
     assert model.naming is not None
-    limit = model.naming.novelty_limit
-    names = replace(model.names, known_below=(limit,) * model.n_clusters if limit is not None else ())
-    number = names.numbers_of_cells(assigned.cluster, assigned.novelty)
+    names = replace(model.names, known_below=model.naming.known_below(model.names))
     texts = np.array(("unknown", *names.populations))
-    novelty = assigned.novelty if assigned.novelty is not None else np.zeros(len(number), np.float32)
-    return Named(texts[number], names.probability(assigned.cluster, assigned.probabilities, number), novelty)
+    n = len(cells.population)
+    found = Named(np.empty(n, texts.dtype), np.empty(n, np.float32), np.empty(n, np.float32))
+    for file in np.unique(cells.table.source):
+        rows = np.flatnonzero(cells.table.source == file)
+        values = cells.table.values[rows]
+        assigned = assigner.for_file(values).assign(values)
+        assert assigned.novelty is not None
+        number = names.numbers_of_cells(assigned.cluster, assigned.novelty)
+        found.population[rows] = texts[number]
+        found.probability[rows] = names.probability(assigned.cluster, assigned.probabilities, number)
+        found.novelty[rows] = assigned.novelty
+    return found
 
 
 def scored(learned: Cells, cells: Cells) -> list[str]:
@@ -135,38 +143,52 @@ def thinned(cells: Cells, seed: int) -> Cells:
 
 
 def transfers(sets: dict[str, DataSet], seeds: int) -> str:
-    """Scores of every pair, and their means."""
+    """Scores of every pair, and their means. Prints those of every seed."""
     rows: list[tuple[str, NDArray[np.float64]]] = []
     models: dict[tuple[str, str, int], tuple[TrainedModel, TrainedModel]] = {}
     for name, source, target in TRANSFERS:
+        if name not in sets:
+            continue
         learned, cells = read(sets[name], source), read(sets[name], target, MOST_CELLS)
         common = scored(learned, cells)
         lda = macro_f1(cells, by_scikit_learn(LinearDiscriminantAnalysis, learned, cells), common)
         knn = macro_f1(cells, by_scikit_learn(lambda: KNeighborsClassifier(15), learned, cells), common)
+        where = target[0] if len(target) == 1 else f"{target[0]} to {target[-1]}"
+        title = f"{name} {source[0]} → {where}"
         each = []
         for seed in range(seeds):
-            key = (name, source[0], seed)
+            key, few_labels = (name, source[0], seed), thinned(learned, seed)
             if key not in models:
-                models[key] = taught(learned, seed), taught(thinned(learned, seed), seed)
+                models[key] = taught(learned, seed), taught(few_labels, seed)
             full, few = (named(model, cells) for model in models[key])
+            few_lda = macro_f1(cells, by_scikit_learn(LinearDiscriminantAnalysis, few_labels, cells), common)
             labelled = np.isin(cells.population, np.unique(learned.population[learned.population != ""]))
             right = (full.population == cells.population)[labelled]
             error = calibration_error(full.probability[labelled], right)
             unknown = (full.population[labelled] == "unknown").mean()
             scores = [macro_f1(cells, one.population, common) for one in (full, few)]
-            each.append((scores[0], lda, knn, scores[1], error, unknown))
-        where = target[0] if len(target) == 1 else f"{target[0]} to {target[-1]}"
-        rows.append((f"{name} {source[0]} → {where}", np.mean(each, axis=0)))
-        print(spelled(*rows[-1]), flush=True)
+            each.append((scores[0], lda, knn, scores[1], few_lda, error, unknown))
+            print(spelled(f"{title}, seed {seed}", np.array(each[-1])), flush=True)
+        rows.append((title, np.mean(each, axis=0)))
     rows.append(("mean", np.mean([values for _, values in rows], axis=0)))
-    head = ("labels of → named", "cytovae", "LDA", "15 neighbours", "1 % of labels", "calibration error", "unknown")
-    return table(head, [spelled(*row) for row in rows])
+    head = (
+        "labels of → named",
+        "cytovae",
+        "LDA",
+        "15 neighbours",
+        "1 % of labels",
+        "LDA of these",
+        "calibration error",
+    )
+    return table((*head, "unknown"), [spelled(*row) for row in rows])
 
 
 def left_out(sets: dict[str, DataSet]) -> str:
     """Each population of at least 500 cells left out of training: how many of its cells are unknown in another file."""
     rows: list[tuple[str, NDArray[np.float64]]] = []
     for name, source, target in LEFT_OUT_OF:
+        if name not in sets:
+            continue
         learned, cells = read(sets[name], source), read(sets[name], target, MOST_CELLS)
         populations, sizes = np.unique(learned.population, return_counts=True)
         for population in populations[(sizes >= FEWEST_LEFT_OUT) & (populations != "")].tolist():
@@ -200,10 +222,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="scores are means over so many seeds; each is printed")
+    parser.add_argument("--sets", default="hipc,bodenmiller,multicenter", help="data sets to measure")
     parser.add_argument("--no-left-out", action="store_true", help="transfer only, no populations left out")
     arguments = parser.parse_args()
-    sets = {dataset.name: dataset for dataset in read_table(PUBLIC, arguments.data)}
+    asked = arguments.sets.split(",")
+    sets = {dataset.name: dataset for dataset in read_table(PUBLIC, arguments.data) if dataset.name in asked}
     parts = [transfers(sets, arguments.seeds), "(not run)" if arguments.no_left_out else left_out(sets)]
     packages = versions_of(("cytovae", "torch", "scikit-learn"))
     versions = ", ".join(f"{name} {version}" for name, version in packages.items())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cytovae.errors import UsageError
-from cytovae.naming.labelled_tree import LabelledTree, label_tree, without_labels
+from cytovae.naming.labelled_tree import DOUBT, LabelledTree, label_tree, without_labels
 from cytovae.populations.population_tree import PopulationTree
 
 SIZES = (100, 100, 100, 4)
@@ -53,6 +53,13 @@ def test_cells_have_their_label_or_that_of_cells_like_them_or_none() -> None:
     of_landmark = found.tree.landmark_population
     assert (of_landmark == found.population).all()
     assert found.labelled == {"A": 90, "B": 90}
+
+
+def test_populations_without_labels_are_as_frequent_as_they_are() -> None:
+    """Four cells beside a hundred labelled ones have the square root of 0.04, divided by the doubt."""
+    assert labelled().prior.tolist() == pytest.approx([1, 1, 1 / DOUBT], abs=0.01)
+    few = LabelledTree(tree(), ("A", "unknown"), np.repeat([0, 1], (100, 4)), {"A": 100}, None)
+    assert few.prior.tolist() == pytest.approx([1, 0.2 / DOUBT])
 
 
 def test_every_population_has_an_expert() -> None:

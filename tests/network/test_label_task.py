@@ -26,6 +26,15 @@ def test_the_loss_is_two_log_losses_of_scikit_learn() -> None:
     assert float(found) == pytest.approx(names + strange, rel=1e-5)
 
 
+def test_probabilities_are_corrected_for_the_frequency_of_drawing() -> None:
+    """Bayes by hand: if population 1 is drawn four times as often as it is, its 0.2 of a cell are 0.5 of a batch."""
+    whole = task()
+    corrected = label_task(whole.cells, whole.population.numpy(), [0, 1, 0], np.array([1.0, 0.25]))
+    p = torch.tensor([[0.3, 0.2, 0.5]])
+    found = corrected.loss(p, torch.tensor([-100.0]), torch.tensor([3]))
+    assert float(found) == pytest.approx(np.log(2), rel=1e-5)
+
+
 def test_full_knowledge_makes_cells_of_one_population_similar() -> None:
     assert task().same(torch.tensor([0, 2, 4])).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
 

@@ -60,6 +60,26 @@ def populations(model: TrainedModel, values: NDArray[np.float32]) -> NDArray[np.
     return names
 
 
+def test_novelty_is_relative_to_the_file_and_clusters_are_not() -> None:
+    """Levels of all populations differ by 0.6. Cells of a new population stay unlike the others of their file."""
+    model = learned().model
+    values, _ = cells(4, ("CD4 T", "CD8 T", "B"), shift=0.6)
+    new, _ = cells(5, ("DP",))
+    alone, whole = Assigner(model), np.concatenate([values, new])
+    assert alone.depends_on_file
+    absolute, relative = alone.assign(whole), alone.for_file(whole).assign(whole)
+    assert (absolute.cluster == relative.cluster).all()
+    assert (absolute.probabilities == relative.probabilities).all()
+    assert absolute.novelty is not None
+    assert relative.novelty is not None
+    assert (relative.novelty <= absolute.novelty).all()
+    limit = model.naming.novelty_limit if model.naming is not None else None
+    assert limit is not None
+    unknown = [(of.novelty[: len(values)] > limit).mean() for of in (absolute, relative)]
+    assert unknown[1] < min(0.1, unknown[0])
+    assert (relative.novelty[len(values) :] > limit).mean() > 0.9
+
+
 def test_names_are_found_in_another_file_with_shifted_levels() -> None:
     """All populations, of which one never had a label. Clouds 4 apart and 0.4 wide do not overlap."""
     values, truth = cells(1, ("CD4 T", "CD8 T", "B", "none"), shift=0.2)
@@ -89,7 +109,8 @@ def test_a_model_folder_keeps_names_and_limit(tmp_path: Path) -> None:
     assert (populations(model, values) == populations(learned().model, values)).all()
     assert model.naming is not None
     assert dict(model.naming.labelled).keys() == {"B", "CD4 T", "CD8 T"}
+    assert model.naming.usual_novelty == learned().model.naming.usual_novelty  # type: ignore[union-attr]
     description = tmp_path / "m" / DESCRIPTION
-    description.write_text(description.read_text().replace('"novelty_limit": 0.7', '"novelty_limit": 5'))
+    description.write_text(description.read_text().replace('"novelty_limit": 0.3', '"novelty_limit": 5'))
     with pytest.raises(ModelError, match="novelty_limit"):
         load_model(tmp_path / "m")

@@ -121,7 +121,8 @@ def train(
     similarity
         S and, if known, the populations of the landmarks.
     weight
-        Relative frequency (n,) with which each landmark is drawn; None draws all equally often.
+        Relative frequency (n,) with which each landmark is drawn; None draws all equally often. In the end,
+        probabilities are corrected for it where populations are known, unless there is a ``task``.
     settings
         How to train.
     seed
@@ -174,6 +175,22 @@ def train(
                 checkpoint.note(loop, record, last=last)
             yield record
     network.eval()
+    if weight is not None and task is None and similarity.populations is not None:
+        _correct_frequencies(network, objective.votes, similarity.populations, weight)
+
+
+@torch.no_grad()
+def _correct_frequencies(network: MoeSimVae, votes: Tensor, populations: Tensor, weight: NDArray[np.float64]) -> None:
+    """Correct probabilities from the frequencies with which populations were drawn to those among the landmarks.
+
+    By Bayes' rule the probability of a population is divided by the mean ``weight`` (n,) of its cells. Otherwise rare
+    populations, which are drawn more often, win cells of files whose levels differ a little. Each expert belongs to the
+    population that most of its recent cells come from, by ``votes`` (k, c).
+    """
+    population = populations.cpu().numpy()  # (n,)
+    drawn = np.bincount(population, weights=weight) / np.bincount(population)  # (c,)
+    logit = torch.from_numpy(np.log(drawn.mean() / drawn)).to(votes)  # (c,)
+    network.clustering.out.bias += logit[votes.argmax(1)]  # (k,)
 
 
 def _batches(n: int, batch: int, weight: NDArray[np.float64] | None, seed: int) -> Iterator[NDArray[np.int64]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cytovae.errors import NumericalError
 from cytovae.network.model import MoeSimVae
-from cytovae.network.training_loop import Augment, ProgressRecord, build_network, train
+from cytovae.network.training_loop import Augment, ProgressRecord, _correct_frequencies, build_network, train
 from cytovae.populations.similarity import Similarity
 from cytovae.settings import Settings, preset
 
@@ -252,6 +252,22 @@ def test_a_cell_without_weight_is_never_drawn() -> None:
     weight[[7, 299]] = 0
     records = list(train(build_network(MARKERS, SMALL, 0), x, by_label(label), weight, SMALL, 0))
     assert np.isfinite(records[-1].total)
+
+
+def test_probabilities_are_corrected_for_how_often_populations_were_drawn() -> None:
+    """Bayes' rule: a population drawn three times as often as its share has a third of its odds afterwards."""
+    network = build_network(MARKERS, SMALL, 0).eval()
+    population = torch.tensor([0] * 90 + [1] * 10)
+    weight = np.bincount(population)[population] ** -0.5  # 1 : 3
+    votes = torch.tensor([[9.0, 1], [9, 1], [9, 1], [1, 9], [1, 9], [0, 0]])  # the last expert has none: population 0
+    cells, _ = populations(20)
+    odds = []
+    for _ in range(2):
+        with torch.no_grad():
+            p = network.assign(cells)
+        odds.append(p[:, [0, 1, 2, 5]].sum(1) / p[:, 3:5].sum(1))
+        _correct_frequencies(network, votes, population, weight)
+    torch.testing.assert_close(odds[1], 3 * odds[0])
 
 
 # --- augmentation -----------------------------------------------------------------------------------------------------

@@ -10,14 +10,12 @@ from cytovae.annotations.cluster_names import UNKNOWN, ClusterNames
 from cytovae.api.cells import StudyCells
 from cytovae.api.data import as_event_files, as_gates, is_anndata, rows_of
 from cytovae.api.model import Model
-from cytovae.cells import Assignment, CellTable, GateLabels
+from cytovae.cells import Assignment, GateLabels
 from cytovae.errors import UsageError
 from cytovae.metrics import ScoreReport
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from cytovae.inference.assigner import Assigner
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +118,7 @@ def assign(
     (2200, ['file', 'event', 'cluster', 'probability'])
     """
     from cytovae.environment import n_processors
-    from cytovae.inference.assigner import Assigner
+    from cytovae.inference.assigner import Assigner, assign_table
     from cytovae.network.device import resolve_device, use_threads
     from cytovae.study.assign_study import assigned_chunks, open_assign_study
 
@@ -131,7 +129,7 @@ def assign(
         if table.markers != model.markers:
             raise UsageError(f"the cells have the markers {', '.join(table.markers)}, the model has others")
         names = np.array(table.files, dtype=object)[table.source]
-        return _of_model(_joined([_assigned_table(assigner, table)], names, table.event), model)
+        return _of_model(_joined([assign_table(assigner, table)], names, table.event), model)
     study = open_assign_study(model.saved, as_event_files(data, **reading), assigner)
     workers = threads or n_processors()
     chunks = [chunk for file in study.files for chunk in assigned_chunks(file, assigner, workers=workers)]
@@ -185,20 +183,6 @@ def _joined(chunks: list[Assignment], names: NDArray[np.object_], events: NDArra
         file=names,
         event=events,
     )
-
-
-def _assigned_table(assigner: "Assigner", table: CellTable) -> Assignment:
-    """The cells of a table, file by file where novelty depends on the file."""
-    assigned = assigner.assign(table.values)
-    if assigned.novelty is None or not assigner.depends_on_file:
-        return assigned
-    novelty = np.empty_like(assigned.novelty)
-    for file in np.unique(table.source):
-        rows = table.source == file
-        measured = assigner.for_file(table.values[rows]).assign(table.values[rows]).novelty
-        if measured is not None:
-            novelty[rows] = measured
-    return replace(assigned, novelty=novelty)
 
 
 def _of_model(cells: AssignedCells, model: Model) -> AssignedCells:

@@ -132,16 +132,13 @@ def _by_labels(run: Run, cells: CellTable, rows: NDArray[np.intp], labels: GateL
 
 def _assigned(model: "TrainedModel", cells: CellTable, names: tuple[str, ...], run: Run, clock: Clock) -> Named:
     """The names that ``assign`` gives to cells; ``names`` are those of the knowledge, also where no cell has one."""
-    from cytovae.inference.assigner import assign
+    from cytovae.inference.assigner import Assigner, assign_table
 
-    assignment = assign(model, cells.values, device=run.device)
+    assignment = assign_table(Assigner(model, run.device), cells)
     known, naming = model.names, model.naming
     if known is None or naming is None:
         raise ValueError("a model that learned names has none")
-    if naming.novelty_limit is not None:
-        labelled = {name for name, _ in naming.labelled}
-        limits = (naming.novelty_limit if name in labelled else np.inf for name in known.of_cluster)
-        known = replace(known, known_below=tuple(limits))
+    known = replace(known, known_below=naming.known_below(known))
     number = known.numbers_of_cells(assignment.cluster, assignment.novelty)
     of_known = {name: index for index, name in enumerate(names, start=1)}
     numbers = np.array([0, *(of_known[name] for name in known.populations)], dtype=np.int32)

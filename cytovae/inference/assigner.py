@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cytovae.cells import Assignment
+from cytovae.cells import Assignment, CellTable
 from cytovae.errors import UsageError
 from cytovae.inference.novelty import NoveltyMeter, log_odds_between, usual_novelty
 from cytovae.inference.refined import PartAssigner
@@ -203,6 +204,20 @@ class Assigner:
 def assign(model: TrainedModel, values: NDArray[np.float32], device: str = "cpu") -> Assignment:
     """Assign transformed ``values`` (n, m) to the clusters of ``model``; see :meth:`Assigner.assign`."""
     return Assigner(model, device).assign(values)
+
+
+def assign_table(assigner: Assigner, table: CellTable) -> Assignment:
+    """Assign the cells of a table, file by file where novelty depends on the file."""
+    assigned = assigner.assign(table.values)
+    if assigned.novelty is None or not assigner.depends_on_file:
+        return assigned
+    novelty = np.empty_like(assigned.novelty)
+    for file in np.unique(table.source):
+        rows = table.source == file
+        measured = assigner.for_file(table.values[rows]).assign(table.values[rows]).novelty
+        if measured is not None:
+            novelty[rows] = measured
+    return replace(assigned, novelty=novelty)
 
 
 def latent_codes(assigner: Assigner, values: NDArray[np.float32]) -> NDArray[np.float32]:

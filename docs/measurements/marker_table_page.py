@@ -3,9 +3,9 @@
     python docs/measurements/marker_table_page.py --data ../shared/data --cache /tmp/trees --output marker_tables.md
 
 Trains on public data sets with gates and tables and assigns all their cells, as ``cytovae benchmark run --methods
-cytovae,cytovae:types,flowsom`` does, in the folder CACHE/runs. scyan is run where it is installed; rows of it that
-another environment left there count, too. Sets are left out, and gates joined, on the landmarks of
-``marker_tables.py``.
+cytovae:types`` does, in the folder CACHE/runs. scyan is run where it is installed; rows of it that another environment
+left there count, too. Scores without a table, and those of FlowSOM, are read from docs/results/benchmark.md. Sets are
+left out, and gates joined, on the landmarks of ``marker_tables.py``.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from marker_tables import REPORTED_ONLY, SETS, Landmarks, landmarks_of, left_out
 from cytovae.benchmark.datasets import PUBLIC, read_table
 from cytovae.benchmark.job import NAME_METRICS, Protocol, Row
 from cytovae.benchmark.named_methods import MOST_CELLS_OF_SCYAN
-from cytovae.benchmark.over_seeds import oracle
 from cytovae.benchmark.runner import plan, prepare, read_rows, row_file, run_jobs
 from cytovae.cells import GateLabels
 from cytovae.naming.populations_by_table import name_populations
@@ -29,6 +28,8 @@ from cytovae.naming.populations_by_table import name_populations
 ALL, FEW = Protocol(), Protocol(max_events=MOST_CELLS_OF_SCYAN)
 BEHIND = 0.01
 """A score counts as reached if it is at most this far below FlowSOM's best K by the labels."""
+SCORES = Path(__file__).parents[1] / "results" / "benchmark.md"
+DEFAULT, BOUND = "cytovae", "FlowSOM *oracle* (best K by labels)"
 COMPARED = ("f_weighted", "f1_mean", "ari")
 JOINED = {"bendall": ("CMP", "MEP"), "bodenmiller": ("nk", "cd14-surf-")}
 
@@ -36,8 +37,7 @@ JOINED = {"bendall": ("CMP", "MEP"), "bodenmiller": ("nk", "cd14-surf-")}
 def run_benchmark(data: Path, folder: Path, seeds: int) -> tuple[Row, ...]:
     """All rows of the runs in ``folder``, after the jobs that are not there yet."""
     prepare(folder)
-    methods = ["cytovae", "cytovae:types", "flowsom", "scyan"]
-    jobs = plan(read_table(PUBLIC, data, (*SETS, *REPORTED_ONLY)), methods, seeds, ALL)
+    jobs = plan(read_table(PUBLIC, data, (*SETS, *REPORTED_ONLY)), ["cytovae:types", "scyan"], seeds, ALL)
     if not find_spec("scyan"):
         there = {job.dataset.name for job in jobs if job.run.method == "scyan" and row_file(folder, job).exists()}
         jobs = tuple(job for job in jobs if job.protocol == ALL or job.dataset.name in there)
@@ -45,6 +45,21 @@ def run_benchmark(data: Path, folder: Path, seeds: int) -> tuple[Row, ...]:
     for job, rows in run_jobs(jobs, folder):
         print(f"{job.title}: {rows[0].reason or rows[0].status}", flush=True)
     return read_rows(folder)
+
+
+def published(name: str) -> dict[str, list[float]]:
+    """F_weighted, F1_mean, ARI and CPU seconds of a set in docs/results/benchmark.md, by the title of the row.
+
+    A score that is missing is NaN.
+    """
+    section = SCORES.read_text("utf-8").partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("|")]
+    columns = [lines[0].index(title) for title in ("F_weighted", "F1_mean", "ARI", "CPU seconds")]
+    return {
+        line[0]: [float(line[column].split(" ")[0]) if line[column] else float("nan") for column in columns]
+        for line in lines[2:]
+        if line[0] in (DEFAULT, BOUND)
+    }
 
 
 def mean_of(rows: Sequence[Row], metric: str) -> float:
@@ -57,19 +72,17 @@ def page_of_runs(rows: Sequence[Row]) -> str:
     """The table of all sets."""
     lines, scores, reached = [], [], 0
     for name in (*SETS, *REPORTED_ONLY):
-        whole = [row for row in rows if row.dataset == name and row.protocol == str(ALL) and row.status == "ok"]
-        ours, types = (
-            [row for row in whole if (row.method, row.number) == (m, 0)] for m in ("cytovae", "cytovae:types")
-        )
-        best = {each.metric: each.score.mean for each in oracle([row for row in whole if row.method == "flowsom"])}
-        of_set = [np.array([mean_of(ours, m) for m in COMPARED]), np.array([mean_of(types, m) for m in COMPARED])]
-        of_set += [np.array([best[m] for m in COMPARED]), np.array([mean_of(types, m) for m in NAME_METRICS])]
+        other = published(name)
+        types = [row for row in rows if (row.dataset, row.protocol, row.status) == (name, str(ALL), "ok")]
+        types = [row for row in types if row.method == "cytovae:types"]
+        of_set = [np.array(other[DEFAULT][:3]), np.array([mean_of(types, m) for m in COMPARED])]
+        of_set += [np.array(other[BOUND][:3]), np.array([mean_of(types, m) for m in NAME_METRICS])]
         enough = int((of_set[1] >= of_set[2] - BEHIND).sum())
         if name in SETS:
             scores.append(of_set)
             reached += enough == len(COMPARED)
-        seconds = [f"{mean_of(each, 'cluster_cpu_seconds'):.0f}" for each in (ours, types)]
-        lines.append((name, *map(spelled, of_set), f"{enough} of 3", " / ".join(seconds)))
+        seconds = f"{other[DEFAULT][3]:.0f} / {mean_of(types, 'cluster_cpu_seconds'):.0f}"
+        lines.append((name, *map(spelled, of_set), f"{enough} of 3", seconds))
     means = [np.mean([of_set[column] for of_set in scores], axis=0) for column in range(4)]
     lines.append(("mean of the nine", *map(spelled, means), f"all 3 on {reached} of 9", ""))
     head = ("set", "without a table", "with its table", "FlowSOM, best K by the labels", "accuracy / macro-F1 by name")
@@ -78,7 +91,8 @@ def page_of_runs(rows: Sequence[Row]) -> str:
 
 def page_of_scyan(rows: Sequence[Row]) -> str:
     """The table of scyan beside cytovae, with the same marker tables on the same cells."""
-    few = [row for row in rows if row.protocol == str(FEW) and row.status == "ok"]
+    # Where a set has no more cells than scyan gets, all cells are the same cells.
+    few = [row for row in rows if row.status == "ok" and (row.protocol == str(FEW) or _has_few_cells(row))]
     names = [name for name in SETS if any((row.dataset, row.method) == (name, "scyan") for row in few)]
     if not names:
         return "scyan was not run.\n"
@@ -92,6 +106,10 @@ def page_of_scyan(rows: Sequence[Row]) -> str:
     means = [np.mean([of_set[column] for of_set in scores], axis=0) for column in range(2)]
     lines.append(("mean", *map(spelled, means), ""))
     return table(("set", "cytovae:types", "scyan", "CPU seconds"), lines)
+
+
+def _has_few_cells(row: Row) -> bool:
+    return row.protocol == str(ALL) and row.n_cells is not None and row.n_cells <= MOST_CELLS_OF_SCYAN
 
 
 def joined(sets: dict[str, list[Landmarks]]) -> str:
@@ -118,9 +136,11 @@ Populations named by marker tables. `make bench-names` writes this page ({seeds}
 
 ## All cells
 
-`cytovae benchmark run --methods cytovae,cytovae:types,flowsom`: the network's clusters of all cells of each set.
-F_weighted / F1_mean / ARI, and scores by name over populations of at least 30 cells. FlowSOM's K is chosen by the
-labels, for each score by itself: a bound. *Reached*: how many of the three scores are at least FlowSOM's minus .01.
+`cytovae benchmark run --datasets public --methods cytovae:types`: the network's clusters of all cells of each set.
+F_weighted / F1_mean / ARI, and scores by name over populations of at least 30 cells. The columns without a table and of
+FlowSOM are those of [Scores against gates](benchmark.md), five seeds. FlowSOM's K is chosen by the labels, for each
+score by itself: a bound. *Reached*: how many of the three scores are at least FlowSOM's minus .01. CPU seconds without
+and with a table.
 
 {0}
 `gatemeclass_flow` looks uncompensated and is not in the mean.
@@ -154,10 +174,13 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--no-left-out", action="store_true", help="all cells and scyan only, no landmarks")
     asked = parser.parse_args()
     rows = run_benchmark(asked.data, asked.cache / "runs", asked.seeds)
-    sets = {name: [landmarks_of(name, asked.data, asked.cache, seed) for seed in range(asked.seeds)] for name in SETS}
-    parts = [page_of_runs(rows), page_of_scyan(rows), left_out(sets), joined(sets)]
+    names = () if asked.no_left_out else SETS
+    sets = {name: [landmarks_of(name, asked.data, asked.cache, seed) for seed in range(asked.seeds)] for name in names}
+    parts = [page_of_runs(rows), page_of_scyan(rows)]
+    parts += [left_out(sets), joined(sets)] if names else ["(not run)\n"] * 2
     machines = " / ".join(sorted({row.machine for row in rows if row.machine}))
     versions = ", ".join(sorted({part for row in rows for part in row.versions.split(", ") if part}))
     page = PAGE.format(*parts, seeds=asked.seeds, machines=machines, versions=versions)

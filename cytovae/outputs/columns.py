@@ -44,8 +44,7 @@ TableFormat = Literal["parquet", "csv", "clr", "flowjo-csv"]
 
 # Tables of cells, and the observations of AnnData.
 FILE, EVENT, CLUSTER, PROBABILITY = "file", "event", "cluster", "probability"
-POPULATION, POPULATION_PROBABILITY = "population", "population_probability"
-CELLS_UNKNOWN = "cells_unknown"  # of a cluster, in a model that learned labels
+POPULATION, POPULATION_PROBABILITY, CELLS_UNKNOWN = "population", "population_probability", "cells_unknown"
 QC, NOVELTY, UMAP = "qc", "novelty", ("umap_1", "umap_2")
 
 # Channels and keywords of FCS files.
@@ -63,6 +62,7 @@ OBSM_PROBABILITIES, OBSM_CODES, OBSM_UMAP, OBSM_OTHER = "p", "z", "X_umap", "oth
 VAR_CHANNEL, VAR_COFACTOR = "channel", "cofactor"
 UNS, UNS_OTHER_NAMES, UNS_OTHER_LABELS = "cytovae", "other_channels", "other_labels"
 
+_COUNTS = (("cells", pa.int64()), ("fraction", pa.float64()))
 _TRANSPOSED_ROWS = 1_024  # rows per block, so that a block fits the processor's cache
 
 
@@ -309,8 +309,7 @@ def abundance_schema(extras: Extras) -> pa.Schema:
             *((column, pa.string()) for column in extras.samples.columns),
             (CLUSTER, pa.int64()),
             *([(POPULATION, pa.string())] if extras.populations else []),
-            ("cells", pa.int64()),
-            ("fraction", pa.float64()),
+            *_COUNTS,
             *([(CELLS_UNKNOWN, pa.int64())] if extras.known_below else []),
         ]
     )
@@ -322,8 +321,7 @@ def clusters_schema(extras: Extras) -> pa.Schema:
         [
             (CLUSTER, pa.int64()),
             *([(POPULATION, pa.string())] if extras.populations else []),
-            ("cells", pa.int64()),
-            ("fraction", pa.float64()),
+            *_COUNTS,
             ("support", pa.float64()),
             *([(CELLS_UNKNOWN, pa.int64())] if extras.known_below else []),
         ]

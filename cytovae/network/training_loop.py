@@ -190,7 +190,7 @@ def _correct_frequencies(network: MoeSimVae, votes: Tensor, populations: Tensor,
     population = populations.cpu().numpy()  # (n,)
     drawn = np.bincount(population, weights=weight) / np.bincount(population)  # (c,)
     logit = torch.from_numpy(np.log(drawn.mean() / drawn)).to(votes)  # (c,)
-    network.clustering.out.bias += logit[votes.argmax(1)]  # (k,)
+    network.clustering.out.bias.add_(logit[votes.argmax(1)])  # (k,)
 
 
 def _batches(n: int, batch: int, weight: NDArray[np.float64] | None, seed: int) -> Iterator[NDArray[np.int64]]:

@@ -159,7 +159,7 @@ def test_figures_in_the_readme_are_those_of_the_results() -> None:
     rare = {row["method"]: numbers(row["rare_f1"])[0] for row in results}
     row = rows["F1 of a rare population (358 of 44,140 cells)"]
     assert numbers(row["cytovae, one default"]) == [rare["cytovae"]]
-    assert numbers(row["FlowSOM"])[0] == max(rare.values())
+    assert numbers(row["FlowSOM"])[0] == max(value for method, value in rare.items() if method.startswith("FlowSOM"))
     speed = figures["tables"](DOCS / "results" / "speed.md")
     for label, heading in (
         ("929,685 cells", "multicenter: 929,685 cells"),

@@ -109,6 +109,7 @@ def train(
     checkpoint: LoopCheckpoint | None = None,
     augment: Augment | None = None,
     task: LabelTask | None = None,
+    correct: bool = True,
 ) -> Iterator[ProgressRecord]:
     """Train ``network`` in place; yields a record every 25 steps and after the last.
 
@@ -121,8 +122,7 @@ def train(
     similarity
         S and, if known, the populations of the landmarks.
     weight
-        Relative frequency (n,) with which each landmark is drawn; None draws all equally often. In the end,
-        probabilities are corrected for it where populations are known, unless there is a ``task``.
+        Relative frequency (n,) with which each landmark is drawn; None draws all equally often.
     settings
         How to train.
     seed
@@ -133,6 +133,8 @@ def train(
         Transforms the encoder's input (b, m), drawing from the generator; the target is unchanged.
     task
         Known names of the landmarks. It replaces the noise on the encoder's input by its own.
+    correct
+        Correct probabilities in the end for how often populations were drawn, unless there is a ``task``.
 
     Raises
     ------
@@ -175,7 +177,7 @@ def train(
                 checkpoint.note(loop, record, last=last)
             yield record
     network.eval()
-    if weight is not None and task is None and similarity.populations is not None:
+    if correct and weight is not None and task is None and similarity.populations is not None:
         _correct_frequencies(network, objective.votes, similarity.populations, weight)
 
 

@@ -105,7 +105,8 @@ def train_model(
         scaling = fit_scaling(values)
         x = torch.tensor(scaling.scale(values), device=device)  # (n, m) in [0, 1]
         task = None if labelled is None else label_task(x, labelled.population, owner, labelled.prior)
-        network, history = _train_network(x, similarity, settings, seed, stages, task)
+        # With names, a rare population counts as much as a common one, and stays as likely as it was drawn.
+        network, history = _train_network(x, similarity, settings, seed, stages, task, correct=named is None)
         probabilities = _assign(network, x)  # (n, experts)
         probabilities = probabilities if labelled is None else labelled.within(probabilities, owner)
         novelty = fit_novelty(network, x)
@@ -279,11 +280,13 @@ def _train_network(
     seed: int,
     stages: "_Stages",
     task: LabelTask | None,
+    *,
+    correct: bool,
 ) -> tuple[MoeSimVae, list[ProgressRecord]]:
     network = build_network(x.shape[1], settings, seed, strangers=task is not None).to(x.device)
     history = []
     weight = draw_weight(similarity)
-    for record in train(network, x, similarity, weight, settings, seed, stages.checkpoint, task=task):
+    for record in train(network, x, similarity, weight, settings, seed, stages.checkpoint, task=task, correct=correct):
         history.append(record)
         stages.progress("training", record.step, settings.steps)
     return network.eval(), history

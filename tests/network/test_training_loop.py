@@ -270,6 +270,23 @@ def test_probabilities_are_corrected_for_how_often_populations_were_drawn() -> N
     torch.testing.assert_close(odds[1], 3 * odds[0])
 
 
+def test_the_correction_is_all_that_differs_without_it() -> None:
+    """Training is the same; afterwards the logits of experts differ by constants."""
+    x, label = populations()
+    kept = label > 0  # 100 cells of each of two populations
+    kept[5::3] = False  # fewer of the second
+    x, label = x[kept], label[kept] - 1
+    similarity = replace(by_label(label), populations=torch.from_numpy(label))
+    weight = np.bincount(label)[label] ** -0.5
+    biases = []
+    for correct in (True, False):
+        network = build_network(MARKERS, SMALL, 0)
+        list(train(network, x, similarity, weight, SMALL, 0, correct=correct))
+        biases.append(network.state_dict())
+    for name, tensor in biases[0].items():
+        assert torch.equal(tensor, biases[1][name]) == (name != "clustering.out.bias")
+
+
 # --- augmentation -----------------------------------------------------------------------------------------------------
 
 

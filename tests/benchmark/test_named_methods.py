@@ -170,6 +170,7 @@ def test_scores_by_name_have_columns_where_cells_are_named() -> None:
     assert "| 0.750 | 0.625 |" in row
 
 
+@pytest.mark.slow
 def test_the_command_names_the_other_file(two_files: DataSet, tmp_path: Path) -> None:
     arguments = ["benchmark", "run", *two_files.files, "--transform", "none", "--methods", "lda,cytovae:types"]
     arguments += ["--train-file", two_files.files[0], "-o", str(tmp_path / "out")]

@@ -36,6 +36,7 @@ SMALL = replace(
 )
 
 
+@pytest.mark.slow
 def test_the_auc_is_that_of_theory_for_equal_and_for_shifted_distributions() -> None:
     rng = np.random.default_rng(0)
     real, same = (rng.normal(size=(1_500, 4)).astype(np.float32) for _ in range(2))

@@ -174,8 +174,9 @@ def run_cli(
         numbers=benchmark_jobs.cluster_numbers(clusters),
         labels=benchmark_jobs.labels_by_name(labels or ()),
     )
-    for line in () if quiet or list_jobs else without_knowledge(chosen, names):
-        console.say(line)
+    if not (quiet or list_jobs):
+        for line in without_knowledge(chosen, names):
+            console.say(line)
     run_options = benchmark_jobs.RunOptions(output, jobs, time_limit, list_jobs, job, quiet)
     benchmark_jobs.run(planned, run_options, table=markdown_side_by_side)
 

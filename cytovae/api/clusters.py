@@ -186,11 +186,8 @@ def _joined(chunks: list[Assignment], names: NDArray[np.object_], events: NDArra
 
 
 def _of_model(cells: AssignedCells, model: Model) -> AssignedCells:
-    """The cells with the names of the clusters of the model, which hold for cells like those in training."""
-    known, naming = model.saved.model.names, model.saved.model.naming
-    if known is not None and naming is not None and cells.novelty is not None:
-        known = replace(known, known_below=naming.known_below(known))
-    return replace(cells, retired=model.saved.model.retired_clusters, names=known)
+    """The cells with the names that the model knows."""
+    return replace(cells, retired=model.saved.model.retired_clusters, names=model.saved.model.cell_names)
 
 
 def _in_order(cells: AssignedCells, order: NDArray[np.int64]) -> AssignedCells:

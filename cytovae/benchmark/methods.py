@@ -70,9 +70,8 @@ class Run:
 
     ``numbers`` are the numbers of clusters to run it with, or to cut the tree of cytovae into. ``variant`` is a preset
     of cytovae ("" = the default) or one of :data:`KNOWING`, and ``steps`` replaces the number of training steps of that
-    preset. For the method
-    :data:`LABELS`, ``variant`` is the name of the tool and ``labels`` the file of its labels, as ``FILE`` or
-    ``FILE:COLUMN``.
+    preset. For the method :data:`LABELS`, ``variant`` is the name of the tool and ``labels`` the file of its labels, as
+    ``FILE`` or ``FILE:COLUMN``.
     """
 
     method: str

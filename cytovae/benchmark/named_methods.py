@@ -5,7 +5,7 @@ A marker table says what populations are (``cytovae:types``, ``scyan``); the gat
 comes with the extra ``scyan``; it is imported in the process of a job only.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -135,10 +135,9 @@ def _assigned(model: "TrainedModel", cells: CellTable, names: tuple[str, ...], r
     from cytovae.inference.assigner import Assigner, assign_table
 
     assignment = assign_table(Assigner(model, run.device), cells)
-    known, naming = model.names, model.naming
-    if known is None or naming is None:
+    known = model.cell_names
+    if known is None:
         raise ValueError("a model that learned names has none")
-    known = replace(known, known_below=naming.known_below(known))
     number = known.numbers_of_cells(assignment.cluster, assignment.novelty)
     of_known = {name: index for index, name in enumerate(names, start=1)}
     numbers = np.array([0, *(of_known[name] for name in known.populations)], dtype=np.int32)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,9 @@ from cytovae.inference.refined import PartAssigner
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.network.device import decoder_chunk, encoder_chunk
 from cytovae.network.scaling import scale_unclipped
+
+EVENTS_BEFORE = 20_000
+"""So many events of a file, evenly spaced, tell how much its levels differ from those in training."""
 
 
 class Assigner:
@@ -63,8 +65,13 @@ class Assigner:
         """Whether novelty depends on the other cells of a file; see :meth:`for_file`."""
         return self.has_novelty and self._usual is not None
 
+    @staticmethod
+    def events_before(n_events: int) -> NDArray[np.int64]:
+        """The events of a file that are assigned before all others, to see how much its levels differ."""
+        return np.unique(np.linspace(0, n_events - 1, min(n_events, EVENTS_BEFORE)).astype(np.int64))
+
     def for_file(self, values: NDArray[np.float32]) -> "Assigner":
-        """The same model for a file of which ``values`` (n, m) are some cells.
+        """The same model for a file, whose :meth:`events_before` have ``values`` (n, m).
 
         In a model that learned labels, novelty is relative to the file, whose levels may differ from those in training.
         Clusters and probabilities do not depend on it.
@@ -208,16 +215,19 @@ def assign(model: TrainedModel, values: NDArray[np.float32], device: str = "cpu"
 
 def assign_table(assigner: Assigner, table: CellTable) -> Assignment:
     """Assign the cells of a table, file by file where novelty depends on the file."""
-    assigned = assigner.assign(table.values)
-    if assigned.novelty is None or not assigner.depends_on_file:
-        return assigned
-    novelty = np.empty_like(assigned.novelty)
-    for file in np.unique(table.source):
-        rows = table.source == file
-        measured = assigner.for_file(table.values[rows]).assign(table.values[rows]).novelty
-        if measured is not None:
-            novelty[rows] = measured
-    return replace(assigned, novelty=novelty)
+    if not assigner.depends_on_file:
+        return assigner.assign(table.values)
+    files = [np.flatnonzero(table.source == file) for file in np.unique(table.source)]
+    found = []
+    for rows in files:
+        values = table.values[rows]
+        found.append(assigner.for_file(values[assigner.events_before(len(rows))]).assign(values))
+    order = np.argsort(np.concatenate(files))
+    return Assignment(
+        np.concatenate([each.cluster for each in found])[order],
+        np.concatenate([each.probabilities for each in found])[order],
+        np.concatenate([each.novelty for each in found if each.novelty is not None])[order],
+    )
 
 
 def latent_codes(assigner: Assigner, values: NDArray[np.float32]) -> NDArray[np.float32]:

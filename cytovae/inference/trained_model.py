@@ -82,6 +82,14 @@ class TrainedModel:
         return None if self.naming is None else self.naming.of_clusters(self.expert_clusters, self.tree.cells)
 
     @property
+    def cell_names(self) -> ClusterNames | None:
+        """The same names for cells, which are unknown if they are unlike anything labelled."""
+        names = self.names
+        if names is None or self.naming is None:
+            return names
+        return replace(names, known_below=self.naming.known_below(names))
+
+    @property
     def cluster_cells(self) -> NDArray[np.int64]:
         """Number of training cells in each cluster, shape (highest_cluster,).
 

@@ -134,7 +134,7 @@ def train(
     task
         Known names of the landmarks. It replaces the noise on the encoder's input by its own.
     correct
-        Correct probabilities in the end for how often populations were drawn, unless there is a ``task``.
+        Correct probabilities in the end for how often populations were drawn, if they are known.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def train(
                 checkpoint.note(loop, record, last=last)
             yield record
     network.eval()
-    if correct and weight is not None and task is None and similarity.populations is not None:
+    if correct and weight is not None and similarity.populations is not None:
         _correct_frequencies(network, objective.votes, similarity.populations, weight)
 
 

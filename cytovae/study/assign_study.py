@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from cytovae.inference.trained_model import SavedModel
     from cytovae.inference.umap_placement import Interpolator
 
-EVENTS_BEFORE = 20_000  # of a file, to see how much its levels differ from those in training
-
 
 @dataclass(frozen=True, eq=False)
 class AssignStudy:
@@ -153,8 +151,7 @@ def assigned_chunks(
         If a marker has a value that is not finite.
     """
     if assigner.depends_on_file:
-        rows = np.unique(np.linspace(0, file.n_events - 1, min(file.n_events, EVENTS_BEFORE)).astype(np.int64))
-        assigner = assigner.for_file(file.values_at(rows))
+        assigner = assigner.for_file(file.values_at(assigner.events_before(file.n_events)))
 
     def assign(start: int) -> Assignment:
         values = file.values(start, start + EVENTS_PER_CHUNK)

@@ -105,8 +105,7 @@ def train_model(
         scaling = fit_scaling(values)
         x = torch.tensor(scaling.scale(values), device=device)  # (n, m) in [0, 1]
         task = None if labelled is None else label_task(x, labelled.population, owner, labelled.prior)
-        # With names, a rare population counts as much as a common one, and stays as likely as it was drawn.
-        network, history = _train_network(x, similarity, settings, seed, stages, task, correct=named is None)
+        network, history = _train_network(x, similarity, settings, seed, stages, task, named=named is not None)
         probabilities = _assign(network, x)  # (n, experts)
         probabilities = probabilities if labelled is None else labelled.within(probabilities, owner)
         novelty = fit_novelty(network, x)
@@ -281,8 +280,10 @@ def _train_network(
     stages: "_Stages",
     task: LabelTask | None,
     *,
-    correct: bool,
+    named: bool,
 ) -> tuple[MoeSimVae, list[ProgressRecord]]:
+    # With names, a rare population counts as much as a common one, and stays as likely as it was drawn.
+    correct = task is None and not named
     network = build_network(x.shape[1], settings, seed, strangers=task is not None).to(x.device)
     history = []
     weight = draw_weight(similarity)

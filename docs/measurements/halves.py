@@ -15,10 +15,12 @@ from sklearn.metrics import adjusted_rand_score
 
 from cytovae.benchmark.datasets import PUBLIC, load, read_table
 from cytovae.benchmark.methods import Run, cluster
+from cytovae.benchmark.tables import markdown
 from cytovae.cells import CellTable
 from cytovae.environment import machine, versions_of
 
 METHODS = (Run("cytovae"), Run("flowsom", (10, 15, 20)))
+HEAD = ("data set", "cytovae", "FlowSOM, K = 10", "K = 15", "K = 20")
 PACKAGES = ("cytovae", "flowsom", "torch", "scikit-learn", "umap-learn")
 
 
@@ -33,11 +35,12 @@ def main() -> None:
         if dataset.reported_only:
             continue
         rows.append((dataset.name, agreements(load(dataset).cells, zlib.crc32(dataset.name.encode()))))
-        print(spelled(*rows[-1]), flush=True)
+        print(dataset.name, rows[-1][1].round(3), flush=True)
     values = np.array([each for _, each in rows])
-    lines = [spelled(*row) for row in (*rows, ("mean", values.mean(axis=0)), ("lowest", values.min(axis=0)))]
+    rows += [("mean", values.mean(axis=0)), ("lowest", values.min(axis=0))]
+    table = markdown(HEAD, [[title, *(f"{value:.3f}" for value in each)] for title, each in rows])
     packages = ", ".join(f"{name} {version}" for name, version in versions_of(PACKAGES).items())
-    text = PAGE.format("\n".join(lines), machine=machine(), versions=packages)
+    text = PAGE.format(table, machine=machine(), versions=packages)
     arguments.output.write_text(text, encoding="utf-8")
 
 
@@ -51,18 +54,11 @@ def agreements(cells: CellTable, seed: int) -> NDArray[np.float64]:
     return np.array(found)
 
 
-def spelled(title: str, values: NDArray[np.float64]) -> str:
-    """A row of the table."""
-    return f"| {title} | {' | '.join(f'{value:.3f}' for value in values)} |"
-
-
 PAGE = """# Two halves of the cells
 
 Two models learn from disjoint random halves of the cells of a data set and assign all of them. Adjusted Rand index
 between their clusters, one split:
 
-| data set | cytovae | FlowSOM, K = 10 | K = 15 | K = 20 |
-|---|---:|---:|---:|---:|
 {0}
 
 Made by `python docs/measurements/halves.py --data ../shared/data --output docs/results/halves.md`. {machine};

@@ -22,7 +22,7 @@ from cytovae.annotations.known_labels import known_labels
 from cytovae.benchmark.datasets import PUBLIC, DataSet, load, read_table
 from cytovae.cells import CellTable, GateLabels
 from cytovae.environment import versions_of
-from cytovae.inference.assigner import Assigner
+from cytovae.inference.assigner import Assigner, assign_table
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.settings import Settings
 from cytovae.study.train_model import learn
@@ -87,23 +87,12 @@ def taught(cells: Cells, seed: int, settings: Settings = SMALL_VIEWS) -> Trained
 
 def named(model: TrainedModel, cells: Cells) -> Named:
     """The names that ``assign`` gives to cells."""
-    assigner = Assigner(model)
-    assert model.names is not None
-    assert model.naming is not None
-    names = replace(model.names, known_below=model.naming.known_below(model.names))
-    texts = np.array(("unknown", *names.populations))
-    n = len(cells.population)
-    found = Named(np.empty(n, texts.dtype), np.empty(n, np.float32), np.empty(n, np.float32))
-    for file in np.unique(cells.table.source):
-        rows = np.flatnonzero(cells.table.source == file)
-        values = cells.table.values[rows]
-        assigned = assigner.for_file(values).assign(values)
-        assert assigned.novelty is not None
-        number = names.numbers_of_cells(assigned.cluster, assigned.novelty)
-        found.population[rows] = texts[number]
-        found.probability[rows] = names.probability(assigned.cluster, assigned.probabilities, number)
-        found.novelty[rows] = assigned.novelty
-    return found
+    names, assigned = model.cell_names, assign_table(Assigner(model), cells.table)
+    assert names is not None
+    assert assigned.novelty is not None
+    number = names.numbers_of_cells(assigned.cluster, assigned.novelty)
+    probability = names.probability(assigned.cluster, assigned.probabilities, number)
+    return Named(np.array(("unknown", *names.populations))[number], probability, assigned.novelty)
 
 
 def scored(learned: Cells, cells: Cells) -> list[str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
 from cytovae.benchmark.datasets import PUBLIC, GatedCells, load, read_table
+from cytovae.benchmark.tables import markdown
 from cytovae.environment import machine, versions_of
 from cytovae.inference.assigner import Assigner
 from cytovae.metrics import score
@@ -26,6 +27,10 @@ from cytovae.study.train_model import train_model
 
 MOST_CELLS = 100_000  # random cells of the unseen files
 NEIGHBORS = 15
+HEAD = (
+    *("study", "F_weighted: network", "kNN", "F1_mean: network", "kNN", "ARI: network", "kNN"),
+    "speed, network to kNN",
+)
 PACKAGES = ("cytovae", "torch", "scikit-learn", "umap-learn")
 
 
@@ -66,11 +71,11 @@ def main() -> None:
         network, neighbors = found.mean(axis=0)
         of_network.append(network)
         of_neighbors.append(neighbors)
-        lines.append(row(str(split), network, neighbors))
-        print(lines[-1], flush=True)
-    lines.append(row("mean", np.mean(of_network, axis=0), np.mean(of_neighbors, axis=0)))
+        lines.append(cells_of(str(split), network, neighbors))
+        print(*lines[-1], flush=True)
+    lines.append(cells_of("mean", np.mean(of_network, axis=0), np.mean(of_neighbors, axis=0)))
     packages = ", ".join(f"{name} {version}" for name, version in versions_of(PACKAGES).items())
-    text = PAGE.format("\n".join(lines), seeds=arguments.seeds, machine=machine(), versions=packages)
+    text = PAGE.format(markdown(HEAD, lines), seeds=arguments.seeds, machine=machine(), versions=packages)
     arguments.output.write_text(text, encoding="utf-8")
 
 
@@ -91,12 +96,10 @@ def measured(gated: GatedCells, split: Split, seed: int) -> Iterator[list[float]
         yield [report.f_weighted, report.f1_mean, report.ari, len(cluster) / seconds]
 
 
-def row(title: str, network: NDArray[np.float64], neighbors: NDArray[np.float64]) -> str:
+def cells_of(title: str, network: NDArray[np.float64], neighbors: NDArray[np.float64]) -> list[str]:
     """A row of the table."""
-    cells = []
-    for of_network, of_neighbors in zip(network[:3], neighbors[:3], strict=True):
-        cells += [f"{of_network:.3f}", f"{of_neighbors:.3f}"]
-    return f"| {title} | {' | '.join(cells)} | {network[3] / neighbors[3]:.0f} × |"
+    scores = [f"{value:.3f}" for pair in zip(network[:3], neighbors[:3], strict=True) for value in pair]
+    return [title, *scores, f"{network[3] / neighbors[3]:.0f} ×"]
 
 
 PAGE = """# Files not seen in training
@@ -105,8 +108,6 @@ Is the network needed, once the landmarks have their clusters? Models learn from
 others: by the network, and by the 15 nearest landmarks (kNN, scikit-learn, in marker space). Both have the same
 clusters. Means of {seeds} seed(s); at most 100,000 cells of the unseen files.
 
-| study | F_weighted: network | kNN | F1_mean: network | kNN | ARI: network | kNN | speed, network to kNN |
-|---|---:|---:|---:|---:|---:|---:|---:|
 {0}
 
 The settings of the network were chosen with most of these splits in sight ([Choices](../choices.md#depict-and-steps)).

@@ -129,8 +129,8 @@ def run_cli(
 
     Labels of other tools are scored beside them: --labels NAME=FILE, with --methods none if nothing is to be run.
 
-    Methods that name cells need to know more: cytovae:types and scyan a marker table (--types), cytovae:labels, lda
-    and knn the gates of some files (--train-file). They are scored by name, too.
+    Methods that name cells need prior knowledge: cytovae:types and scyan a marker table (--types), cytovae:labels, lda
+    and knn the gates of some files (--train-file). They are also scored by name.
 
     Example: cytovae benchmark run sample_data/*.fcs --methods cytovae,flowsom --seeds 3 -o results
     """

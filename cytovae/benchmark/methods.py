@@ -1,4 +1,4 @@
-"""The methods of the benchmark that know nothing: from cells to clusters. Those with knowledge are `named_methods`.
+"""The methods of the benchmark without prior knowledge: from cells to clusters.
 
 Settings are fixed and the same for every data set. A method that needs the number of clusters is run with each of
 :data:`NUMBERS_OF_CLUSTERS`, and the tree of cytovae is cut into as many clusters. FlowSOM and PhenoGraph are

@@ -1,4 +1,4 @@
-"""The methods of the benchmark that know something: from cells and knowledge to named cells.
+"""The methods of the benchmark with prior knowledge: from cells and knowledge to named cells.
 
 A marker table says what populations are (``cytovae:types``, ``scyan``); the gates of some files teach the others
 (``cytovae:labels``, ``lda``, ``knn``). Settings are fixed and the same for every data set. scyan is BSD-licensed and

@@ -28,8 +28,8 @@ SMALLEST_LIMIT = 1e-2  # in scaled markers; also of a spread
 
 DISTANCE_OF_STRANGERS = 2.0  # u at which the odds of novelty are even, whether or not a cell seems a stranger
 
-# How novel the cells of most populations are: this quantile of their novelty, and the second quantile over populations
-# with at least so many cells. A new population changes it little, because its cells are called by one or two names.
+# The usual novelty of a file: the first quantile over the cells of each population, then the second over populations
+# with at least so many cells. A new population has little effect, because its cells are given one or two names.
 USUAL, OF_POPULATIONS, FEWEST_USUAL = 0.9, 0.35, 20
 
 SMALLEST_EXCESS = 1e-6  # so that its logarithm is finite

@@ -32,7 +32,7 @@ FEW_LABELS, EXPECTED = 0.1, 5.0
 
 TREES, NEIGHBORS = 200, 15  # that help to name cells without a label
 
-# A population without labels must be so many times as likely as a labelled one: names come first.
+# The probability of a population without labels is divided by this, so that names are preferred.
 DOUBT = 3.0
 
 # A cell with a novelty above this is unlike anything labelled: its population is unknown.
@@ -81,11 +81,11 @@ class LabelledTree:
 
     @property
     def prior(self) -> NDArray[np.float64]:
-        """How frequent each population is beside the frequency with which it is drawn for training, shape (c,).
+        """Frequency of each population, relative to how often it is drawn for training, shape (c,).
 
-        Populations are drawn by the square root of their size, so that rare ones are learned. By this those without
-        labels would win cells of labelled ones, so that their probabilities are corrected to their size, and to
-        ``DOUBT``.
+        Populations are drawn by the square root of their size, so that rare ones are learned. Without a correction,
+        those without labels would be assigned cells of labelled ones. Their probabilities are therefore scaled to their
+        size, and divided by ``DOUBT``.
         """
         size = np.bincount(self.population).astype(np.float64)
         labelled = np.array([name != UNKNOWN for name in self.names])

@@ -43,7 +43,7 @@ class LabelTask:
     drawn : Tensor of float64, shape (n,)
         Cumulated frequency with which a landmark gives its markers to strangers.
     prior : Tensor of float32, shape (c,)
-        How frequent each population is beside the frequency with which its landmarks are drawn.
+        Frequency of each population, relative to how often its landmarks are drawn.
     """
 
     population: Tensor
@@ -109,8 +109,8 @@ def label_task(
 ) -> LabelTask:
     """The task of learning the ``population`` (n,) of scaled landmarks ``x`` (n, m).
 
-    ``owner`` is the population of each expert (k,). Every population must have an expert. ``prior`` (c,) corrects
-    the probabilities of populations: to so much of the frequency with which their landmarks are drawn.
+    ``owner`` is the population of each expert (k,). Every population must have an expert. ``prior`` (c,) is the
+    frequency of each population, relative to how often its landmarks are drawn (default: 1).
     """
     size = np.bincount(population)
     of_cell = torch.from_numpy(population).to(x.device)

@@ -185,9 +185,9 @@ def train(
 def _correct_frequencies(network: MoeSimVae, votes: Tensor, populations: Tensor, weight: NDArray[np.float64]) -> None:
     """Correct probabilities from the frequencies with which populations were drawn to those among the landmarks.
 
-    By Bayes' rule the probability of a population is divided by the mean ``weight`` (n,) of its cells. Otherwise rare
-    populations, which are drawn more often, win cells of files whose levels differ a little. Each expert belongs to the
-    population that most of its recent cells come from, by ``votes`` (k, c).
+    By Bayes' rule the probability of a population is divided by the mean ``weight`` (n,) of its cells. Without
+    this, rare populations, which are drawn more often, would be assigned too many cells of files whose levels differ.
+    Each expert belongs to the population that most of its recent cells come from, by ``votes`` (k, c).
     """
     population = populations.cpu().numpy()  # (n,)
     drawn = np.bincount(population, weights=weight) / np.bincount(population)  # (c,)

@@ -1,4 +1,4 @@
-"""Methods that know something: names from a marker table, and from the gates of other files."""
+"""Methods with prior knowledge: names from a marker table, and from the gates of other files."""
 
 import importlib.util
 from dataclasses import replace

@@ -10,6 +10,7 @@ sample of cells shows it again, below 0.75 if it should not be relied on.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +98,42 @@ class Pool:
         return Pool(self.values[rows], self.source[rows])
 
 
+def small_views(
+    values: NDArray[np.float32],
+    source: NDArray[np.int32],
+    settings: Settings,
+    *,
+    seed: int,
+    pool: Pool | None = None,
+    workers: int = 1,
+) -> SmallViews:
+    """The small views that :func:`population_tree` needs, which worker processes begin to compute.
+
+    Parameters
+    ----------
+    values, source
+        Markers (n, m) and file (n,) of the landmarks.
+    settings
+        Number and size of the views; metric and UMAP.
+    seed
+        Seed of the samples and projections.
+    pool
+        The cells that the views are drawn from. Default: the landmarks.
+    workers
+        With two or more, worker processes compute most of the views.
+    """
+    pool = Pool(values, source) if pool is None else pool
+    n_cells = min(settings.view_cells, len(values))
+    samples = [pool.sample(n_cells, seed, index) for index in range(max(settings.views, settings.support))]
+    return SmallViews(
+        values,
+        [(sample.values, sample.source) for sample in samples],
+        settings,
+        seed=seed,
+        workers=workers if len(values) >= LANDMARKS_FOR_WORKERS else 1,
+    )
+
+
 def population_tree(
     values: NDArray[np.float32],
     coordinates: NDArray[np.float32],
@@ -104,8 +141,7 @@ def population_tree(
     settings: Settings,
     *,
     seed: int,
-    pool: Pool | None = None,
-    workers: int = 1,
+    small: SmallViews | None = None,
 ) -> PopulationTree:
     """Build the tree and cut it into populations.
 
@@ -117,23 +153,14 @@ def population_tree(
         Numbers of micro-clusters, populations, views and resamples; metric and UMAP of small views.
     seed
         Seed of the samples, projections and partitions.
-    pool
-        The cells that small views are drawn from. Default: the landmarks.
-    workers
-        With two or more, worker processes compute most of the small views.
+    small
+        The small views, see :func:`small_views`. Default: of samples of the landmarks, computed in this process.
     """
-    pool = Pool(values, source) if pool is None else pool
-    n_small = max(settings.views, settings.support)
-    workers = workers if len(values) >= LANDMARKS_FOR_WORKERS else 1
-    with SmallViews(values, settings, n_small, seed=seed, workers=workers) as requested:
-        for index in range(n_small):
-            cells = pool.sample(min(settings.view_cells, len(values)), seed, index)
-            requested.add(cells.values, cells.source)
-        own = [own_view(values, coordinates, source, settings, seed, index) for index in range(OWN_VIEWS)]
-        small = requested.results()
-
+    own = [own_view(values, coordinates, source, settings, seed, index) for index in range(OWN_VIEWS)]
+    with nullcontext(small) if small is not None else small_views(values, source, settings, seed=seed) as views:
+        found = views.results()
     micro_cluster = numbered_partition(coordinates, settings.experts, seed, COMPARED)  # (n,)
-    return tree_of_views(micro_cluster, own, small, settings)
+    return tree_of_views(micro_cluster, own, found, settings)
 
 
 def tree_of_views(

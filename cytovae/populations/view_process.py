@@ -10,7 +10,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
@@ -39,28 +40,24 @@ ENVIRONMENT = {
 # Each takes about 700 MB, most of it libraries (measured by docs/scaling/speed.py).
 MOST_PROCESSES = 4
 
-# With one worker process, this process takes none of the first views, and one of each two after that: it has other
-# work that takes as long.
-VIEWS_OF_WORKER = 4
-
 # Distance between the seeds of two views.
 SEED_STEP = 1_000
 
 
 class SmallViews:
-    """Computes small views in worker processes, or in this one where a worker is unavailable.
+    """Computes small views in worker processes, and in this one when their results are needed.
 
-    A context manager; the workers end with the block at the latest. The result does not depend on the number of
-    workers.
+    A context manager; the workers end with the block at the latest. They start at once, so that other work can go on
+    meanwhile. The result does not depend on the number of workers.
 
     Parameters
     ----------
     landmarks
         Markers (n, m) of the landmarks.
+    samples
+        The cells of each view: their markers (v, m) and files (v,).
     settings
         See :func:`cytovae.populations.views.small_view`.
-    n_views
-        How many views will be added.
     seed
         Seed of the views.
     workers
@@ -68,13 +65,21 @@ class SmallViews:
     """
 
     def __init__(
-        self, landmarks: NDArray[np.float32], settings: Settings, n_views: int, *, seed: int, workers: int
+        self,
+        landmarks: NDArray[np.float32],
+        samples: Sequence[tuple[NDArray[np.float32], NDArray[np.int32]]],
+        settings: Settings,
+        *,
+        seed: int,
+        workers: int,
     ) -> None:
-        self._landmarks, self._settings, self._seed = landmarks, settings, seed
-        self._cells: list[tuple[NDArray[np.float32], NDArray[np.int32]]] = []
-        n_processes = max(0, min(workers - 1, n_views, MOST_PROCESSES))
-        self._processes = [_Worker(landmarks, settings, seed) for _ in range(n_processes)]
-        self._worker_of: list[_Worker | None] = [self._choose(index) for index in range(n_views)]
+        self._landmarks, self._samples, self._settings, self._seed = landmarks, samples, settings, seed
+        self._waiting = deque(range(len(samples)))  # shared with the threads
+        self._views: list[View | None] = [None] * len(samples)
+        n_processes = max(0, min(workers - 1, len(samples), MOST_PROCESSES))
+        self._workers = [_Worker() for _ in range(n_processes)]
+        self._threads = ThreadPoolExecutor(max(1, n_processes))
+        self._served = [self._threads.submit(self._serve, worker) for worker in self._workers]
 
     def __enter__(self) -> "SmallViews":
         return self
@@ -82,55 +87,64 @@ class SmallViews:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._processes:
+        self._waiting.clear()
+        for worker in self._workers:
+            worker.kill()  # ends the thread that waits for its answer
+        self._threads.shutdown()
+        for worker in self._workers:
             worker.close()
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers."""
-        return [worker.pid for worker in self._processes if worker.pid is not None]
-
-    def add(self, values: NDArray[np.float32], source: NDArray[np.int32]) -> None:
-        """Request the next view, of cells with markers ``values`` (v, m) and file ``source`` (v,)."""
-        index = len(self._cells)
-        self._cells.append((values, source))
-        worker = self._worker_of[index]
-        if worker is not None:
-            worker.send(np.array(index), values, source)
+        return [worker.pid for worker in self._workers if worker.pid is not None]
 
     def results(self) -> list[View]:
-        """The views, in the order in which they were added. Waits for the workers."""
-        views: list[View | None] = [
-            None if worker is not None else self._compute(index) for index, worker in enumerate(self._worker_of)
-        ]
-        for worker in self._processes:
-            worker.finish()
-        for index, chosen in enumerate(self._worker_of):
-            if chosen is not None:
-                views[index] = chosen.receive()
-        return [self._compute(index) if view is None else view for index, view in enumerate(views)]
+        """The views, in the order of their samples. This process computes those that no worker has begun."""
+        while (index := self._take()) is not None:
+            self._views[index] = self._compute(index)
+        self.join()
+        return [self._compute(index) if view is None else view for index, view in enumerate(self._views)]
 
-    def _choose(self, index: int) -> "_Worker | None":
-        """The worker that computes the view number ``index``; None for this process."""
-        if not self._processes:
-            return None
-        if len(self._processes) == 1:
-            own_turn = index >= VIEWS_OF_WORKER and (index - VIEWS_OF_WORKER) % 2 == 0
-            return None if own_turn else self._processes[0]
-        return self._processes[index % len(self._processes)]
+    def join(self) -> None:
+        """Wait until the workers have computed all views that nobody else has begun."""
+        for thread in self._served:
+            thread.result()
+
+    def _serve(self, worker: "_Worker") -> None:
+        """Let a worker compute waiting views, until none is left or the worker fails."""
+        sent: deque[int] = deque()
+        with suppress(OSError, ValueError):
+            description = json.dumps({"settings": settings_to_dict(self._settings), "seed": self._seed})
+            worker.send(np.frombuffer(description.encode(), dtype=np.uint8), self._landmarks)
+            while True:
+                # A second view is sent ahead, because this thread is late while another one computes. Not near the
+                # end: this process can compute a view that is still waiting.
+                ahead = 2 if len(self._waiting) > len(self._workers) else 1
+                while len(sent) < ahead and (index := self._take()) is not None:
+                    worker.send(np.array(index), *self._samples[index])
+                    sent.append(index)
+                if not sent:
+                    return
+                self._views[sent[0]] = worker.receive()
+                sent.popleft()
+
+    def _take(self) -> int | None:
+        """The next view that nobody has begun."""
+        with suppress(IndexError):
+            return self._waiting.popleft()
+        return None
 
     def _compute(self, index: int) -> View:
         seed = _seed_of_view(self._seed, index)
-        return small_view(*self._cells[index], self._landmarks, self._settings, seed, index)
+        return small_view(*self._samples[index], self._landmarks, self._settings, seed, index)
 
 
 class _Worker:
-    """One worker process. After any failure it answers with None."""
+    """One worker process. :meth:`send` and :meth:`receive` raise OSError or ValueError if it has failed."""
 
-    def __init__(self, landmarks: NDArray[np.float32], settings: Settings, seed: int) -> None:
+    def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._sender = ThreadPoolExecutor(1)  # a pipe blocks when it is full, until the worker reads
-        self._answers: Iterator[NDArray[Any]] | None = None
         with suppress(OSError):
             self._process = subprocess.Popen(
                 COMMAND,
@@ -140,55 +154,42 @@ class _Worker:
                 start_new_session=True,
                 env=os.environ | ENVIRONMENT,
             )
-            assert self._process.stdout is not None
-            self._answers = _read_arrays(self._process.stdout)
-        description = json.dumps({"settings": settings_to_dict(settings), "seed": seed})
-        self.send(np.frombuffer(description.encode(), dtype=np.uint8), landmarks)
 
     @property
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
 
     def send(self, *arrays: NDArray[Any]) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            # Errors are not looked at: if sending fails, an answer is missing.
-            self._sender.submit(_write_arrays, self._process.stdin, *arrays)
+        _write_arrays(self._pipe("stdin"), *arrays)
 
-    def finish(self) -> None:
-        """Tell the worker that no more views follow."""
-        if self._process is not None and self._process.stdin is not None:
-            self._sender.submit(_close, self._process.stdin)
+    def receive(self) -> View:
+        answers, numbers = _read_arrays(self._pipe("stdout")), range(SMALL_PARTITIONS)
+        partitions = tuple(next(answers) for _ in numbers)
+        hierarchies = tuple(ValleyHierarchy(next(answers), next(answers)) for _ in numbers)
+        return View(partitions, hierarchies, next(answers))
 
-    def receive(self) -> View | None:
-        """The next view; None if the worker has failed."""
-        if self._answers is None:
-            return None
-        with suppress(OSError, ValueError, StopIteration):
-            numbers = range(SMALL_PARTITIONS)
-            partitions = tuple(next(self._answers) for _ in numbers)
-            hierarchies = tuple(ValleyHierarchy(next(self._answers), next(self._answers)) for _ in numbers)
-            return View(partitions, hierarchies, next(self._answers))
-        self._answers = None
-        return None
-
-    def close(self) -> None:
+    def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
-        self._sender.shutdown(cancel_futures=True)
+
+    def close(self) -> None:
+        """Remove what is left of the killed process."""
         if self._process is not None:
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
-                    _close(pipe)
+                    with suppress(OSError):
+                        pipe.close()
             self._process.wait()
+
+    def _pipe(self, name: str) -> IO[bytes]:
+        pipe: IO[bytes] | None = getattr(self._process, name, None)
+        if pipe is None:
+            raise BrokenPipeError("the worker process could not be started")
+        return pipe
 
 
 def _seed_of_view(seed: int, index: int) -> int:
     return (seed * SEED_STEP + index + 1) % (LARGEST_SEED + 1)
-
-
-def _close(pipe: IO[bytes]) -> None:
-    with suppress(OSError):
-        pipe.close()
 
 
 def _write_arrays(stream: IO[bytes], *arrays: NDArray[Any]) -> None:

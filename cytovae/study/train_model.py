@@ -29,7 +29,7 @@ from cytovae.network.training_loop import ProgressRecord, build_network, train
 from cytovae.populations.expert_merges import keep_experts, merge_experts
 from cytovae.populations.merge_tree import MergeTree
 from cytovae.populations.neighbors import Neighbors, nearest_neighbors
-from cytovae.populations.population_tree import Pool, PopulationTree, population_tree
+from cytovae.populations.population_tree import Pool, PopulationTree, population_tree, small_views
 from cytovae.populations.similarity import Similarity, draw_weight, make_similarity
 from cytovae.populations.umap_projection import umap_projection
 from cytovae.settings import LARGEST_SEED, Settings
@@ -74,7 +74,7 @@ def train_model(
     n_clusters : int, optional
         Where to cut the merge tree. Default: where the data suggest it.
     workers : int
-        Number of threads that find neighbours; with two or more, a worker process finds most of the valleys.
+        Number of threads that find neighbours; with two or more, worker processes compute small views.
     progress : callable
         Receives stage, steps done and steps in total.
     kept : Checkpoint, optional
@@ -92,8 +92,7 @@ def train_model(
     of_cells = None if labels is None else labels.population
     (rows,) = stages.kept("landmarks", lambda: (choose_landmarks(len(cells), settings.landmarks, seed, of_cells),))
     values = cells.values[rows]  # (n, m)
-    coordinates = _project(values, settings, seed, device, workers, stages)  # (n, 2)
-    tree = _find_populations(cells, rows, coordinates, settings, seed, workers, stages)
+    coordinates, tree = _find_populations(cells, rows, settings, seed, device, workers, stages)  # (n, 2)
     named = _use_table(tree, values, types, settings, stages)
     tree = tree if named is None else named.tree
     labelled = _use_labels(tree, values, labels, rows, named, settings, stages)
@@ -162,6 +161,30 @@ def _check_types(types: PanelTypes | None, settings: Settings, n_clusters: int |
         raise UsageError(f"preset {settings.preset} merges no experts, so a marker table has no tree to cut")
 
 
+def _find_populations(
+    cells: CellTable,
+    rows: NDArray[np.int64],
+    settings: Settings,
+    seed: int,
+    device: str,
+    workers: int,
+    stages: "_Stages",
+) -> tuple[NDArray[np.float32], PopulationTree | None]:
+    """UMAP coordinates (n, 2) of the landmarks, and the tree of their micro-clusters.
+
+    The tree is None with settings in which every expert is a cluster.
+    """
+    values, source = cells.values[rows], cells.source[rows]
+    if settings.resolution != "merge":
+        return _project(values, settings, seed, device, workers, stages), None
+    pool = Pool(cells.values, cells.source)
+    # Worker processes compute small views while the landmarks are projected.
+    with small_views(values, source, settings, seed=seed, pool=pool, workers=workers) as small:
+        coordinates = _project(values, settings, seed, device, workers, stages)
+        with stages.timed("merging"):
+            return coordinates, population_tree(values, coordinates, source, settings, seed=seed, small=small)
+
+
 def _project(
     values: NDArray[np.float32], settings: Settings, seed: int, device: str, workers: int, stages: "_Stages"
 ) -> NDArray[np.float32]:
@@ -180,30 +203,6 @@ def _project(
     neighbors = Neighbors(*stages.kept("neighbours", find))
     (coordinates,) = stages.kept("umap", lambda: (umap_projection(values, neighbors, settings, seed),))
     return coordinates
-
-
-def _find_populations(
-    cells: CellTable,
-    rows: NDArray[np.int64],
-    coordinates: NDArray[np.float32],
-    settings: Settings,
-    seed: int,
-    workers: int,
-    stages: "_Stages",
-) -> PopulationTree | None:
-    """The tree of micro-clusters; None with settings in which every expert is a cluster."""
-    if settings.resolution != "merge":
-        return None
-    with stages.timed("merging"):
-        return population_tree(
-            cells.values[rows],
-            coordinates,
-            cells.source[rows],
-            settings,
-            seed=seed,
-            pool=Pool(cells.values, cells.source),
-            workers=workers,
-        )
 
 
 def _use_table(

@@ -29,7 +29,6 @@ from cytovae.populations import views
 from cytovae.populations.neighbors import nearest_neighbors
 from cytovae.populations.partition import numbered_partition
 from cytovae.populations.umap_projection import umap_projection
-from cytovae.populations.view_process import SmallViews
 from cytovae.populations.views import View
 from cytovae.settings import Settings
 from cytovae.study.sampling import choose_landmarks
@@ -86,10 +85,8 @@ def study_of(name: str, gated: GatedCells, seed: int) -> Study:
     cells = pool.take(rows)
     values, source = cells.cells.values, cells.cells.source
     neighbors = nearest_neighbors(values, SETTINGS.umap_neighbors, SETTINGS.metric, workers=2)
-    with SmallViews(values, SETTINGS, 8, seed=seed, workers=2) as requested:
-        for index in range(8):
-            drawn = trees.Pool(pool.cells.values, pool.cells.source).sample(SETTINGS.view_cells, seed, index)
-            requested.add(drawn.values, drawn.source)
+    drawn = trees.Pool(pool.cells.values, pool.cells.source)
+    with trees.small_views(values, source, SETTINGS, seed=seed, pool=drawn, workers=2) as requested:
         plane = umap_projection(values, neighbors, SETTINGS, seed)
         own = [views.own_view(values, plane, source, SETTINGS, seed, index) for index in range(trees.OWN_VIEWS)]
         small = requested.results()

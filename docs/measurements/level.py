@@ -22,7 +22,7 @@ from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silho
 from cytovae.benchmark.datasets import PUBLIC, load, read_table
 from cytovae.metrics import score
 from cytovae.populations.neighbors import nearest_neighbors
-from cytovae.populations.population_tree import population_tree
+from cytovae.populations.population_tree import population_tree, small_views
 from cytovae.populations.umap_projection import umap_projection
 from cytovae.settings import Settings
 from cytovae.study.sampling import choose_landmarks
@@ -141,9 +141,9 @@ def main() -> None:
             x, source = cells.cells.values, cells.cells.source
             seen = np.ascontiguousarray(VALUES[arguments.values](x, source), dtype=np.float32)
             neighbors = nearest_neighbors(seen, SETTINGS.umap_neighbors, SETTINGS.metric, workers=2)
-            plane = umap_projection(seen, neighbors, SETTINGS, seed)
-
-            tree = population_tree(x, plane, source, SETTINGS, seed=seed, workers=2)
+            with small_views(x, source, SETTINGS, seed=seed, workers=2) as small:
+                plane = umap_projection(seen, neighbors, SETTINGS, seed)
+                tree = population_tree(x, plane, source, SETTINGS, seed=seed, small=small)
             ours = score(tree.landmark_population + 1, cells.gates)
             results["ours"].append((ours.f_weighted, ours.f1_mean, ours.ari))
             cuts = [fcluster(tree.linkage, 1 - level + 1e-6, "distance") for level in LEVELS.tolist()]

@@ -134,10 +134,11 @@ def worker_memory() -> float:
     values = rng.normal(size=(20_000, 20)).astype(np.float32)
     settings, n_views = Settings(), 4
     peak = 0
-    with ThreadPoolExecutor(1) as pool, SmallViews(values, settings, n_views, seed=0, workers=2) as views:
-        for index in range(n_views):
-            rows = slice(index * settings.view_cells, (index + 1) * settings.view_cells)
-            views.add(values[rows], np.zeros(settings.view_cells, np.int32))
+    samples = [
+        (values[index * settings.view_cells :][: settings.view_cells], np.zeros(settings.view_cells, np.int32))
+        for index in range(n_views)
+    ]
+    with ThreadPoolExecutor(1) as pool, SmallViews(values, samples, settings, seed=0, workers=2) as views:
         (worker,) = views.pids
         results = pool.submit(views.results)
         while not results.done():

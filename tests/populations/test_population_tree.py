@@ -42,8 +42,7 @@ def test_small_views_find_the_same_populations_and_support_them() -> None:
     values, label = gaussians(centers, [500, 300, 200], seed=7)
     source = np.zeros(len(values), np.int32)
     settings = replace(Settings(), experts=20, populations=3, views=2, support=3, view_cells=700, umap_epochs=60)
-    pool = Pool(values, source)
-    tree = population_tree(values, np.ascontiguousarray(values[:, :2]), source, settings, seed=1, pool=pool)
+    tree = population_tree(values, np.ascontiguousarray(values[:, :2]), source, settings, seed=1)
     population = tree.landmark_population
     assert len({*zip(population.tolist(), label.tolist(), strict=True)}) == 3
     assert tree.support is not None

@@ -33,12 +33,7 @@ def task() -> Task:
 
 
 def views_for(task: Task, workers: int) -> SmallViews:
-    return SmallViews(task[0], SETTINGS, N_VIEWS, seed=3, workers=workers)
-
-
-def add(views: SmallViews, task: Task) -> None:
-    for values, source in task[1]:
-        views.add(values, source)
+    return SmallViews(*task, SETTINGS, seed=3, workers=workers)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +41,6 @@ def expected(task: Task) -> list[View]:
     """The views, computed in this process."""
     with views_for(task, 1) as views:
         assert views.pids == []
-        add(views, task)
         return views.results()
 
 
@@ -72,7 +66,12 @@ def test_workers_compute_the_same(
     monkeypatch.setattr(view_process, "small_view", in_this_process)
     with views_for(task, workers) as views:
         assert len(views.pids) == workers - 1
-        add(views, task)
+        views.join()
+        assert_same(views.results(), expected)
+
+
+def test_this_process_and_the_worker_share_the_views(task: Task, expected: list[View]) -> None:
+    with views_for(task, 2) as views:
         assert_same(views.results(), expected)
 
 
@@ -81,14 +80,12 @@ def test_without_a_worker_this_process_computes(
 ) -> None:
     monkeypatch.setattr(view_process, "COMMAND", (str(tmp_path / "nothing"),))
     with views_for(task, 2) as views:
-        add(views, task)
         assert_same(views.results(), expected)
 
 
 def test_if_the_worker_is_killed_this_process_computes(task: Task, expected: list[View]) -> None:
     with views_for(task, 2) as views:
         os.kill(views.pids[0], signal.SIGKILL)
-        add(views, task)
         assert_same(views.results(), expected)
 
 
@@ -96,7 +93,6 @@ def test_the_workers_end_with_the_block(task: Task) -> None:
     def interrupted() -> None:
         with views_for(task, 3) as views:
             pids.extend(views.pids)
-            add(views, task)
             raise KeyboardInterrupt
 
     pids: list[int] = []
@@ -115,5 +111,5 @@ def test_the_worker_does_not_import_modules_of_the_working_directory(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(view_process, "small_view", in_this_process)
     with views_for(task, 2) as views:
-        add(views, task)
+        views.join()
         assert_same(views.results(), expected)

@@ -9,7 +9,9 @@ cells: linear discriminant analysis and the 15 nearest neighbours of scikit-lear
 
 import argparse
 from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,24 +23,24 @@ from sklearn.neighbors import KNeighborsClassifier
 from cytovae.annotations.known_labels import known_labels
 from cytovae.benchmark.datasets import PUBLIC, DataSet, load, read_table
 from cytovae.cells import CellTable, GateLabels
-from cytovae.environment import versions_of
+from cytovae.environment import machine, versions_of
 from cytovae.inference.assigner import Assigner, assign_table
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.settings import Settings
 from cytovae.study.train_model import learn
 
 Names = NDArray[np.str_]
+Numbers = NDArray[np.float64]
 
-# Sets on which constants were chosen stand first; Multicenter only decided that some shifts are large.
+# Data set, the file that teaches, and the files that are named, each tuple by itself. Sets on which constants were
+# chosen stand first; Multicenter only decided that some shifts are large.
 TRANSFERS = (
-    ("hipc", ("1228_1A",), ("1369_1A",)),
-    ("hipc", ("1369_1A",), ("1228_1A",)),
-    ("bodenmiller", ("H05",), ("H08",)),
-    ("bodenmiller", ("H05",), ("H01",)),
-    ("bodenmiller", ("H05",), ("H12",)),
-    ("multicenter", ("1",), tuple(str(number) for number in range(9, 17))),
+    ("hipc", "1228_1A", (("1369_1A",),)),
+    ("hipc", "1369_1A", (("1228_1A",),)),
+    ("bodenmiller", "H05", (("H08",), ("H01",), ("H12",))),
+    ("multicenter", "1", (tuple(str(number) for number in range(9, 17)),)),
 )
-LEFT_OUT_OF = (TRANSFERS[0], TRANSFERS[2])
+LEFT_OUT_OF = (TRANSFERS[0], TRANSFERS[2])  # into the first of their targets
 MOST_CELLS = 60_000  # of a file that names are transferred to
 FEWEST_CELLS, FEWEST_LEFT_OUT = 30, 500
 BINS = 15
@@ -131,34 +133,48 @@ def thinned(cells: Cells, seed: int) -> Cells:
     return Cells(cells.table, np.where(kept, cells.population, ""))
 
 
-def transfers(sets: dict[str, DataSet], seeds: int) -> str:
-    """Scores of every pair, and their means. Prints those of every seed."""
-    rows: list[tuple[str, NDArray[np.float64]]] = []
-    models: dict[tuple[str, str, int], tuple[TrainedModel, TrainedModel]] = {}
-    for name, source, target in TRANSFERS:
-        if name not in sets:
-            continue
-        learned, cells = read(sets[name], source), read(sets[name], target, MOST_CELLS)
+def transfer(learned_from: tuple[DataSet, str], targets: tuple[tuple[str, ...], ...], seed: int) -> list[Numbers]:
+    """The scores of the page for each target, from one seed."""
+    dataset, source = learned_from
+    learned = read(dataset, (source,))
+    few_labels = thinned(learned, seed)
+    models = taught(learned, seed), taught(few_labels, seed)
+    scores = []
+    for target in targets:
+        cells = read(dataset, target, MOST_CELLS)
         common = scored(learned, cells)
-        lda = macro_f1(cells, by_scikit_learn(LinearDiscriminantAnalysis, learned, cells), common)
+        lda, few_lda = (
+            macro_f1(cells, by_scikit_learn(LinearDiscriminantAnalysis, each, cells), common)
+            for each in (learned, few_labels)
+        )
         knn = macro_f1(cells, by_scikit_learn(lambda: KNeighborsClassifier(15), learned, cells), common)
-        where = target[0] if len(target) == 1 else f"{target[0]} to {target[-1]}"
-        title = f"{name} {source[0]} → {where}"
-        each = []
-        for seed in range(seeds):
-            key, few_labels = (name, source[0], seed), thinned(learned, seed)
-            if key not in models:
-                models[key] = taught(learned, seed), taught(few_labels, seed)
-            full, few = (named(model, cells) for model in models[key])
-            few_lda = macro_f1(cells, by_scikit_learn(LinearDiscriminantAnalysis, few_labels, cells), common)
-            labelled = np.isin(cells.population, np.unique(learned.population[learned.population != ""]))
-            right = (full.population == cells.population)[labelled]
-            error = calibration_error(full.probability[labelled], right)
-            unknown = (full.population[labelled] == "unknown").mean()
-            scores = [macro_f1(cells, one.population, common) for one in (full, few)]
-            each.append((scores[0], lda, knn, scores[1], few_lda, error, unknown))
-            print(spelled(f"{title}, seed {seed}", np.array(each[-1])), flush=True)
-        rows.append((title, np.mean(each, axis=0)))
+        full, few = (named(model, cells) for model in models)
+        labelled = np.isin(cells.population, np.unique(learned.population[learned.population != ""]))
+        right = (full.population == cells.population)[labelled]
+        error = calibration_error(full.probability[labelled], right)
+        unknown = (full.population[labelled] == "unknown").mean()
+        ours = [macro_f1(cells, one.population, common) for one in (full, few)]
+        scores.append(np.array((ours[0], lda, knn, ours[1], few_lda, error, unknown)))
+        print(spelled(f"{title_of(dataset.name, source, target)}, seed {seed}", scores[-1]), flush=True)
+    return scores
+
+
+def title_of(name: str, source: str, target: tuple[str, ...]) -> str:
+    """The title of the row of a transfer."""
+    return f"{name} {source} → {target[0] if len(target) == 1 else f'{target[0]} to {target[-1]}'}"
+
+
+def transfers(sets: dict[str, DataSet], seeds: int, pool: Executor) -> str:
+    """Scores of every pair, means over seeds, and their means."""
+    running = [
+        (each, [pool.submit(transfer, (sets[each[0]], each[1]), each[2], seed) for seed in range(seeds)])
+        for each in TRANSFERS
+        if each[0] in sets
+    ]
+    rows: list[tuple[str, Numbers]] = []
+    for (name, source, targets), futures in running:
+        scores = np.mean([future.result() for future in futures], axis=0)  # (targets, columns)
+        rows += [(title_of(name, source, target), of) for target, of in zip(targets, scores, strict=True)]
     rows.append(("mean", np.mean([values for _, values in rows], axis=0)))
     head = (
         "labels of → named",
@@ -172,23 +188,31 @@ def transfers(sets: dict[str, DataSet], seeds: int) -> str:
     return table((*head, "unknown"), [spelled(*row) for row in rows])
 
 
-def left_out(sets: dict[str, DataSet]) -> str:
+def without(dataset: DataSet, source: str, target: tuple[str, ...], population: str) -> Numbers:
+    """AUC of novelty of a population that was left out of training, and the shares of unknown cells."""
+    learned, cells = read(dataset, (source,)), read(dataset, target, MOST_CELLS)
+    known = np.unique(learned.population[learned.population != ""])
+    found = named(taught(learned.take(np.flatnonzero(learned.population != population)), 0), cells)
+    out = cells.population == population
+    others = np.isin(cells.population, known) & ~out
+    area = roc_auc_score(out[out | others], found.novelty[out | others])
+    shares = [(found.population[each] == "unknown").mean() for each in (out, others)]
+    values = np.array([area, *shares])
+    print(spelled(f"{title_of(dataset.name, source, target)}: {population}", values), flush=True)
+    return values
+
+
+def left_out(sets: dict[str, DataSet], pool: Executor) -> str:
     """Each population of at least 500 cells left out of training: how many of its cells are unknown in another file."""
-    rows: list[tuple[str, NDArray[np.float64]]] = []
-    for name, source, target in LEFT_OUT_OF:
+    running: list[tuple[str, Future[Numbers]]] = []
+    for name, source, targets in LEFT_OUT_OF:
         if name not in sets:
             continue
-        learned, cells = read(sets[name], source), read(sets[name], target, MOST_CELLS)
-        populations, sizes = np.unique(learned.population, return_counts=True)
+        populations, sizes = np.unique(read(sets[name], (source,)).population, return_counts=True)
         for population in populations[(sizes >= FEWEST_LEFT_OUT) & (populations != "")].tolist():
-            model = taught(learned.take(np.flatnonzero(learned.population != population)), 0)
-            found = named(model, cells)
-            out = cells.population == population
-            others = np.isin(cells.population, populations[populations != ""]) & ~out
-            area = roc_auc_score(out[out | others], found.novelty[out | others])
-            shares = [(found.population[each] == "unknown").mean() for each in (out, others)]
-            rows.append((f"{name} {source[0]} → {target[0]}: {population}", np.array([area, *shares])))
-            print(spelled(*rows[-1]), flush=True)
+            title = f"{title_of(name, source, targets[0])}: {population}"
+            running.append((title, pool.submit(without, sets[name], source, targets[0], population)))
+    rows = [(title, future.result()) for title, future in running]
     values = np.array([each for _, each in rows])
     rows.append(("median", np.median(values, axis=0)))
     rows.append(("mean", values.mean(axis=0)))
@@ -196,7 +220,7 @@ def left_out(sets: dict[str, DataSet]) -> str:
     return table(head, [spelled(*row) for row in rows])
 
 
-def spelled(title: str, values: NDArray[np.float64]) -> str:
+def spelled(title: str, values: Numbers) -> str:
     """A row of a table."""
     return f"| {title} | {' | '.join(f'{value:.3f}'.replace('0.', '.', 1) for value in values)} |"
 
@@ -214,19 +238,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="scores are means over so many seeds; each is printed")
     parser.add_argument("--sets", default="hipc,bodenmiller,multicenter", help="data sets to measure")
     parser.add_argument("--no-left-out", action="store_true", help="transfer only, no populations left out")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     arguments = parser.parse_args()
     asked = arguments.sets.split(",")
-    sets = {dataset.name: dataset for dataset in read_table(PUBLIC, arguments.data) if dataset.name in asked}
-    parts = [transfers(sets, arguments.seeds), "(not run)" if arguments.no_left_out else left_out(sets)]
+    sets = {dataset.name: dataset for dataset in read_table(PUBLIC, arguments.data, asked)}
+    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
+        parts = [transfers(sets, arguments.seeds, pool)]
+        parts.append("(not run)" if arguments.no_left_out else left_out(sets, pool))
     packages = versions_of(("cytovae", "torch", "scikit-learn"))
     versions = ", ".join(f"{name} {version}" for name, version in packages.items())
-    arguments.output.write_text(PAGE.format(*parts, seeds=arguments.seeds, versions=versions), encoding="utf-8")
+    arguments.output.write_text(
+        PAGE.format(*parts, seeds=arguments.seeds, machine=machine(), versions=versions), encoding="utf-8"
+    )
 
 
 PAGE = """# Label transfer
 
-The labels of one file name the cells of another. `make bench-names` writes this page ({seeds} seed(s), one core;
-{versions}). [Naming populations](../naming.md) says how the method works.
+The labels of one file name the cells of another. `make bench-names` writes this page ({seeds} seed(s), left-out
+populations one; {machine}; {versions}). [Naming populations](../naming.md) says how the method works.
 
 Mean F1 by name over populations of at least 30 cells in both files; the same with one label in a hundred of each
 population, at least five; calibration error of the population probabilities in 15 bins of equal size, over cells of

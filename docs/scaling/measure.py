@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from cytovae.environment import machine
 
@@ -34,12 +35,12 @@ class Cost:
     memory: float
 
 
-def cost(*command: object) -> Cost:
-    """Run a command on one thread and measure it."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def cost(*command: object, environment: Mapping[str, str] = MappingProxyType({})) -> Cost:
+    """Run a command on one thread and measure it; ``environment`` has more variables for it."""
+    variables = os.environ | {"OMP_NUM_THREADS": "1"} | environment
     started = time.monotonic()
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen([*map(str, command)], env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen([*map(str, command)], env=variables, stdout=log, stderr=log)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:

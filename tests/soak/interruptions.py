@@ -49,9 +49,9 @@ def kills(folder: Path, effort: Effort) -> list[Row]:
     rng = random.Random(effort.seed)
     forked.warm_up([*train("--quiet"), "--output", str(folder / "warm")])
     other = ("--force", "--seed", "4")
-    truth, moment = _whole(folder / "truth", train())
-    earlier, _ = _whole(folder / "earlier", [*train(), *other[1:]])
-    n_kills = effort.count(50, 4)
+    truth, moment = _whole(folder / "truth", train(), effort.count(3, 1))
+    earlier, _ = _whole(folder / "earlier", [*train(), *other[1:]], 1)
+    n_kills = effort.count(50, 3)
     stages: Counter[str] = Counter()
     failures = []
     late = 0
@@ -95,14 +95,16 @@ def kills(folder: Path, effort: Effort) -> list[Row]:
     return [Row(tried, sum(stages.values()), happened, tuple(failures))]
 
 
-def _whole(place: Path, arguments: list[str]) -> tuple[tuple[bytes, ...], Callable[[random.Random], tuple[str, float]]]:
+def _whole(
+    place: Path, arguments: list[str], runs: int
+) -> tuple[tuple[bytes, ...], Callable[[random.Random], tuple[str, float]]]:
     """The model of undisturbed training, and a function that draws a random moment in it.
 
     A moment is the output at the start of a stage, and seconds after that. All stages are equally likely; their
-    durations are the shortest of three runs.
+    durations are the shortest of ``runs``.
     """
     fastest = [float("inf")] * len(STAGES)
-    for _ in range(3):
+    for _ in range(runs):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         started = forked.start(arguments, place)
@@ -145,7 +147,7 @@ def signals(folder: Path, effort: Effort) -> list[Row]:
     settings = QUICK if effort.quick else ("--landmarks", "3000", *QUICK[2:])
     forked.warm_up([*train("--quiet", settings=settings), "--output", str(folder / "warm")])
     rng = random.Random(effort.seed)
-    truth, moment = _whole(folder / "truth", train(settings=settings))
+    truth, moment = _whole(folder / "truth", train(settings=settings), effort.count(3, 1))
     failures, stages = [], Counter[str]()
     times = []
     n_signals = effort.count(30, 3)

@@ -100,10 +100,10 @@ def of_kind(*kinds: str) -> Any:
     return pytest.mark.parametrize("case", chosen, ids=[case.title for case in chosen])
 
 
-def some_slow(*values: object, slow: Sequence[object]) -> Any:
-    """Values for a test, some of which run with the slow tests only."""
-    marked = [pytest.param(value, marks=pytest.mark.slow) for value in slow]
-    return pytest.mark.parametrize("value", [*values, *marked], ids=lambda value: str(value)[:12])
+def some_in_soak(*values: object, soak: Sequence[object]) -> Any:
+    """Values for a test, and more that only ``make soak`` tries."""
+    every = [*values, *soak] if os.environ.get("CYTOVAE_SOAK") else values
+    return pytest.mark.parametrize("value", every, ids=lambda value: str(value)[:12])
 
 
 @pytest.fixture(autouse=True)
@@ -155,25 +155,25 @@ def with_value(case: Case, value: str) -> list[str]:
 
 
 @of_kind("number", "fraction")
-@some_slow(DIGITS, slow=[f"-{DIGITS}"])
+@some_in_soak(DIGITS, soak=[f"-{DIGITS}"])
 def test_numbers_that_no_option_takes(case: Case, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert exit_code(monkeypatch, *with_value(case, value)) == USAGE
 
 
 @of_kind("fraction")
-@some_slow("nan", slow=["inf"])
+@some_in_soak("nan", soak=["inf"])
 def test_fractions_that_no_option_takes(case: Case, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert exit_code(monkeypatch, *with_value(case, value)) == USAGE
 
 
-@some_slow(2**32, slow=[2**64, 10**30])
+@some_in_soak(2**32, soak=[2**64, 10**30])
 @pytest.mark.parametrize("case", [case for case in CASES if case.option == "--seed"], ids=lambda case: case.title)
 def test_seeds_that_no_generator_takes(case: Case, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert exit_code(monkeypatch, *with_value(case, str(value))) == USAGE
 
 
 @of_kind("path")
-@some_slow("loop.csv", "pipe.csv", slow=["pipe.parquet", "loop.csv/x.fcs", DIGITS])
+@some_in_soak("loop.csv", "pipe.csv", soak=["pipe.parquet", "loop.csv/x.fcs", DIGITS])
 def test_paths_that_no_option_takes(case: Case, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if case.command == "workflow gather" and case.option == "":
         pytest.skip("the folder is looked into only for files of the sample sheet")
@@ -181,7 +181,7 @@ def test_paths_that_no_option_takes(case: Case, value: str, monkeypatch: pytest.
 
 
 @of_kind("text")
-@some_slow(DIGITS, slow=["loop.csv", "pipe.csv", "pipe.parquet"])
+@some_in_soak(DIGITS, soak=["loop.csv", "pipe.csv", "pipe.parquet"])
 def test_text_that_may_be_a_path_or_a_number(case: Case, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert exit_code(monkeypatch, *with_value(case, value)) in REFUSED | {0, DEVICE}
 

@@ -29,7 +29,7 @@ def arguments(_folder: Path, effort: Effort) -> list[Row]:
     tests = ROOT / "tests" / "cli" / "test_hostile_arguments.py"
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "slow or not slow", str(tests)],
-        capture_output=True, text=True, check=False, cwd=ROOT,
+        capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | {"CYTOVAE_SOAK": "1"},
     )  # fmt: skip
     passed = re.search(r"(\d+) passed", run.stdout)
     failures = () if run.returncode == 0 else (run.stdout[-200:], *re.findall(r"^FAILED .*", run.stdout, re.MULTILINE))

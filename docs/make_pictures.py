@@ -34,6 +34,8 @@ TAKEN = {
     "confusion": "confusion_populations",
 }
 WINDOW = (1100, 1850)  # pixels of the page's picture
+EVIDENCE = (1300, 1000)  # of the picture of its named populations alone
+ONLY_EVIDENCE = "<style>section:not(#populations), header, nav, footer { display: none !important; }</style>"
 
 
 def cytovae(*words: object) -> None:
@@ -107,7 +109,7 @@ def overview(cells: pd.DataFrame, medians: pd.DataFrame, names: dict[int, str]) 
     return figure
 
 
-def page_picture(page: Path, work: Path, target: Path) -> None:
+def page_picture(page: Path, work: Path, target: Path, window: tuple[int, int] = WINDOW) -> None:
     """The top of the page as Chromium shows it."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
@@ -115,7 +117,7 @@ def page_picture(page: Path, work: Path, target: Path) -> None:
         return
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", "--disable-sync")
     command = [browser, *flags, "--disable-background-networking", "--disable-component-update"]
-    command += [f"--user-data-dir={work / 'profile'}", f"--window-size={WINDOW[0]},{WINDOW[1]}"]
+    command += [f"--user-data-dir={work / 'profile'}", f"--window-size={window[0]},{window[1]}"]
     command += [f"--screenshot={work / 'page.png'}", page.resolve().as_uri()]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     keep(work / "page.png", target)
@@ -124,6 +126,22 @@ def page_picture(page: Path, work: Path, target: Path) -> None:
 def keep(source: Path, target: Path) -> None:
     """Copy a picture in full colour, as small as PNG makes it."""
     Image.open(source).convert("RGB").save(target, "PNG", optimize=True)
+
+
+def named_pictures(work: Path, files: list[Path]) -> None:
+    """Pictures of populations that a starter table names, for docs/named_walkthrough.md."""
+    types, model = work / "types.csv", work / "named-model"
+    command = [sys.executable, "-m", "cytovae", "types", str(files[0]), "--species", "human", "--tissue", "blood"]
+    types.write_bytes(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
+    cytovae("train", *files, "-o", model, "--types", types)
+    samples = ("--samples", SAMPLES.relative_to(ROOT))
+    page = work / "named.html"
+    cytovae("report", model, *files, *samples, "--gates", "beside", "-o", page, "--figures", work / "named-figures")
+    keep(work / "named-figures" / "umap_names.png", PICTURES / "named_umap.png")
+    keep(work / "named-figures" / "confusion_populations.png", PICTURES / "named_confusion.png")
+    evidence = work / "evidence.html"
+    evidence.write_text(page.read_text("utf-8").replace("</head>", f"{ONLY_EVIDENCE}</head>", 1), encoding="utf-8")
+    page_picture(evidence, work, PICTURES / "named_evidence.png", EVIDENCE)
 
 
 def main() -> None:
@@ -148,6 +166,7 @@ def main() -> None:
     (work / "overview.png").write_bytes(picture.png)
     keep(work / "overview.png", PICTURES / "overview.png")
     page_picture(work / "report.html", work, PICTURES / "report.png")
+    named_pictures(work, files)
 
 
 if __name__ == "__main__":

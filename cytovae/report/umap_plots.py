@@ -125,9 +125,13 @@ def _categories(
 
 
 def _label(axes: Any, groups: Sequence[NDArray[np.float32]], names: Sequence[str]) -> None:
-    """Write a name on each group, or beside it if it would hide a small group or an earlier name."""
+    """Write a name on each group, or beside it if it would hide a small group or an earlier name.
+
+    Names stay within the width of the picture.
+    """
     axes.apply_aspect()
     height = float(np.ptp(axes.get_ylim()))
+    width = axes.figure.get_size_inches()[0] * 72  # points
     taken: list[tuple[float, float, float]] = []  # x, y and half the width of the names, in points
     for points, name in zip(groups, names, strict=True):
         x, y, spread = _centre(points)
@@ -139,13 +143,15 @@ def _label(axes: Any, groups: Sequence[NDArray[np.float32]], names: Sequence[str
             (
                 offset
                 for offset in offsets
-                if all(
+                if half <= across + offset[0] <= width - half
+                and all(
                     abs(across + offset[0] - other[0]) > half + other[2] or abs(up + offset[1] - other[1]) > 10
                     for other in taken
                 )
             ),
             offsets[0],
         )
+        dx = min(max(dx, half - across), width - half - across)
         taken.append((across + dx, up + dy, half))
         label = axes.annotate(name, (x, y), (dx, dy), textcoords="offset points", ha="center", va="center")
         label.set(fontweight="bold", fontsize=9, path_effects=[withStroke(linewidth=2.6, foreground="white")])

@@ -107,8 +107,8 @@ between their clusters, one split:
 
 {0}
 
-Made by `python docs/measurements/halves.py --data ../shared/data --output docs/results/halves.md`; an earlier version is
-measured with `--earlier`. {machine}; {versions}.
+Made by `python docs/measurements/halves.py --data ../shared/data --output docs/results/halves.md`; an earlier version
+is measured with `--earlier`. {machine}; {versions}.
 """
 
 

@@ -80,9 +80,9 @@ bench-qc: $(VENV)/installed ## check quality control on simulated files and on t
 bench-compare: $(VENV)/installed ## check the statistics of compare on simulated studies (half an hour on one core)
 	$(BIN)/python docs/measurements/compare.py --data $(DATA) --output docs/results/compare.md
 
-bench-names: $(VENV)/installed ## score names by marker tables and by labels of other files (an hour on one core)
-	OMP_NUM_THREADS=1 $(BIN)/python docs/measurements/marker_table_page.py --data $(DATA) --cache $(BENCH)-trees --output docs/results/marker_tables.md
-	OMP_NUM_THREADS=1 $(BIN)/python docs/measurements/label_transfer.py --data $(DATA) --output docs/results/label_transfer.md
+bench-names: $(VENV)/installed ## score names by marker tables and by labels of other files (an hour on one core; NAMES="--seeds 5 --jobs 16" for more)
+	OMP_NUM_THREADS=1 $(BIN)/python docs/measurements/marker_table_page.py --data $(DATA) --cache $(BENCH)-trees --output docs/results/marker_tables.md $(NAMES)
+	OMP_NUM_THREADS=1 $(BIN)/python docs/measurements/label_transfer.py --data $(DATA) --output docs/results/label_transfer.md $(NAMES)
 
 bench-sample: $(VENV)/installed ## measure how often the differences in sample_data are found in studies of its kind (a minute)
 	$(BIN)/python docs/measurements/sample_study.py --output docs/results/sample_study.md

@@ -23,7 +23,7 @@ from safetensors.numpy import save
 from cytovae.atomic import finish_rename, fixed_hidden_name, hidden_name, output_errors, put_in_place
 from cytovae.errors import ModelError, NumericalError, OutputError, UsageError
 from cytovae.model_folder.folder_lock import FolderLock
-from cytovae.model_folder.training_key import TrainingKey
+from cytovae.model_folder.training_key import TrainingKey, key_of
 from cytovae.network.training_loop import LoopState, ProgressRecord
 
 STATE_VERSION = 1
@@ -86,6 +86,7 @@ class Checkpoint:
         self.resumed = False
         self._resume, self._force, self._every, self._warn = resume, force, every, warn
         self._lock = FolderLock(self.folder)
+        self._digest: str | None = None  # of the key of this training
         self._records: list[ProgressRecord] = []
         self._unsaved: tuple[Arrays, dict[str, object]] | None = None  # state of the loop after the last record
         self._loop_began = perf_counter()
@@ -112,7 +113,7 @@ class Checkpoint:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None or issubclass(kind, NumericalError):  # resuming would diverge again
+            if kind is None or issubclass(kind, NumericalError) or self._complete():  # resuming would diverge again
                 self._lock.empty_folder()
             elif self._unsaved is not None:
                 self._save_loop()
@@ -132,6 +133,7 @@ class Checkpoint:
         UsageError
             If the folder holds the state of another training.
         """
+        self._digest = key.digest
         if self.saved:
             different = key.differences(self._read_key())
             if different:
@@ -144,6 +146,10 @@ class Checkpoint:
         content = {"state_version": STATE_VERSION, "asked": dict(key.parts)}
         with output_errors(self.folder):
             self._replace(_KEY_FILE, json.dumps(content, indent=2).encode())
+
+    def _complete(self) -> bool:
+        """Whether the model is there already, because an interruption came after it was written."""
+        return self._digest is not None and key_of(self.model) == self._digest
 
     # --- called during training ---
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import tiny_model
 from numpy.typing import NDArray
 
 from cytovae.cells import CellTable, GateLabels
@@ -122,6 +123,25 @@ def test_an_interruption_writes_the_state(tmp_path: Path) -> None:
     """No minute has passed, so only the interruption writes the state of the loop."""
     state = interrupted(tmp_path / "m")
     assert sorted(path.stem for path in state.glob("*.safetensors")) == ["landmarks", "neighbours", "training", "umap"]
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_an_interruption_after_the_model_was_written_leaves_the_model_alone(
+    left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state stays if the model in the folder is that of another training."""
+    monkeypatch.setattr(tiny_model, "RUN", replace(tiny_model.RUN, key="another" if left else key().digest))
+
+    def train() -> None:
+        with Checkpoint(tmp_path / "m") as checkpoint:
+            checkpoint.begin(key())
+            checkpoint.stage("umap", lambda: (np.zeros((3, 2)),))
+            tiny_model.write_tiny_model(tmp_path / "m")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".m.state"] * left + ["m"]
 
 
 def test_the_state_is_written_at_the_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

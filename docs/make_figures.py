@@ -92,6 +92,8 @@ def runs() -> list[tuple[str, str, float]]:
     found = []
     for heading, table in tables(RESULTS / "speed.md").items():
         for row in table if re.search(r": [\d,]+ cells$", heading) else []:
+            if "--support 0" in row["whole processes"]:
+                continue  # as fast as with support
             seconds = row["seconds"].rpartition("= ")[2]
             found.append((heading, row["whole processes"].partition(":")[0], float(seconds)))
     return found

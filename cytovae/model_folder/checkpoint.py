@@ -113,7 +113,8 @@ class Checkpoint:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None or issubclass(kind, NumericalError) or self._complete():  # resuming would diverge again
+            diverged = kind is not None and issubclass(kind, NumericalError)  # resuming would diverge again
+            if kind is None or diverged or self._complete():
                 self._lock.empty_folder()
             elif self._unsaved is not None:
                 self._save_loop()

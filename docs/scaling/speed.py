@@ -120,16 +120,16 @@ def against(work: Path, data: Path, name: str, methods: Sequence[str]) -> list[s
     rows = []
     for title, each in median.items():
         spelled = f"{each.sum():.1f}" if len(each) == 1 else f"{each[0]:.1f} + {each[1]:.1f} = {each.sum():.1f}"
-        rows.append(
-            [title, spelled, f"{memory[title]:,.0f}", f"{scores[title]:.3f}", f"{each.sum() / flowsom:.2f}"],
-        )
+        ratio = f"{each.sum() / flowsom:.2f}"
+        rows.append([title, spelled, f"{memory[title]:,.0f}", f"{scores[title]:.3f}", ratio])
     head = ("whole processes", "seconds", "peak memory, MB", "F_weighted", "time relative to FlowSOM")
     once = " (one run of PhenoGraph)" if "phenograph" in methods else ""
-    support = (median["cytovae"].sum() - median["cytovae --support 0"].sum()) / Settings().support
+    resample = (median["cytovae"].sum() - median["cytovae --support 0"].sum()) / Settings().support
+    spent_on_it = f"{resample:.1f} seconds" if resample >= 0.05 else "no measurable time"
     text = (
         f"Median of {RUNS} alternating runs{once}; cytovae: train + assign. It uses both cores, its default, for "
         f"neighbours, populations (with a worker process of {worker_memory():.0f} MB more) and `assign`; the others "
-        f"use one. Each resample that measures support takes {support:.1f} seconds."
+        f"use one. Each resample that measures support takes {spent_on_it}."
     )
     return [f"## {name}: {len(gates.population):,} cells", "", text, "", *table(head, rows)]
 

@@ -59,7 +59,7 @@ def in_this_process(*_: object) -> View:
     raise AssertionError("it was computed in this process")
 
 
-@pytest.mark.parametrize("workers", [3])
+@pytest.mark.parametrize("workers", [2, 3])
 def test_workers_compute_the_same(
     workers: int, task: Task, expected: list[View], monkeypatch: pytest.MonkeyPatch
 ) -> None:

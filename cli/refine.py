@@ -34,8 +34,9 @@ def refine_cli(
             show_default=False,
         ),
     ] = None,
+    types: options.Types = None,
     parts: Annotated[
-        str, typer.Option(metavar="N|auto", help="How many parts; auto: as many as the data suggest.")
+        str, typer.Option(metavar="N|auto", help="How many parts; auto: as many as the data or --types suggest.")
     ] = "auto",
     qc: options.QualityControl = None,
     layer: options.Layer = None,
@@ -53,7 +54,8 @@ def refine_cli(
     The files are assigned, and a second network learns from at most 20,000 cells of the cluster, with the settings of
     MODEL. Its probabilities are multiplied by that of the cluster. The number of the cluster is retired, its parts have
     the numbers after the highest one, and all other clusters keep theirs. A cluster that does not split stays as it is.
-    MODEL2 is used like any model, also by refine.
+    MODEL2 is used like any model, also by refine. With --types, a marker table decides where the cells are divided, and
+    names the parts.
 
     Example: cytovae refine model/ sample_data/*.fcs --cluster 3 -o refined/
     """
@@ -65,10 +67,10 @@ def refine_cli(
     from cytovae.study.protected_files import protected_files
     from cytovae.study.refine_study import clusters_to_refine, refine_study
 
-    n_parts = _number_of_parts(parts)
+    n_parts = _number_of_parts(parts, types)
     paths = options.named_files(files)
     before = identities(paths)
-    protected_files(files=paths, tables=(qc,), model=model).check_folder(output)
+    protected_files(files=paths, tables=(qc, types), model=model).check_folder(output)
     check_model_target(output, force=force)
     workers = options.n_threads(threads)
     use_threads(1, with_umap=True)
@@ -88,6 +90,7 @@ def refine_cli(
         quiet=quiet,
     )
     groups = clusters_to_refine(study.saved.model, cluster or (), population or ())
+    panel_types = options.types_of(types, study.saved.panel.names, quiet=quiet)
     study = replace(study, quality=options.flags_of(qc, study.raw, data_set))
     options.warn_about(study.files)
     with console.stages(quiet=quiet, announce=True) as progress:
@@ -96,6 +99,7 @@ def refine_cli(
             groups,
             model,
             output,
+            types=panel_types,
             n_parts=n_parts,
             seed=seed,
             device=resolve_device(device),
@@ -111,9 +115,11 @@ def refine_cli(
         console.say(f"wrote {output}")
 
 
-def _number_of_parts(text: str) -> int | None:
+def _number_of_parts(text: str, types: Path | None) -> int | None:
     if text == "auto":
         return None
+    if types is not None:
+        raise UsageError("--types decides the number of parts; leave --parts out")
     if (number := options.whole_number(text)) and number > 1:
         return number
     raise UsageError(f"--parts takes a number from 2 on, or auto, not {text[:80]!r}")
@@ -125,5 +131,17 @@ def _say_results(results: "Sequence[Refinement]") -> None:
         several = len(result.retired) > 1
         name = f"cluster{'s' if several else ''} {', '.join(map(str, result.retired))}"
         learned = f" (learned from {result.n_learned:,})" if result.n_learned < result.n_cells else ""
-        became = f"split into {', '.join(map(str, result.parts))}" if result.parts else "no split found, unchanged"
+        became = f"split into {_spelled(result)}" if result.parts else _not_split(result)
         console.say(f"{name}: {result.n_cells:,} cells{learned}, {became}")
+
+
+def _not_split(result: "Refinement") -> str:
+    named = f" (all of it {result.names[0]})" if result.names else ""
+    return f"no split found{named}, unchanged"
+
+
+def _spelled(result: "Refinement") -> str:
+    """The numbers of the parts, with their populations if a marker table has named them."""
+    if not result.names:
+        return ", ".join(map(str, result.parts))
+    return ", ".join(f"{number} ({name})" for number, name in zip(result.parts, result.names, strict=True))

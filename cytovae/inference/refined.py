@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cytovae.annotations.cluster_names import UNKNOWN
 from cytovae.errors import UsageError
 from cytovae.inference.trained_model import Part, TrainedModel
+from cytovae.naming.naming import naming_with_parts
 from cytovae.network.scaling import scale_unclipped
 from cytovae.populations.refined_tree import refined_tree
 
@@ -32,7 +34,7 @@ def refined(model: TrainedModel, retired: tuple[int, ...], inner: TrainedModel) 
     Returns
     -------
     TrainedModel
-        The refined model. Parts keep the population of their cluster.
+        The refined model. Parts keep the population of their cluster, unless ``inner`` has names for them.
 
     Raises
     ------
@@ -42,14 +44,12 @@ def refined(model: TrainedModel, retired: tuple[int, ...], inner: TrainedModel) 
     check_clusters(model, retired)
     if inner.markers != model.markers:
         raise UsageError("a part of a refined model must have the markers of that model")
-    experts = np.flatnonzero(np.isin(model.expert_clusters, retired))
+    experts = np.isin(model.expert_clusters, retired)  # (k,)
     tree = refined_tree(model.tree, model.n_clusters, retired, inner.tree, inner.n_clusters)
-    naming = model.naming
-    if naming is not None and model.names is not None:
-        name = model.names.of_cluster[retired[0] - 1]
-        naming = replace(naming, of_expert=(*naming.of_expert, *[name] * inner.tree.n_experts))
+    name = UNKNOWN if model.names is None else model.names.of_cluster[retired[0] - 1]
+    naming = naming_with_parts(model.naming, experts, name, inner.naming, inner.tree.n_experts)
     first = model.highest_cluster + 1
-    part = Part(retired, tuple(range(first, first + inner.n_clusters)), experts, inner)
+    part = Part(retired, tuple(range(first, first + inner.n_clusters)), np.flatnonzero(experts), inner)
     return replace(model, tree=tree, n_clusters=tree.n_found, naming=naming, parts=(*model.parts, part))
 
 

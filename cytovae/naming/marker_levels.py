@@ -30,7 +30,7 @@ LOW_LIMITS, HIGH_LIMITS, LEAST_GAP = (-0.3, 0.45), (0.4, 1.4), 0.3
 # Levels within a context count if they are this far apart and each has at least this share of the cells.
 CONTEXT_GAP, CONTEXT_SHARE = 0.35, 0.005
 CONTEXT_WEIGHT = 0.5  # of the levels within a context; the rest is that of all populations
-CONTEXT_WIDTH = 0.2  # how fast the weight of a micro-cluster in a context falls with its misses
+CONTEXT_WIDTH = 0.6  # how fast the weight of a micro-cluster in a context falls with its misses: see docs/choices.md
 LEAST_CONTEXT = 0.0005  # least share of the cells
 
 # The miss of a set of cells: root mean square over markers, and so much of the worst one.

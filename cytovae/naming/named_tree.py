@@ -11,7 +11,7 @@ from cytovae.annotations.cluster_names import UNKNOWN
 from cytovae.annotations.marker_table import PanelTypes
 from cytovae.naming.evidence import Evidence
 from cytovae.naming.naming import Naming
-from cytovae.naming.populations_by_table import NamedCells, name_populations
+from cytovae.naming.populations_by_table import CellsAround, NamedCells, name_populations
 from cytovae.populations.merge_tree import MergeTree
 from cytovae.populations.partition import count_overlaps
 from cytovae.populations.population_tree import PopulationTree
@@ -62,7 +62,13 @@ class NamedTree:
         return Naming(of_expert, self.types, evidence, absent, self.cells.low, self.cells.high)
 
 
-def name_tree(tree: PopulationTree, values: NDArray[np.float32], types: PanelTypes, most: int) -> NamedTree:
+def name_tree(
+    tree: PopulationTree,
+    values: NDArray[np.float32],
+    types: PanelTypes,
+    most: int,
+    around: CellsAround | None = None,
+) -> NamedTree:
     """Name the landmarks of a tree by a marker table, and cut the tree where names differ.
 
     Cells without a name keep the populations that ``tree`` found among them.
@@ -77,8 +83,10 @@ def name_tree(tree: PopulationTree, values: NDArray[np.float32], types: PanelTyp
         The marker table.
     most
         The largest number of micro-clusters, the number of experts.
+    around
+        Cells outside the tree, if it is that of a part of the data only.
     """
-    named = name_populations(values, tree.micro_cluster, tree.linkage, types)
+    named = name_populations(values, tree.micro_cluster, tree.linkage, types, around)
     population = np.where(named.population >= 0, named.population, len(named.names) + tree.landmark_population)
     kept, population = np.unique(population, return_inverse=True)
     names = tuple(named.names[old] if old < len(named.names) else UNKNOWN for old in kept)

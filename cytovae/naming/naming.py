@@ -1,6 +1,6 @@
 """The names that a model has learned: a population for each expert, and the evidence for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,3 +77,43 @@ class Naming:
     def levels(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """Where transformed values (…, m) lie between low (−1) and high (1); NaN for markers without levels."""
         return np.asarray(2 * (values - self.low) / (self.high - self.low) - 1, dtype=np.float32)
+
+
+def naming_with_parts(
+    outer: Naming | None, retired: NDArray[np.bool_], name: str, inner: Naming | None, n_inner: int
+) -> Naming | None:
+    """The names of a model whose clusters were replaced by those of another one; None if neither knows names.
+
+    Parameters
+    ----------
+    outer
+        The names of the k experts of the first model.
+    retired
+        Which experts (k,) belong to the replaced clusters.
+    name
+        The population of these clusters. Experts of the second model that have no name of their own keep it.
+    inner, n_inner
+        The names of the experts of the second model, and their number.
+    """
+    own = (name,) * n_inner
+    if inner is not None:
+        own = tuple(name if each == UNKNOWN else each for each in inner.of_expert)
+    if outer is None:
+        return None if inner is None else replace(inner, of_expert=(UNKNOWN,) * len(retired) + own, not_found=())
+    both = replace(
+        outer,
+        of_expert=(*outer.of_expert, *own),
+        not_found=tuple(each for each in outer.not_found if each not in own),
+    )
+    if inner is None:
+        return both
+    outside = {each for each, gone in zip(outer.of_expert, retired, strict=True) if not gone}
+    evidence = [each for each in outer.evidence if each.name in outside]
+    evidence += [each for each in inner.evidence if each.name not in outside]
+    return replace(
+        both,
+        types=outer.types if outer.types.populations else inner.types,
+        evidence=tuple(evidence),
+        low=np.where(np.isnan(outer.low), inner.low, outer.low),
+        high=np.where(np.isnan(outer.high), inner.high, outer.high),
+    )

@@ -70,8 +70,34 @@ class NamedCells:
     high: NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
+class CellsAround:
+    """Cells around those that are named: with them it is known what a low and a high level is.
+
+    Attributes
+    ----------
+    values : ndarray of float, shape (a, m)
+        Transformed marker values.
+    micro_cluster : ndarray of int64, shape (a,)
+        Micro-cluster of each cell, from 0, none of them empty.
+    linkage : ndarray of float64, shape (v - 1, 4)
+        How the v micro-clusters merge, as in :func:`name_populations`.
+    share : float
+        Share of all cells that these stand for; the cells to be named stand for the others.
+    """
+
+    values: NDArray[np.floating]
+    micro_cluster: NDArray[np.int64]
+    linkage: Array
+    share: float
+
+
 def name_populations(
-    values: NDArray[np.floating], micro_cluster: NDArray[np.int64], linkage: Array, types: PanelTypes
+    values: NDArray[np.floating],
+    micro_cluster: NDArray[np.int64],
+    linkage: Array,
+    types: PanelTypes,
+    around: CellsAround | None = None,
 ) -> NamedCells:
     """Name cells by a marker table.
 
@@ -86,9 +112,14 @@ def name_populations(
         which branches join.
     types
         The marker table for these m markers.
+    around
+        Other cells, if ``values`` are those of a part of the data only. They help to decide, and get no names.
     """
+    n_own = len(values)
+    if around is not None:
+        values, micro_cluster, linkage = _with_cells_around(values, micro_cluster, linkage, around)
     n_cells = np.bincount(micro_cluster).astype(np.float64)  # (u,)
-    share = n_cells / n_cells.sum()
+    share = _shares(n_cells, micro_cluster, n_own, around)
     mean = np.stack([np.bincount(micro_cluster, weights=column) for column in values.T], axis=1) / n_cells[:, None]
     scale = first_scale(mean, share)
     x, cells = scale.of(mean), scale.of(values)
@@ -99,6 +130,7 @@ def name_populations(
     if not is_present.all():
         present = np.flatnonzero(is_present)
         named, anchors = _name_branches(x, share, linkage, levels[present])
+    cells, micro_cluster = cells[:n_own], micro_cluster[:n_own]
     fit = fits(cells, levels[present], anchors, SPREAD_OF_CELLS, ANY_LEVEL_OF_CELLS)  # (n, present)
     population = _name_cells(fit, named[micro_cluster])
     sizes = np.bincount(population + 1, minlength=len(present) + 1)[1:]
@@ -119,6 +151,33 @@ def name_populations(
     absent = tuple(name for name in (*types.populations, *types.unusable) if name not in names)
     low, high = _usual_levels(scale, anchors, levels[present])
     return NamedCells(names, population.astype(np.int64), evidence, absent, low, high)
+
+
+def _with_cells_around(
+    values: NDArray[np.floating], micro_cluster: NDArray[np.int64], linkage: Array, around: CellsAround
+) -> tuple[NDArray[np.floating], NDArray[np.int64], Array]:
+    """Values, micro-clusters and tree of the own cells and those around; both trees join at level 0."""
+    u, v = len(linkage) + 1, len(around.linkage) + 1
+    own, other = linkage.copy(), around.linkage.copy()
+    own[:, :2] += np.where(own[:, :2] >= u, v, 0)  # merges are numbered after all u + v leaves
+    other[:, :2] += np.where(other[:, :2] >= v, u + len(own), u)
+    roots = [u + v + len(own) - 1 if len(own) else 0, u + v + len(own) + len(other) - 1 if len(other) else u]
+    merges = np.concatenate([own, other, [[*roots, 1.0, 0.0]]])
+    return (
+        np.concatenate([values, around.values]),
+        np.concatenate([micro_cluster, u + around.micro_cluster]),
+        merges,
+    )
+
+
+def _shares(n_cells: Array, micro_cluster: NDArray[np.int64], n_own: int, around: CellsAround | None) -> Array:
+    """Share of all cells in each micro-cluster (u,), of which the first are those of the ``n_own`` own cells."""
+    shares: Array = n_cells / n_cells.sum()
+    if around is not None:
+        own = np.arange(len(n_cells)) <= micro_cluster[:n_own].max()
+        shares[own] *= (1 - around.share) / shares[own].sum()
+        shares[~own] *= around.share / shares[~own].sum()
+    return shares
 
 
 def fits(x: Array, levels: Array, anchors: Array, spread: float, any_level: float) -> Array:

@@ -1,4 +1,4 @@
-"""Names for the clusters of a model that was trained without a marker table: what `assign --types` does."""
+"""Marker tables and the experts of a trained model: for `assign --types` and `refine --types`."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from cytovae.events.marker_file import MarkerFile
 from cytovae.inference.assigner import Assigner
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.naming.naming import Naming
-from cytovae.naming.populations_by_table import name_populations
+from cytovae.naming.populations_by_table import CellsAround, name_populations
 from cytovae.populations.merge_tree import MergeTree
 from cytovae.study.sampling import draw_cells
 
@@ -25,9 +25,8 @@ def name_clusters_by_table(model: TrainedModel, files: Sequence[MarkerFile], typ
     """
     cells = draw_cells(files, at_most=MOST_CELLS)
     fine = model.with_clusters(model.tree.n_most)
-    present, expert_group = np.unique(Assigner(fine).assign(cells.values).cluster, return_inverse=True)
-    linkage = _linkage(model.tree, fine.expert_clusters, present)
-    named = name_populations(cells.values, expert_group.astype(np.int64), linkage, types)
+    present, expert_group, linkage = _expert_groups(model, fine, cells.values)
+    named = name_populations(cells.values, expert_group, linkage, types)
     n_names = len(named.names)
     votes = np.zeros((model.highest_cluster, n_names + 1), dtype=np.int64)  # the last column is for unknown
     cluster_of_group = np.zeros(fine.highest_cluster + 1, dtype=np.int64)
@@ -39,6 +38,38 @@ def name_clusters_by_table(model: TrainedModel, files: Sequence[MarkerFile], typ
     lost = tuple(name for name in named.names if name not in of_expert)
     evidence = tuple(each for each in named.evidence if each.name in of_expert)
     return Naming(of_expert, types, evidence, (*named.not_found, *lost), named.low, named.high)
+
+
+def cells_around(
+    model: TrainedModel, clusters: tuple[int, ...], values: NDArray[np.float32], share: float
+) -> CellsAround | None:
+    """The cells outside some clusters, to name the cells inside by a marker table; None if there are none.
+
+    Parameters
+    ----------
+    model, clusters
+        A model, and the numbers of clusters.
+    values
+        Transformed marker values (n, m) of random cells, inside and outside.
+    share
+        Share of all cells that are outside.
+    """
+    outside = values[~np.isin(Assigner(model).assign(values).cluster, clusters)]
+    if not len(outside):
+        return None
+    _, expert_group, linkage = _expert_groups(model, model.with_clusters(model.tree.n_most), outside)
+    return CellsAround(outside, expert_group, linkage, share)
+
+
+def _expert_groups(
+    model: TrainedModel, fine: TrainedModel, values: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
+    """Groups of experts in the finest cut of a model, as micro-clusters of cells ``values`` (n, m).
+
+    Returns the u numbers that occur, the index of each cell's group (n,), and how the groups merge (u − 1, 4).
+    """
+    present, group = np.unique(Assigner(fine).assign(values).cluster, return_inverse=True)
+    return present, group.astype(np.int64), _linkage(model.tree, fine.expert_clusters, present)
 
 
 def _linkage(tree: MergeTree, group: NDArray[np.int32], present: NDArray[np.int32]) -> NDArray[np.float64]:

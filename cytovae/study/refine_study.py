@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cytovae.annotations.marker_table import PanelTypes
 from cytovae.cells import CellTable
 from cytovae.errors import InputError, UsageError
 from cytovae.events.event_file import EventFile
@@ -19,8 +20,10 @@ from cytovae.inference.trained_model import Learning, TrainedModel
 from cytovae.model_folder.input_files import FileIdentity, input_records
 from cytovae.model_folder.layout import RunRecord
 from cytovae.model_folder.save_refined import LearnedPart, save_refined
+from cytovae.naming.populations_by_table import CellsAround
 from cytovae.study.assign_study import AssignStudy, assigned_chunks
-from cytovae.study.sampling import constant_markers
+from cytovae.study.name_clusters import cells_around
+from cytovae.study.sampling import constant_markers, draw_cells
 from cytovae.study.train_model import train_model
 
 MOST_CELLS = 20_000  # of each cluster, over all files
@@ -39,12 +42,16 @@ class Refinement:
         Number of their cells in all files, and of those that were learned from.
     parts : tuple of int
         The numbers of the parts; empty if the cells do not split, and nothing changed.
+    names : tuple of str
+        The populations of the parts by a marker table, "unknown" for those without one; that of all cells if they do
+        not split. Empty without a table.
     """
 
     retired: tuple[int, ...]
     n_cells: int
     n_learned: int
     parts: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +177,7 @@ def refine_study(
     source: Path,
     output: Path,
     *,
+    types: PanelTypes | None = None,
     n_parts: int | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -190,6 +198,8 @@ def refine_study(
         The clusters, see :func:`clusters_to_refine`.
     source, output : Path
         The folder of the model, and that of the refined one. If nothing splits, both models are equal.
+    types : PanelTypes, optional
+        A marker table. It decides how many parts there are, and names them.
     n_parts : int, optional
         Number of parts of each group. Default: as many as the data suggest.
     seed, device, workers
@@ -221,10 +231,11 @@ def refine_study(
     raw = [file.file for file in study.files]
     for group, of_group in zip(groups, drawn, strict=True):
         cells = of_group.cells
-        learning = train_model(
-            cells, settings, seed=seed, device=device, n_clusters=n_parts, workers=workers, progress=progress
-        )
-        result = Refinement(group, of_group.n_cells, len(cells))
+        around = None if types is None else _cells_around(study, group, of_group.n_cells, seed)
+        options = {"types": types, "around": around, "n_clusters": n_parts, "workers": workers, "progress": progress}
+        learning = train_model(cells, settings, seed=seed, device=device, **options)
+        names = learning.model.names
+        result = Refinement(group, of_group.n_cells, len(cells), names=names.of_cluster if names else ())
         if learning.model.n_clusters > 1:
             record = _record(learning, cells, raw, seed, device, argv, reading, identities)
             parts.append(LearnedPart(group, replace(study.saved, model=learning.model), learning, cells, record))
@@ -233,6 +244,14 @@ def refine_study(
         results.append(result)
     save_refined(output, source, parts, force=force)
     return tuple(results)
+
+
+def _cells_around(study: AssignStudy, group: tuple[int, ...], n_inside: int, seed: int) -> CellsAround | None:
+    """Random cells outside the clusters of a group, which has ``n_inside`` cells; None if there are none."""
+    passing = None if study.quality is None else study.quality.passing()
+    cells = draw_cells(study.files, at_most=MOST_CELLS, seed=seed, passing=passing)
+    n_cells = sum(file.n_events for file in study.files) if passing is None else sum(map(len, passing))
+    return cells_around(study.saved.model, group, cells.values, 1 - n_inside / n_cells)
 
 
 def _refuse(study: AssignStudy, group: tuple[int, ...], n_cells: int) -> None:

@@ -14,17 +14,18 @@ from cytovae.annotations.marker_table import PanelTypes
 from cytovae.cells import CellTable, GateLabels, check_assignment
 from cytovae.errors import NumericalError, UsageError
 from cytovae.inference.assigner import Assigner
-from cytovae.inference.cell_distribution import MOST_MARKERS, fit_distribution
+from cytovae.inference.cell_distribution import MOST_MARKERS, CellDistribution, fit_distribution
 from cytovae.inference.novelty import fit_novelty
 from cytovae.inference.trained_model import Learning, TrainedModel
 from cytovae.model_folder.checkpoint import Checkpoint
 from cytovae.naming.labelled_tree import LabelledTree, label_tree, names_by_majority
 from cytovae.naming.named_tree import NamedTree, name_tree
 from cytovae.naming.naming import Naming
+from cytovae.naming.populations_by_table import CellsAround
 from cytovae.network.device import ENCODER_CHUNK
 from cytovae.network.label_task import LabelTask, label_task
 from cytovae.network.model import MoeSimVae
-from cytovae.network.scaling import fit_scaling
+from cytovae.network.scaling import Scaling, fit_scaling
 from cytovae.network.training_loop import ProgressRecord, build_network, train
 from cytovae.populations.expert_merges import keep_experts, merge_experts
 from cytovae.populations.merge_tree import MergeTree
@@ -50,6 +51,7 @@ def train_model(
     device: str = "cpu",
     labels: GateLabels | None = None,
     types: PanelTypes | None = None,
+    around: CellsAround | None = None,
     n_clusters: int | None = None,
     workers: int = 1,
     progress: Progress = lambda _stage, _done, _total: None,
@@ -71,6 +73,8 @@ def train_model(
         Known labels of the cells, −1 = not labelled. They name populations, and decide where the merge tree is cut.
     types : PanelTypes, optional
         A marker table for the markers of ``cells``. It decides where the merge tree is cut, and names populations.
+    around : CellsAround, optional
+        Other cells, which tell what a low and a high level is if ``cells`` are those of one cluster.
     n_clusters : int, optional
         Where to cut the merge tree. Default: where the data suggest it.
     workers : int
@@ -93,7 +97,7 @@ def train_model(
     (rows,) = stages.kept("landmarks", lambda: (choose_landmarks(len(cells), settings.landmarks, seed, of_cells),))
     values = cells.values[rows]  # (n, m)
     coordinates, tree = _find_populations(cells, rows, settings, seed, device, workers, stages)  # (n, 2)
-    named = _use_table(tree, values, types, settings, stages)
+    named = _use_table(tree, values, types, around, settings, stages)
     tree = tree if named is None else named.tree
     labelled = _use_labels(tree, values, labels, rows, named, settings, stages)
     tree, owner = (tree, []) if labelled is None else (labelled.tree, labelled.owner(settings.experts))
@@ -105,11 +109,9 @@ def train_model(
         x = torch.tensor(scaling.scale(values), device=device)  # (n, m) in [0, 1]
         task = None if labelled is None else label_task(x, labelled.population, owner, labelled.prior)
         network, history = _train_network(x, similarity, settings, seed, stages, task, named=named is not None)
-        probabilities = _assign(network, x)  # (n, experts)
-        probabilities = probabilities if labelled is None else labelled.within(probabilities, owner)
+        probabilities = _assign(network, x, labelled, owner)  # (n, experts)
         novelty = fit_novelty(network, x)
-        generates = settings.kl_weight > 0 and values.shape[1] <= MOST_MARKERS
-        distribution = fit_distribution(network, scaling, values) if generates else None
+        distribution = _distribution(network, scaling, values, settings)
 
     merges = keep_experts(probabilities) if tree is None else merge_experts(probabilities, tree)
     naming = _naming(named, labelled, labels, rows, owner, probabilities, merges, cells.markers)
@@ -117,9 +119,8 @@ def train_model(
         network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty, distribution, naming
     )
     model = _with_usual_novelty(model if n_clusters is None else model.with_clusters(n_clusters), values)
-    assigner = Assigner(model)
-    check_assignment(assigner.assign(values[:CELLS_CHECKED]), model.n_clusters, "the training cells")
-    return Learning(model, rows, coordinates, assigner.codes(values), tuple(history), stages.seconds())
+    codes = _checked_codes(model, values)
+    return Learning(model, rows, coordinates, codes, tuple(history), stages.seconds())
 
 
 def learn(cells: CellTable, settings: Settings, **options: Any) -> TrainedModel:
@@ -209,6 +210,7 @@ def _use_table(
     tree: PopulationTree | None,
     values: NDArray[np.float32],
     types: PanelTypes | None,
+    around: CellsAround | None,
     settings: Settings,
     stages: "_Stages",
 ) -> NamedTree | None:
@@ -216,7 +218,7 @@ def _use_table(
     if types is None or tree is None:
         return None
     with stages.timed("naming"):
-        return name_tree(tree, values, types, settings.experts)
+        return name_tree(tree, values, types, settings.experts, around)
 
 
 def _use_labels(
@@ -292,12 +294,30 @@ def _train_network(
     return network.eval(), history
 
 
-def _assign(network: MoeSimVae, x: torch.Tensor) -> NDArray[np.float32]:
-    """Probabilities (n, experts) of scaled cells ``x`` (n, m)."""
+def _assign(
+    network: MoeSimVae, x: torch.Tensor, labelled: LabelledTree | None, owner: list[int]
+) -> NDArray[np.float32]:
+    """Probabilities (n, experts) of scaled landmarks ``x`` (n, m); with labels, within what these say."""
     with torch.inference_mode():
         chunks = [network.assign(x[start : start + ENCODER_CHUNK]) for start in range(0, len(x), ENCODER_CHUNK)]
         probabilities: NDArray[np.float32] = torch.cat(chunks).cpu().numpy()
-    return probabilities
+    return probabilities if labelled is None else labelled.within(probabilities, owner)
+
+
+def _distribution(
+    network: MoeSimVae, scaling: Scaling, values: NDArray[np.float32], settings: Settings
+) -> CellDistribution | None:
+    """What cells are generated from; None for a model that does not generate."""
+    if not settings.kl_weight or values.shape[1] > MOST_MARKERS:
+        return None
+    return fit_distribution(network, scaling, values)
+
+
+def _checked_codes(model: TrainedModel, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Codes (n, d) of the landmarks ``values`` (n, m), once some of their probabilities have been checked."""
+    assigner = Assigner(model)
+    check_assignment(assigner.assign(values[:CELLS_CHECKED]), model.n_clusters, "the training cells")
+    return assigner.codes(values)
 
 
 class _Stages:

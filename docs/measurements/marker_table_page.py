@@ -160,7 +160,7 @@ NO_LANDMARKS = """Sets left out were not measured for this page: [Populations by
 """
 LANDMARKS = """## Sets left out
 
-Four constants (spread of micro-clusters, advantage of the branch, price per cell, gap within a context) chosen from 81
+Four constants (spread of micro-clusters, advantage of the branch, price per cell, width of a context) chosen from 108
 settings without the set that is scored. 20,000 landmarks of each set, {2} seed(s), no network; the last score is
 macro-F1 by name.
 

@@ -180,7 +180,7 @@ GRID = {
     (P, "SPREAD_OF_MICRO_CLUSTERS"): (0.15, 0.2, 0.25),
     (P, "ADVANTAGE"): (1.0, 2.0, 4.0),
     (T, "PRICE_PER_CELL"): (2.0, 4.0, 8.0),
-    (L, "CONTEXT_GAP"): (0.25, 0.35, 0.5),
+    (L, "CONTEXT_WIDTH"): (0.2, 0.4, 0.6, 0.9),
 }
 
 

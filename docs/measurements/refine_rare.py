@@ -1,8 +1,9 @@
-"""`cytovae refine` on a rare population: F1 of its best cluster before and after, for several numbers of parts.
+"""`cytovae refine` on a rare population: F1 of its best cluster before and after, for several numbers of parts; and
+F1 of the population of that name by a marker table, in `train` and in `refine`.
 
 Haematopoietic stem cells of Nilsson (2013), 358 of 44,140. The cluster to refine is chosen by the textbook signature of
 these cells (CD34+ CD90+, CD38- CD45RA- and no lineage marker), not by the gates: of the clusters with at least 500
-cells, the one whose medians fit it best. The gates only score:
+cells, the one whose medians fit it best. The marker table is that of the data set bendall. The gates only score:
 
     python docs/measurements/refine_rare.py --data ../shared/data --seeds 2
 """

@@ -109,6 +109,7 @@ def test_what_is_refused(study: Study, tmp_path: Path) -> None:
         (("--cluster", 1, "--cluster", 1), "twice"),
         (("--population", "B"), "knows no names"),
         (("--cluster", 1, "--parts", 1), "from 2 on"),
+        (("--cluster", 1, "--parts", 3, "--types", file), "leave --parts out"),
     ):
         assert found in REFINE.refused(UsageError, model, file, *options, "-o", tmp_path / "x")
     for folder in (model, file.parent):
@@ -116,3 +117,18 @@ def test_what_is_refused(study: Study, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     assert "notes.txt" in REFINE.refused(OutputError, model, file, "--cluster", 1, "-o", tmp_path / "other", "--force")
+
+
+def test_a_marker_table_divides_and_names(study: Study, tmp_path: Path) -> None:
+    names = np.array(["A", "B", "C", "D"])
+    rows = [",".join([name, *("+" if high else "-" for high in row)]) for name, row in zip(names, LEVELS, strict=True)]
+    (tmp_path / "types.csv").write_text("\n".join(["population,CD1,CD2,CD3,CD4", *rows]))
+    both = ("--cluster", 1, "--cluster", 2, "--types", tmp_path / "types.csv")
+    said = REFINE.done(study.model, study.file, *both, "-o", tmp_path / "named").stderr
+    assert "cluster 1: 1,400 cells, split into 3 (" in said
+    assert "cluster 2: 600 cells, no split found (all of it " in said
+    ASSIGN.done(tmp_path / "named", study.file, "-o", tmp_path / "x.parquet")
+    cells = pd.read_parquet(tmp_path / "x.parquet")
+    divided = cells["cluster"] != 2
+    assert (cells["population"] == names[study.kind])[divided].mean() > 0.98
+    assert (cells["population"][~divided] == "unknown").all()

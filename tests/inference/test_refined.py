@@ -7,15 +7,20 @@ import pytest
 from helpers.tiny_model import tiny_model
 from numpy.typing import NDArray
 
+from cytovae.annotations.cluster_names import UNKNOWN
+from cytovae.annotations.marker_table import PanelTypes
 from cytovae.errors import UsageError
 from cytovae.inference.assigner import Assigner
 from cytovae.inference.cell_distribution import fit_distribution
 from cytovae.inference.generation import events_of_clusters, generate
 from cytovae.inference.refined import refined
 from cytovae.inference.trained_model import TrainedModel
+from cytovae.naming.evidence import Evidence
+from cytovae.naming.naming import Naming
 
 MODEL = tiny_model(0).model  # clusters 1, 2, 3
 INNER = tiny_model(1).model  # three parts
+MARKERS = MODEL.markers
 TOLERANCE = 1e-6  # of float32 probabilities
 
 
@@ -37,6 +42,31 @@ def test_parts_have_the_probability_of_their_cluster_times_that_of_the_second_mo
     np.testing.assert_allclose(both[:, 3:], whole[:, 1:2] * parts, atol=TOLERANCE)
     np.testing.assert_allclose(both[:, [0, 2]], whole[:, [0, 2]], atol=TOLERANCE)
     assert (both[:, 1] == 0).all()
+
+
+def test_parts_have_their_own_names_or_that_of_their_cluster() -> None:
+    def with_names(model: TrainedModel, names: tuple[str, ...], level: float) -> TrainedModel:
+        levels = np.full(3, level, np.float32)
+        types = PanelTypes(("T", "CD4 T"), MARKERS, np.zeros((2, 3), np.float32), (), ())
+        evidence = tuple(Evidence(name, int(level), (), (), (), 1.0) for name in names)
+        of_expert = tuple(names[cluster - 1] for cluster in model.expert_clusters.tolist())
+        return replace(model, naming=Naming(of_expert, types, evidence, ("CD4 T", "NK"), levels, levels))
+
+    outer = with_names(MODEL, ("B", "T", "Monocytes"), 1.0)
+    inner = with_names(INNER, ("CD4 T", UNKNOWN, "B"), 2.0)
+    both = refined(outer, (2,), inner)
+    assert both.names is not None
+    assert both.names.of_cluster[3:] == ("CD4 T", "T", "B")
+    assert both.naming is not None
+    assert both.naming.not_found == ("NK",)
+    # Of the outer model where the name is outside, too; T has no cell of its own there any more.
+    found = {each.name: each.cells for each in both.naming.evidence}
+    assert found == {"B": 1, "Monocytes": 1, "CD4 T": 2, UNKNOWN: 2}
+    assert (both.naming.low == 1).all()
+
+    unnamed = refined(MODEL, (2,), inner)
+    assert unnamed.names is not None
+    assert unnamed.names.of_cluster == (UNKNOWN, UNKNOWN, UNKNOWN, "CD4 T", UNKNOWN, "B")
 
 
 def test_a_part_can_be_refined_again(values: NDArray[np.float32]) -> None:

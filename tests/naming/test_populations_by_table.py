@@ -9,7 +9,7 @@ from scipy.cluster.hierarchy import average
 
 from cytovae.annotations.marker_table import PanelTypes, parse_marker_table, types_of_panel
 from cytovae.naming.evidence import signature
-from cytovae.naming.populations_by_table import NamedCells, name_populations
+from cytovae.naming.populations_by_table import CellsAround, NamedCells, name_populations
 from cytovae.naming.tree_labels import label_branches
 
 MARKERS = ("CD3", "CD4", "CD8", "CD19", "CD14")
@@ -41,12 +41,15 @@ def cells_of(sizes: dict[str, int], seed: int = 0) -> tuple[NDArray[np.float32],
     return values.astype(np.float32), truth, micro
 
 
+def tree_of(values: NDArray[np.float32], micro: NDArray[np.int64]) -> NDArray[np.float64]:
+    linkage = average(np.stack([values[micro == index].mean(0) for index in range(micro.max() + 1)]))
+    linkage[:, 2] /= linkage[:, 2].max()
+    return linkage
+
+
 def named(sizes: dict[str, int], text: str = TABLE) -> tuple[NamedCells, list[str]]:
     values, truth, micro = cells_of(sizes)
-    mean = np.stack([values[micro == index].mean(0) for index in range(micro.max() + 1)])
-    linkage = average(mean)
-    linkage[:, 2] /= linkage[:, 2].max()
-    return name_populations(values, micro, linkage, types_of(text)), truth
+    return name_populations(values, micro, tree_of(values, micro), types_of(text)), truth
 
 
 def share_right(result: NamedCells, truth: list[str]) -> float:
@@ -66,6 +69,24 @@ def test_cells_get_the_population_of_their_profile(sizes: dict[str, int]) -> Non
     result, truth = named(sizes)
     assert share_right(result, truth) >= 0.98
     assert result.not_found == ()
+
+
+def test_cells_around_tell_what_is_low_and_high() -> None:
+    values, truth, micro = cells_of({"CD4 T": 400, "CD8 T": 300})  # all of them are CD3+
+    others, _, micro_of_others = cells_of({"B": 1000, "Monocytes": 1000}, seed=1)
+    around = CellsAround(others, micro_of_others, tree_of(others, micro_of_others), 2000 / 2700)
+    linkage, types = tree_of(values, micro), types_of(TABLE)
+    result = name_populations(values, micro, linkage, types, around)
+    assert result.names == ("CD4 T", "CD8 T")
+    assert len(result.population) == len(truth)
+    assert [each.cells for each in result.evidence] == [400, 300]
+    assert share_right(result, truth) >= 0.98
+    assert share_right(name_populations(values, micro, linkage, types), truth) < 0.9  # without them
+    # Ten times as many of the same cells around stand for no more than these did.
+    many = CellsAround(np.tile(others, (10, 1)), np.tile(micro_of_others, 10), around.linkage, around.share)
+    again = name_populations(values, micro, linkage, types, many)
+    assert (again.population == result.population).all()
+    np.testing.assert_allclose(again.high, result.high, rtol=1e-5)
 
 
 def test_absent_populations_are_reported_and_take_no_cells() -> None:

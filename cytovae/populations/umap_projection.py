@@ -1,4 +1,4 @@
-"""UMAP of the landmarks. No other module imports umap."""
+"""UMAP of the landmarks."""
 
 import warnings
 
@@ -17,12 +17,10 @@ def umap_projection(
 
     UMAP runs on one thread, so that the same seed gives the same result.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
-        import umap
+    from cytovae.populations.numba_cache import keep_compiled
+    from cytovae.populations.umap_import import import_umap
 
-        from cytovae.populations.numba_cache import keep_compiled
-
+    umap = import_umap()
     keep_compiled(umap.layouts, umap.umap_, umap.utils)
     k = min(settings.umap_neighbors, neighbors.indices.shape[1], len(values) - 1)
     reducer = umap.UMAP(

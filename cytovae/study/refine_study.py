@@ -227,13 +227,14 @@ def refine_study(
             _refuse(study, group, of_group.n_cells)
         constant_markers(of_group.cells, study.files)
     model, parts, results = study.saved.model, [], []
-    settings = replace(model.settings, landmarks=MOST_CELLS)
-    raw = [file.file for file in study.files]
+    settings, raw = replace(model.settings, landmarks=MOST_CELLS), [file.file for file in study.files]
     for group, of_group in zip(groups, drawn, strict=True):
         cells = of_group.cells
         around = None if types is None else _cells_around(study, group, of_group.n_cells, seed)
-        options = {"types": types, "around": around, "n_clusters": n_parts, "workers": workers, "progress": progress}
-        learning = train_model(cells, settings, seed=seed, device=device, **options)
+        learning = train_model(
+            cells, settings, seed=seed, device=device, types=types, around=around,
+            n_clusters=n_parts, workers=workers, progress=progress,
+        )  # fmt: skip
         names = learning.model.names
         result = Refinement(group, of_group.n_cells, len(cells), names=names.of_cluster if names else ())
         if learning.model.n_clusters > 1:

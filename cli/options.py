@@ -11,7 +11,7 @@ import typer
 from cytovae.cli import console
 from cytovae.errors import UsageError
 from cytovae.plain_file import resolved
-from cytovae.settings import LARGEST_SEED
+from cytovae.settings import LARGEST_SEED, Settings
 
 if TYPE_CHECKING:
     from cytovae.annotations.marker_table import PanelTypes
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cytovae.quality.flags import EventFlags
 
 MOST_THREADS = 4096
+BYTES_FOR_WORKERS = 150_000  # smaller files have too few cells for worker processes
 STDIN = Path("-")
 FILES_HELP = (
     "FCS files, .h5ad files, or CSV or Parquet tables with a row per event; a folder stands for the FCS files in it, "
@@ -135,6 +136,17 @@ def n_threads(asked: int | None) -> int:
     from cytovae.environment import n_processors
 
     return asked if asked is not None else n_processors()
+
+
+def workers_for_training(threads: int | None, files: Sequence[Path], settings: Settings) -> int:
+    """The number of workers. If they will be needed they are started, to be ready when the files have been read."""
+    from cytovae.populations.worker_process import start_ahead
+
+    workers = n_threads(threads)
+    n_bytes = sum(path.stat().st_size for path in files if path.is_file())
+    if settings.resolution == "merge" and n_bytes >= BYTES_FOR_WORKERS:
+        start_ahead(workers - 1)
+    return workers
 
 
 def read_gates(

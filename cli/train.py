@@ -174,6 +174,8 @@ def train_cli(
     }  # fmt: skip
     settings = _settings(preset_name, chosen, generative=generative)
     n_clusters, scale = _number_of_clusters(clusters, types), _logicle(logicle, transform)
+    paths = options.named_files(files)
+    workers = options.workers_for_training(threads, paths, settings)
 
     from cytovae.model_folder.checkpoint import Checkpoint
     from cytovae.model_folder.input_files import identities
@@ -182,10 +184,8 @@ def train_cli(
     from cytovae.study.protected_files import protected_files
     from cytovae.study.train_study import CompleteModel, labels_of_cells, open_train_study, train_study
 
-    resolved_device = resolve_device(device)
     use_threads(1, with_umap=True)
-    paths = options.named_files(files)
-    before, compensation = identities(paths), options.compensation_of(compensate)
+    device, before, compensation = resolve_device(device), identities(paths), options.compensation_of(compensate)
     protected_files(files=paths, tables=(panel, compensate, qc, types, *(labels or ()), *(gates or ()))).check_folder(
         output
     )
@@ -211,7 +211,7 @@ def train_cli(
         flags = options.flags_of(qc, study.raw, data_set)
         cells, seconds_of_reading = _read_cells(study, settings, max_events_per_file, sampling, seed, flags, known)
         if not quiet:
-            _say_read(study, cells, flags, resolved_device)
+            _say_read(study, cells, flags, device)
         with console.stages(quiet=quiet, announce=True) as progress:
             result = train_study(
                 study,
@@ -219,11 +219,11 @@ def train_cli(
                 output,
                 settings,
                 seed=seed,
-                device=resolved_device,
+                device=device,
                 labels=None if known is None else labels_of_cells(known, cells, study.files),
                 types=panel_types,
                 n_clusters=n_clusters,
-                workers=options.n_threads(threads),
+                workers=workers,
                 checkpoint=checkpoint,
                 resume=resume,
                 force=force,
@@ -235,7 +235,7 @@ def train_cli(
             )
     say_result(output, result, files, quiet=quiet)
     if truth is not None and not isinstance(result, CompleteModel):
-        _show_scores(study, result.saved, truth, resolved_device, quiet=quiet)
+        _show_scores(study, result.saved, truth, device, quiet=quiet)
 
 
 def _check_and_say_panel(study: "TrainStudy", *, generative: bool, quiet: bool) -> None:

@@ -7,8 +7,6 @@ its parent.
 """
 
 import json
-import os
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -22,23 +20,11 @@ import numpy as np
 from numpy.lib.format import read_array, write_array
 from numpy.typing import NDArray
 
+from cytovae.populations.umap_import import import_umap
 from cytovae.populations.valleys import ValleyHierarchy
 from cytovae.populations.views import SMALL_PARTITIONS, View, small_view
+from cytovae.populations.worker_process import MOST_PROCESSES, end, end_ahead, take_process
 from cytovae.settings import LARGEST_SEED, Settings, settings_from_dict, settings_to_dict
-
-COMMAND = (sys.executable, "-m", "cytovae.populations.view_process")
-
-# Modules in the user's working directory are not imported, and libraries use one thread.
-ENVIRONMENT = {
-    "PYTHONSAFEPATH": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-}
-
-# Each takes about 700 MB, most of it libraries (measured by docs/scaling/speed.py).
-MOST_PROCESSES = 4
 
 # Distance between the seeds of two views.
 SEED_STEP = 1_000
@@ -78,6 +64,7 @@ class SmallViews:
         self._views: list[View | None] = [None] * len(samples)
         n_processes = max(0, min(workers - 1, len(samples), MOST_PROCESSES))
         self._workers = [_Worker() for _ in range(n_processes)]
+        end_ahead()
         self._threads = ThreadPoolExecutor(max(1, n_processes))
         self._served = [self._threads.submit(self._serve, worker) for worker in self._workers]
 
@@ -144,16 +131,7 @@ class _Worker:
     """One worker process. :meth:`send` and :meth:`receive` raise OSError or ValueError if it has failed."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        with suppress(OSError):
-            self._process = subprocess.Popen(
-                COMMAND,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                env=os.environ | ENVIRONMENT,
-            )
+        self._process = take_process()
 
     @property
     def pid(self) -> int | None:
@@ -175,11 +153,7 @@ class _Worker:
     def close(self) -> None:
         """Remove what is left of the killed process."""
         if self._process is not None:
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    with suppress(OSError):
-                        pipe.close()
-            self._process.wait()
+            end(self._process)
 
     def _pipe(self, name: str) -> IO[bytes]:
         pipe: IO[bytes] | None = getattr(self._process, name, None)
@@ -209,6 +183,7 @@ def _read_arrays(stream: IO[bytes]) -> Iterator[NDArray[Any]]:
 
 def main() -> None:
     """Run the worker process: answer each view at once, until the parent closes its pipe."""
+    import_umap()  # before the first view is asked for
     arrays = _read_arrays(sys.stdin.buffer)
     description = json.loads(next(arrays).tobytes())
     settings, seed = settings_from_dict(description["settings"]), description["seed"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cytovae.populations import view_process
+from cytovae.populations import view_process, worker_process
 from cytovae.populations.view_process import SmallViews
 from cytovae.populations.views import View
 from cytovae.settings import Settings
@@ -75,10 +75,22 @@ def test_this_process_and_the_worker_share_the_views(task: Task, expected: list[
         assert_same(views.results(), expected)
 
 
+def test_workers_that_were_started_ahead_are_taken_and_the_others_end(task: Task, expected: list[View]) -> None:
+    worker_process.start_ahead(3)
+    started = {process.pid for process in worker_process._ahead}
+    assert len(started) == 3
+    with views_for(task, 3) as views:
+        assert set(views.pids) < started
+        (left,) = started - set(views.pids)
+        with pytest.raises(ProcessLookupError):
+            os.kill(left, 0)
+        assert_same(views.results(), expected)
+
+
 def test_without_a_worker_this_process_computes(
     task: Task, expected: list[View], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(view_process, "COMMAND", (str(tmp_path / "nothing"),))
+    monkeypatch.setattr(worker_process, "COMMAND", (str(tmp_path / "nothing"),))
     with views_for(task, 2) as views:
         assert_same(views.results(), expected)
 

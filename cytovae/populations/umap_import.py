@@ -12,9 +12,12 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
+
+from cytovae.settings import Metric
 
 PACKAGE = "pynndescent"
+METRICS = get_args(Metric)
 
 
 def import_umap() -> ModuleType:
@@ -76,6 +79,10 @@ class _Distances(Mapping[str, Any]):
     def _real(self) -> Mapping[str, Any]:
         real: Mapping[str, Any] = getattr(importlib.import_module(self._module), self._name)
         return real
+
+    def __contains__(self, key: object) -> bool:
+        # UMAP asks for its metric even if the neighbors are given. Both of pynndescent's dictionaries have these.
+        return key in METRICS or key in self._real
 
     def __getitem__(self, key: str) -> Any:
         return self._real[key]

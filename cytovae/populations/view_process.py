@@ -21,7 +21,7 @@ from numpy.lib.format import read_array, write_array
 from numpy.typing import NDArray
 
 from cytovae.populations.umap_import import import_umap
-from cytovae.populations.valleys import ValleyHierarchy
+from cytovae.populations.valleys import ValleyHierarchy, valley_hierarchy
 from cytovae.populations.views import SMALL_PARTITIONS, View, small_view
 from cytovae.populations.worker_process import MOST_PROCESSES, end, end_ahead, take_process
 from cytovae.settings import LARGEST_SEED, Settings, settings_from_dict, settings_to_dict
@@ -181,9 +181,20 @@ def _read_arrays(stream: IO[bytes]) -> Iterator[NDArray[Any]]:
         yield read_array(pipe, allow_pickle=False)
 
 
+def _prepare() -> None:
+    """Import umap, and compile the search for valleys on a new machine, before the first view is asked for.
+
+    Meanwhile the parent reads files and compiles umap, and each finds later what the other one has compiled.
+    """
+    import_umap()
+    rows = np.arange(400)
+    values = np.random.default_rng(0).random((len(rows), 2), dtype=np.float32)
+    valley_hierarchy(values, rows % 4, rows // 4 % 2, 0)
+
+
 def main() -> None:
     """Run the worker process: answer each view at once, until the parent closes its pipe."""
-    import_umap()  # before the first view is asked for
+    _prepare()
     arrays = _read_arrays(sys.stdin.buffer)
     description = json.loads(next(arrays).tobytes())
     settings, seed = settings_from_dict(description["settings"]), description["seed"]

@@ -44,6 +44,22 @@ def test_pynndescent_is_imported_when_it_is_needed(tmp_path: Path) -> None:
     run(CODE, tmp_path)
 
 
+def test_umap_of_given_neighbors_does_without_it(tmp_path: Path) -> None:
+    (tmp_path / "pynndescent.py").write_text("raise SystemExit('imported')")
+    run(
+        """
+import numpy as np
+from cytovae.populations.neighbors import nearest_neighbors
+from cytovae.populations.umap_projection import umap_projection
+from cytovae.settings import Settings
+
+cells = np.random.default_rng(0).normal(size=(100, 3)).astype("f4")
+umap_projection(cells, nearest_neighbors(cells, 15, "euclidean"), Settings(umap_epochs=2), 0)
+""",
+        tmp_path,
+    )
+
+
 def test_other_versions_of_umap_are_imported_as_usual(tmp_path: Path) -> None:
     for package, text in {"pynndescent": "new = 1\n", "umap": "from pynndescent import new\n"}.items():
         (tmp_path / f"{package}.py").write_text(text)

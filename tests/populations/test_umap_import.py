@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 # What umap takes from pynndescent; the real one compiles for half a minute on a new machine.
 PACKAGE = {
     "__init__.py": "class NNDescent:\n    def __init__(self, *given, **named):\n        self.given = given, named\n",

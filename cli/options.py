@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cytovae.quality.flags import EventFlags
 
 MOST_THREADS = 4096
-BYTES_FOR_WORKERS = 150_000  # smaller files have too few cells for worker processes
+BYTES_FOR_WORKERS = 150_000  # about 5,000 events of eight channels; fewer need no worker process
 STDIN = Path("-")
 FILES_HELP = (
     "FCS files, .h5ad files, or CSV or Parquet tables with a row per event; a folder stands for the FCS files in it, "

@@ -72,7 +72,7 @@ class NamedCells:
 
 @dataclass(frozen=True, eq=False)
 class CellsAround:
-    """Cells around those that are named: with them it is known what a low and a high level is.
+    """Cells outside the part of the data that is named. They show what low and high levels are.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ def name_populations(
     types
         The marker table for these m markers.
     around
-        Other cells, if ``values`` are those of a part of the data only. They help to decide, and get no names.
+        Other cells, if ``values`` are those of a part of the data only. They help to find levels, and get no names.
     """
     n_own = len(values)
     if around is not None:

@@ -1,4 +1,4 @@
-"""Imports umap without pynndescent, until something needs it.
+"""Import umap, and pynndescent only when something needs it.
 
 The import of pynndescent compiles 38 functions, which takes 25 seconds on the first run on a machine, and half a second
 later. UMAP needs it to look for neighbors only, and :mod:`cytovae.populations.neighbors` has found them already. So

@@ -184,7 +184,7 @@ def _read_arrays(stream: IO[bytes]) -> Iterator[NDArray[Any]]:
 def _prepare() -> None:
     """Import umap, and compile the search for valleys on a new machine, before the first view is asked for.
 
-    Meanwhile the parent reads files and compiles umap, and each finds later what the other one has compiled.
+    Meanwhile the parent reads files and compiles umap. Each later loads what the other has compiled.
     """
     import_umap()
     rows = np.arange(400)

@@ -1,6 +1,6 @@
 """Processes that compute small views, see :mod:`cytovae.populations.view_process`. Imports nothing heavy.
 
-A process imports libraries for several seconds. Who knows that one will be needed starts it ahead, and does other work
+A process imports libraries for several seconds. A command that will need one starts it early, and reads files
 meanwhile.
 """
 
@@ -31,7 +31,6 @@ _ahead: list[Process] = []  # started, and not yet taken
 
 def start_ahead(n_processes: int) -> None:
     """Start processes that :func:`take_process` will return. They end with this process at the latest."""
-    atexit.register(end_ahead)
     for _ in range(min(n_processes, MOST_PROCESSES) - len(_ahead)):
         if (process := _start()) is not None:
             _ahead.append(process)
@@ -42,6 +41,7 @@ def take_process() -> Process | None:
     return _ahead.pop() if _ahead else _start()
 
 
+@atexit.register
 def end_ahead() -> None:
     """End the processes that nobody has taken."""
     while _ahead:

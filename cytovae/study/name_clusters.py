@@ -25,7 +25,7 @@ def name_clusters_by_table(model: TrainedModel, files: Sequence[MarkerFile], typ
     """
     cells = draw_cells(files, at_most=MOST_CELLS)
     fine = model.with_clusters(model.tree.n_most)
-    present, expert_group, linkage = _expert_groups(model, fine, cells.values)
+    present, expert_group, linkage = _expert_groups(fine, cells.values)
     named = name_populations(cells.values, expert_group, linkage, types)
     n_names = len(named.names)
     votes = np.zeros((model.highest_cluster, n_names + 1), dtype=np.int64)  # the last column is for unknown
@@ -57,19 +57,19 @@ def cells_around(
     outside = values[~np.isin(Assigner(model).assign(values).cluster, clusters)]
     if not len(outside):
         return None
-    _, expert_group, linkage = _expert_groups(model, model.with_clusters(model.tree.n_most), outside)
+    _, expert_group, linkage = _expert_groups(model.with_clusters(model.tree.n_most), outside)
     return CellsAround(outside, expert_group, linkage, share)
 
 
 def _expert_groups(
-    model: TrainedModel, fine: TrainedModel, values: NDArray[np.float32]
+    fine: TrainedModel, values: NDArray[np.float32]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
-    """Groups of experts in the finest cut of a model, as micro-clusters of cells ``values`` (n, m).
+    """Groups of experts of a model in its finest cut, as micro-clusters of cells ``values`` (n, m).
 
     Returns the u numbers that occur, the index of each cell's group (n,), and how the groups merge (u − 1, 4).
     """
     present, group = np.unique(Assigner(fine).assign(values).cluster, return_inverse=True)
-    return present, group.astype(np.int64), _linkage(model.tree, fine.expert_clusters, present)
+    return present, group.astype(np.int64), _linkage(fine.tree, fine.expert_clusters, present)
 
 
 def _linkage(tree: MergeTree, group: NDArray[np.int32], present: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -227,10 +227,12 @@ def refine_study(
             _refuse(study, group, of_group.n_cells)
         constant_markers(of_group.cells, study.files)
     model, parts, results = study.saved.model, [], []
-    settings, raw = replace(model.settings, landmarks=MOST_CELLS), [file.file for file in study.files]
+    of_all = None if types is None else _cells_of_all_clusters(study, seed)
+    settings = replace(model.settings, landmarks=MOST_CELLS)
+    raw = [file.file for file in study.files]
     for group, of_group in zip(groups, drawn, strict=True):
         cells = of_group.cells
-        around = None if types is None else _cells_around(study, group, of_group.n_cells, seed)
+        around = _cells_around(study, group, of_group, of_all)
         learning = train_model(
             cells, settings, seed=seed, device=device, types=types, around=around,
             n_clusters=n_parts, workers=workers, progress=progress,
@@ -247,12 +249,21 @@ def refine_study(
     return tuple(results)
 
 
-def _cells_around(study: AssignStudy, group: tuple[int, ...], n_inside: int, seed: int) -> CellsAround | None:
-    """Random cells outside the clusters of a group, which has ``n_inside`` cells; None if there are none."""
+def _cells_around(
+    study: AssignStudy, group: tuple[int, ...], of_group: ClusterCells, of_all: ClusterCells | None
+) -> CellsAround | None:
+    """The cells outside a group, of random cells of all clusters; None without them."""
+    if of_all is None:
+        return None
+    return cells_around(study.saved.model, group, of_all.cells.values, 1 - of_group.n_cells / of_all.n_cells)
+
+
+def _cells_of_all_clusters(study: AssignStudy, seed: int) -> ClusterCells:
+    """Random cells of all files, and the number of all cells."""
     passing = None if study.quality is None else study.quality.passing()
     cells = draw_cells(study.files, at_most=MOST_CELLS, seed=seed, passing=passing)
     n_cells = sum(file.n_events for file in study.files) if passing is None else sum(map(len, passing))
-    return cells_around(study.saved.model, group, cells.values, 1 - n_inside / n_cells)
+    return ClusterCells(cells, n_cells)
 
 
 def _refuse(study: AssignStudy, group: tuple[int, ...], n_cells: int) -> None:

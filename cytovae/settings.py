@@ -64,7 +64,10 @@ class Settings:
         default=15, metadata=_about("neighbors for UMAP, including the cell itself", at_least=2)
     )
     umap_min_dist: float = field(default=0.0, metadata=_about("min_dist of UMAP", at_least=0, at_most=1))
-    umap_epochs: int = field(default=100, metadata=_about("epochs of UMAP", at_least=1))
+    umap_epochs: int = field(default=60, metadata=_about("epochs of UMAP", at_least=1))
+    umap_negatives: int = field(
+        default=3, metadata=_about("cells that UMAP pushes away for each neighbor it pulls closer", at_least=0)
+    )
     similarity: Kind = field(default="partition", metadata=_about("how two cells are compared for S"))
     radius: float = field(default=2.0, metadata=_about('for "radius": distance in UMAP coordinates', above=0))
     radius_unit: RadiusUnit = field(
@@ -112,7 +115,7 @@ class Settings:
 
     # Optimizer
     batch: int = field(default=256, metadata=_about("cells per batch; batch norm needs two", at_least=2))
-    steps: int = field(default=2000, metadata=_about("training steps", at_least=0))
+    steps: int = field(default=1000, metadata=_about("training steps", at_least=0))
     learning_rate: float = field(default=5e-3, metadata=_about("learning rate, or the peak of the cycle", above=0))
     schedule: Schedule = field(default="one-cycle", metadata=_about("how the learning rate changes over the steps"))
 
@@ -153,6 +156,7 @@ _PAPER_CYTOF = Settings(
     landmarks=0,
     umap_min_dist=0.1,
     umap_epochs=200,
+    umap_negatives=5,
     similarity="radius",
     radius=2.0,
     radius_unit="tenths",

@@ -6,18 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cytovae.populations.line_density import file_midpoints, files_aligned, valley_between
-
-# Shrinkage of a covariance towards a sphere; larger for sets with few cells relative to the number of markers.
-LEAST_SHRINKAGE = 0.05
-
-# Added to the variances of a pooled covariance, so that it can be inverted.
-RIDGE = 1e-9
+from cytovae.populations.covariances import mahalanobis_distances, separating_line
+from cytovae.populations.line_density import compare_files, positions_along, valley_between, valley_within_files
 
 # Cells per half set for a density estimate; more hardly change it.
 DENSITY_CELLS = 400
 
-# A valley is looked for within files if two sets have at least this many cells in common files (see `_comparable`).
+# A valley is looked for within files if two sets have at least this many cells in common files (see `_n_comparable`).
 FEWEST_COMPARABLE = 2.0
 
 # Two sets without common files are separate only if some marker differs by this share of its range: shifts between
@@ -110,25 +105,8 @@ class CellSets:
             self.sample_file_count[a][half] = self._count_by_file(self.sample[a][half])
 
     def distance(self, a: int, others: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Mahalanobis distances (len(others),) between the mean of set ``a`` and those of ``others``.
-
-        Only pairs of large sets need a matrix of their own, and there are at most n / m large sets. So the time grows
-        with the square of the number of markers, not with its cube.
-        """
-        weight = self.count / np.maximum(self.count.sum(0), 1)  # (2, k)
-        mean_of = (weight[:, others, None] * self.mean[:, others]).sum(0)  # (others, m)
-        difference = mean_of - (weight[:, a, None] * self.mean[:, a]).sum(0)  # (others, m)
-        shrinkage = self._shrinkage(slice(None), a, others)  # (2, others)
-        variance = (self._sphere(0, a, others) + self._sphere(1, a, others)) / 2  # (others,)
-        solved = difference * (1 / variance)[:, None]  # (others, m)
-        large = np.flatnonzero((shrinkage < 1).any(0))
-        if len(large):
-            pooled = self._pooled_covariance(0, a, others[large])
-            pooled += self._pooled_covariance(1, a, others[large])
-            pooled /= 2  # (large, m, m)
-            solved[large] = np.linalg.solve(pooled, difference[large][:, :, None])[:, :, 0]
-        result: NDArray[np.float64] = np.sqrt(np.maximum((difference * solved).sum(1), 0))
-        return result
+        """Mahalanobis distances (len(others),) between the mean of set ``a`` and those of ``others``."""
+        return mahalanobis_distances(self.count, self.mean, self.covariance, a, others)
 
     def valley(self, a: int, b: int) -> float:
         """The lowest density between two sets, relative to the lower of their peaks, along a line that separates them.
@@ -145,73 +123,24 @@ class CellSets:
 
     def _half_valley(self, half: int, a: int, b: int, sizes: tuple[float, float]) -> float:
         """The valley along a line fitted to one ``half``, in the density of the other."""
+        file_counts = (self.file_count[half, a], self.file_count[half, b])  # (g,) each
+        difference, comparable = compare_files(file_counts, (self.file_mean[half, a], self.file_mean[half, b]))  # (m,)
         rows = (self.sample[a][1 - half], self.sample[b][1 - half])
-        counts = (self.sample_file_count[a][1 - half], self.sample_file_count[b][1 - half])  # (g,) each
-        comparable = _comparable(self.file_count[half, a], self.file_count[half, b])  # (g,)
-        sample_comparable = _comparable(*counts)  # (g,)
-        within_files = self.n_files == 1 or min(comparable.sum(), sample_comparable.sum()) >= FEWEST_COMPARABLE
-        if within_files:
-            difference = comparable @ (self.file_mean[half, b] - self.file_mean[half, a]) / comparable.sum()  # (m,)
-        else:
-            difference = self.mean[half, b] - self.mean[half, a]
-            if (np.abs(difference) / self.range).max() < LEAST_DIFFERENCE_BETWEEN_FILES:
-                return 1.0
-        line = self._separating_line(half, a, b, difference)  # (m,)
-        positions = (self.values[rows[0]] @ line, self.values[rows[1]] @ line)
-        if not within_files:
-            weights = (np.full(len(rows[0]), 1 / len(rows[0])), np.full(len(rows[1]), 1 / len(rows[1])))
-            return valley_between(positions, weights, sizes)
-        files = (self.origin[rows[0]], self.origin[rows[1]])
-        midpoint = file_midpoints(positions, files, counts, sample_comparable)  # (g,)
-        first, first_weights = files_aligned(positions[0], files[0], counts[0], sample_comparable, midpoint)
-        second, second_weights = files_aligned(positions[1], files[1], counts[1], sample_comparable, midpoint)
-        return valley_between((first, second), (first_weights, second_weights), sizes)
+        sample_counts = (self.sample_file_count[a][1 - half], self.sample_file_count[b][1 - half])  # (g,) each
+        if self.n_files == 1 or min(comparable, _n_comparable(*sample_counts)) >= FEWEST_COMPARABLE:
+            line = self._separating_line(half, a, b, difference)  # (m,)
+            return valley_within_files(self.values, self.origin, rows, sample_counts, line, sizes)
+        difference = self.mean[half, b] - self.mean[half, a]
+        if (np.abs(difference) / self.range).max() < LEAST_DIFFERENCE_BETWEEN_FILES:
+            return 1.0
+        line = self._separating_line(half, a, b, difference)
+        positions = (positions_along(self.values, rows[0], line), positions_along(self.values, rows[1], line))
+        weights = (np.full(len(rows[0]), 1 / len(rows[0])), np.full(len(rows[1]), 1 / len(rows[1])))
+        return valley_between(positions, weights, sizes)
 
     def _separating_line(self, half: int, a: int, b: int, difference: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The direction (m,) halfway between Fisher's linear discriminant and weighting each marker by itself.
-
-        Fisher's discriminant adds up shifts of all markers that are too small to gate on, and finds valleys that no
-        gate would follow.
-        """
-        if self._shrinkage(half, a, b) == 1:
-            return difference * (1 / self._sphere(half, a, b))
-        pooled = self._pooled_covariance(half, a, b)
-        variance = pooled.diagonal().copy()
-        pooled /= 2
-        np.fill_diagonal(pooled, variance)
-        return np.asarray(np.linalg.solve(pooled, difference), dtype=np.float64)
-
-    def _pooled_covariance(self, half: int, a: int, others: int | NDArray[np.int64]) -> NDArray[np.float64]:
-        """Mean of the covariances of two sets, shrunk towards a sphere: (m, m) or (len(others), m, m).
-
-        Both sets have the same weight, so that the spread of a common population does not decide about a rare one.
-        """
-        pooled: NDArray[np.float64] = (self.covariance[half, others] + self.covariance[half, a]) / 2
-        diagonal = np.einsum("...ii->...i", pooled)  # (m,) or (len(others), m), a view
-        mean_variance = diagonal.sum(-1) / self.n_markers
-        shrinkage = self._shrinkage(half, a, others)
-        pooled *= (1 - shrinkage)[..., None, None]
-        diagonal += (shrinkage * mean_variance + RIDGE)[..., None]
-        return pooled
-
-    def _shrinkage(self, half: int | slice, a: int, others: int | NDArray[np.int64]) -> NDArray[np.float64]:
-        """How much the pooled covariance is shrunk towards a sphere, from 0.05 to 1 (a sphere): () or (others,)."""
-        fewest = np.minimum(self.count[half, others].T, self.count[half, a]).T
-        result: NDArray[np.float64] = np.minimum(
-            np.maximum(LEAST_SHRINKAGE, self.n_markers / np.maximum(fewest, 1) / 2), 1
-        )
-        return result
-
-    def _sphere(self, half: int, a: int, others: int | NDArray[np.int64]) -> NDArray[np.float64]:
-        """Variance of the pooled covariance of two sets if it is shrunk to a sphere: () or (others,)."""
-        diagonal = (self._variances(half, others) + self._variances(half, a)) / 2  # (m,) or (others, m)
-        result: NDArray[np.float64] = diagonal.sum(-1) / self.n_markers + RIDGE
-        return result
-
-    def _variances(self, half: int, index: int | NDArray[np.int64]) -> NDArray[np.float64]:
-        """Variance of each marker in sets: (m,) or (sets, m)."""
-        variances: NDArray[np.float64] = np.einsum("...ii->...i", self.covariance[half])[index]
-        return variances
+        covariances = (self.covariance[half, a], self.covariance[half, b])
+        return separating_line(covariances, (self.count[half, a], self.count[half, b]), difference)
 
     def _count_by_file(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Number of cells in each file, (g,)."""
@@ -221,7 +150,6 @@ class CellSets:
         return rows if len(rows) <= n else rows[self.rng.permutation(len(rows))[:n]]
 
 
-def _comparable(count_a: NDArray[np.float64], count_b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How many cells two sets have to compare in each file, (g,): n_a · n_b / (n_a + n_b)."""
-    result: NDArray[np.float64] = count_a * count_b / np.maximum(count_a + count_b, 1)
-    return result
+def _n_comparable(count_a: NDArray[np.float64], count_b: NDArray[np.float64]) -> float:
+    """How many cells two sets have to compare within files: the sum of n_a · n_b / (n_a + n_b)."""
+    return float((count_a * count_b / np.maximum(count_a + count_b, 1)).sum())

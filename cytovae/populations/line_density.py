@@ -31,6 +31,82 @@ _F = NDArray[np.float64]
 
 
 @njit()
+def compare_files(counts: tuple[_F, _F], means: tuple[_F, _F]) -> tuple[_F, float]:
+    """The difference between the means of two sets within files, and how many cells there are to compare.
+
+    Parameters
+    ----------
+    counts, means
+        Cells (g,) of each set in each file, and their means (g, m).
+
+    Returns
+    -------
+    difference, total
+        The difference (m,), where files weigh as much as they have cells to compare, and the sum of these.
+    """
+    comparable = _comparable(counts)
+    difference, total = np.zeros(means[0].shape[1]), 0.0
+    for file in range(len(comparable)):
+        total += comparable[file]
+        for marker in range(len(difference)):
+            difference[marker] += comparable[file] * (means[1][file, marker] - means[0][file, marker])
+    return difference / max(total, TINY), total
+
+
+@njit()
+def valley_within_files(
+    values: _F,
+    origin: NDArray[np.int64],
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],
+    counts: tuple[_F, _F],
+    line: _F,
+    sizes: tuple[float, float],
+) -> float:
+    """The valley between two sets along a line, if each file is aligned at the midpoint between them.
+
+    Parameters
+    ----------
+    values, origin
+        Markers (n, m) and files (n,) of all cells.
+    rows
+        The cells (n_a,) and (n_b,) of each set.
+    counts
+        Their number (g,) in each file.
+    line
+        Direction (m,) from the first set to the second.
+    sizes
+        Weight of each set.
+    """
+    comparable = _comparable(counts)
+    positions = (positions_along(values, rows[0], line), positions_along(values, rows[1], line))
+    files = (origin[rows[0]], origin[rows[1]])
+    midpoint = file_midpoints(positions, files, counts, comparable)
+    first, first_weights = files_aligned(positions[0], files[0], counts[0], comparable, midpoint)
+    second, second_weights = files_aligned(positions[1], files[1], counts[1], comparable, midpoint)
+    return valley_between((first, second), (first_weights, second_weights), sizes)
+
+
+@njit()
+def positions_along(values: _F, rows: NDArray[np.int64], line: _F) -> _F:
+    """Position (r,) along ``line`` (m,) of the cells ``rows`` (r,) of ``values`` (n, m)."""
+    positions = np.zeros(len(rows))
+    for index in range(len(rows)):
+        for marker in range(len(line)):
+            positions[index] += values[rows[index], marker] * line[marker]
+    return positions
+
+
+@njit()
+def _comparable(counts: tuple[_F, _F]) -> _F:
+    """How many cells two sets have to compare in each file, (g,): n_a · n_b / (n_a + n_b)."""
+    comparable = np.zeros(len(counts[0]))
+    for file in range(len(comparable)):
+        n_a, n_b = counts[0][file], counts[1][file]
+        comparable[file] = n_a * n_b / max(n_a + n_b, 1.0)
+    return comparable
+
+
+@njit()
 def file_midpoints(
     positions: tuple[_F, _F],
     files: tuple[NDArray[np.int64], NDArray[np.int64]],

@@ -99,7 +99,7 @@ def nearest_cells(queries: NDArray[np.float32], values: NDArray[np.float32], met
             # Squared distances (c, n) lack the square of the query, which is the same for all cells.
             by_products = metric != "canberra"
             d = torch.addmm(squares[None], cells, x.T, alpha=-2) if by_products else _canberra(cells, x)
-            nearest[start : start + chunk] = d.argmin(1)
+            nearest[start : start + chunk] = d.numpy().argmin(1)  # several times faster than torch's
     return nearest
 
 

@@ -28,6 +28,7 @@ def umap_projection(
         min_dist=settings.umap_min_dist,
         metric=settings.metric,
         n_epochs=settings.umap_epochs,
+        negative_sample_rate=settings.umap_negatives,
         init="pca",  # spectral initialization is not reproducible if the neighbor graph is not connected
         random_state=seed,
         n_jobs=1,

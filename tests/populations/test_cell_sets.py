@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cytovae.populations.cell_sets import LEAST_SHRINKAGE, RIDGE, CellSets
+from cytovae.populations.cell_sets import CellSets
+from cytovae.populations.covariances import LEAST_SHRINKAGE, RIDGE
 
 
 def sets_of(n_markers: int, sizes: list[int]) -> tuple[CellSets, NDArray[np.float64]]:

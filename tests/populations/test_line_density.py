@@ -5,7 +5,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import gaussian_kde
 
-from cytovae.populations.line_density import BANDWIDTH, file_midpoints, files_aligned, valley_between
+from cytovae.populations.line_density import (
+    BANDWIDTH,
+    compare_files,
+    file_midpoints,
+    files_aligned,
+    valley_between,
+    valley_within_files,
+)
 
 
 def same_weights(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -56,3 +63,27 @@ def test_midpoints_and_weights_by_hand() -> None:
     aligned, weights = files_aligned(second, second_file, counts[1], comparable, midpoint)
     np.testing.assert_allclose(aligned, [3 - expected[0], 14 - expected[1]], rtol=1e-12)
     np.testing.assert_allclose(weights, [4 / 7, 3 / 7], rtol=1e-12)
+
+
+def test_files_are_compared_by_hand() -> None:
+    # File 0: 2 and 2 cells, so 1 to compare. File 1: 3 and 1, so 3/4. File 2: none of the second set.
+    counts = (np.array([2.0, 3.0, 5.0]), np.array([2.0, 1.0, 0.0]))
+    means = (np.array([[0.0, 1.0], [4.0, 1.0], [9.0, 9.0]]), np.array([[2.0, 1.0], [8.0, 0.0], [0.0, 0.0]]))
+    difference, comparable = compare_files(counts, means)
+    assert comparable == pytest.approx(1.75)
+    np.testing.assert_allclose(difference, [(2 + 0.75 * 4) / 1.75, -0.75 / 1.75], rtol=1e-12)
+
+
+def test_a_valley_within_files_ignores_shifts_of_whole_files() -> None:
+    """Cells of a file that shifts, with both sets, keep their valley; up to the shrinkage of the midpoints."""
+    rng = np.random.default_rng(0)
+    origin = np.tile([0, 1], 400)
+    values = rng.normal(size=(800, 3))
+    values[400:, 0] += 4
+    rows = (np.arange(400), np.arange(400, 800))
+    counts = (np.array([200.0, 200.0]), np.array([200.0, 200.0]))
+    line = np.array([1.0, 0.0, 0.0])
+    apart = valley_within_files(values, origin, rows, counts, line, (20.0, 20.0))
+    assert apart == pytest.approx(valley_by_scipy(values[:400, 0], values[400:, 0], (1.0, 1.0)), abs=0.03)
+    shifted = values + 10.0 * origin[:, None] * line
+    assert valley_within_files(shifted, origin, rows, counts, line, (20.0, 20.0)) == pytest.approx(apart, abs=0.05)

@@ -130,7 +130,7 @@ class Settings:
         metadata=_about("shallower valleys count, too, until about so many populations are found", at_least=0),
     )
     views: int = field(
-        default=8, metadata=_about("small views that must agree on populations, beside the landmarks' own", at_least=0)
+        default=12, metadata=_about("small views that must agree on populations, beside the landmarks' own", at_least=0)
     )
     view_cells: int = field(default=5_000, metadata=_about("cells of a small view", at_least=50))
     support: int = field(

@@ -294,11 +294,11 @@ def test_cuts_of_cytovae_are_those_of_one_model(blobs: tuple[DataSet, np.ndarray
     """The clusters of ``assign --clusters``; support changes none of them, and the training is counted once."""
     dataset, values, population = blobs
     grouped = replace(dataset, group="donors", reported_only=True)
-    rows = execute(job_of(grouped, Run("cytovae", (2, 3, 500), steps=30)))
+    rows = execute(job_of(grouped, Run("cytovae", (2, 3, 500), steps=200)))
     assert [(row.number, row.cluster_wall_seconds is None) for row in rows] == [(0, False), (2, True), (3, True)]
     assert {(row.group, row.reported_only) for row in rows} == {("donors", True)}
     cells = load(dataset).cells
-    model = learn(cells, replace(preset("default"), steps=30), seed=0)
+    model = learn(cells, replace(preset("default"), steps=200), seed=0)
     gates = GateLabels(population.astype(np.int32), ("A", "B", "C"))
     for row, cut in zip(rows, (model, model.with_clusters(2), model.with_clusters(3)), strict=True):
         assert row.ari == pytest.approx(score(assign(cut, values).cluster, gates).ari, abs=1e-12)

@@ -59,7 +59,7 @@ def mahalanobis_distances(count: _F, mean: _F, covariance: _F, a: int, others: N
             solved = _solve(pooled, difference)
         else:
             variance = (_sphere(covariance[0, a], covariance[0, b]) + _sphere(covariance[1, a], covariance[1, b])) / 2
-            solved = difference / variance
+            solved = _divided(difference, variance)
         square = 0.0
         for marker in range(n_markers):
             square += difference[marker] * solved[marker]
@@ -83,7 +83,7 @@ def separating_line(covariances: tuple[_F, _F], counts: tuple[float, float], dif
     """
     shrinkage = _shrinkage(counts[0], counts[1], len(difference))
     if shrinkage == 1:
-        return difference / _sphere(covariances[0], covariances[1])
+        return _divided(difference, _sphere(covariances[0], covariances[1]))
     pooled = _pooled(covariances[0], covariances[1], shrinkage)
     for row in range(len(difference)):
         for column in range(len(difference)):
@@ -117,6 +117,15 @@ def _pooled(a: _F, b: _F, shrinkage: float) -> _F:
             pooled[row, column] = (1 - shrinkage) * (a[row, column] + b[row, column]) / 2
         pooled[row, row] += added
     return pooled
+
+
+@njit()
+def _divided(x: _F, divisor: float) -> _F:
+    """``x`` (m,) divided by a number."""
+    divided = np.empty(len(x))
+    for index in range(len(x)):
+        divided[index] = x[index] / divisor
+    return divided
 
 
 @njit()

@@ -50,7 +50,9 @@ def compare_files(counts: tuple[_F, _F], means: tuple[_F, _F]) -> tuple[_F, floa
         total += comparable[file]
         for marker in range(len(difference)):
             difference[marker] += comparable[file] * (means[1][file, marker] - means[0][file, marker])
-    return difference / max(total, TINY), total
+    for marker in range(len(difference)):
+        difference[marker] /= max(total, TINY)
+    return difference, total
 
 
 @njit()
@@ -79,7 +81,7 @@ def valley_within_files(
     """
     comparable = _comparable(counts)
     positions = (positions_along(values, rows[0], line), positions_along(values, rows[1], line))
-    files = (origin[rows[0]], origin[rows[1]])
+    files = (_files_of(origin, rows[0]), _files_of(origin, rows[1]))
     midpoint = file_midpoints(positions, files, counts, comparable)
     first, first_weights = files_aligned(positions[0], files[0], counts[0], comparable, midpoint)
     second, second_weights = files_aligned(positions[1], files[1], counts[1], comparable, midpoint)
@@ -94,6 +96,15 @@ def positions_along(values: _F, rows: NDArray[np.int64], line: _F) -> _F:
         for marker in range(len(line)):
             positions[index] += values[rows[index], marker] * line[marker]
     return positions
+
+
+@njit()
+def _files_of(origin: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """File (r,) of each of the cells ``rows`` (r,)."""
+    files = np.empty(len(rows), np.int64)
+    for index in range(len(rows)):
+        files[index] = origin[rows[index]]
+    return files
 
 
 @njit()

@@ -7,12 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytovae.populations.covariances import mahalanobis_distances, separating_line
-from cytovae.populations.line_density import compare_files, positions_along, valley_between, valley_within_files
+from cytovae.populations.line_density import (
+    comparable_cells,
+    compare_files,
+    positions_along,
+    valley_between,
+    valley_within_files,
+)
 
 # Cells per half set for a density estimate; more hardly change it.
 DENSITY_CELLS = 400
 
-# A valley is looked for within files if two sets have at least this many cells in common files (see `_n_comparable`).
+# A valley is looked for within files if two sets have at least this many cells in common files (`comparable_cells`).
 FEWEST_COMPARABLE = 2.0
 
 # Two sets without common files are separate only if some marker differs by this share of its range: shifts between
@@ -127,7 +133,7 @@ class CellSets:
         difference, comparable = compare_files(file_counts, (self.file_mean[half, a], self.file_mean[half, b]))  # (m,)
         rows = (self.sample[a][1 - half], self.sample[b][1 - half])
         sample_counts = (self.sample_file_count[a][1 - half], self.sample_file_count[b][1 - half])  # (g,) each
-        if self.n_files == 1 or min(comparable, _n_comparable(*sample_counts)) >= FEWEST_COMPARABLE:
+        if self.n_files == 1 or min(comparable, comparable_cells(sample_counts).sum()) >= FEWEST_COMPARABLE:
             line = self._separating_line(half, a, b, difference)  # (m,)
             return valley_within_files(self.values, self.origin, rows, sample_counts, line, sizes)
         difference = self.mean[half, b] - self.mean[half, a]
@@ -148,8 +154,3 @@ class CellSets:
 
     def _subsample(self, rows: NDArray[np.int64], n: int) -> NDArray[np.int64]:
         return rows if len(rows) <= n else rows[self.rng.permutation(len(rows))[:n]]
-
-
-def _n_comparable(count_a: NDArray[np.float64], count_b: NDArray[np.float64]) -> float:
-    """How many cells two sets have to compare within files: the sum of n_a · n_b / (n_a + n_b)."""
-    return float((count_a * count_b / np.maximum(count_a + count_b, 1)).sum())

@@ -44,7 +44,7 @@ def compare_files(counts: tuple[_F, _F], means: tuple[_F, _F]) -> tuple[_F, floa
     difference, total
         The difference (m,), where files weigh as much as they have cells to compare, and the sum of these.
     """
-    comparable = _comparable(counts)
+    comparable = comparable_cells(counts)
     difference, total = np.zeros(means[0].shape[1]), 0.0
     for file in range(len(comparable)):
         total += comparable[file]
@@ -79,7 +79,7 @@ def valley_within_files(
     sizes
         Weight of each set.
     """
-    comparable = _comparable(counts)
+    comparable = comparable_cells(counts)
     positions = (positions_along(values, rows[0], line), positions_along(values, rows[1], line))
     files = (_files_of(origin, rows[0]), _files_of(origin, rows[1]))
     midpoint = file_midpoints(positions, files, counts, comparable)
@@ -108,7 +108,7 @@ def _files_of(origin: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.
 
 
 @njit()
-def _comparable(counts: tuple[_F, _F]) -> _F:
+def comparable_cells(counts: tuple[_F, _F]) -> _F:
     """How many cells two sets have to compare in each file, (g,): n_a · n_b / (n_a + n_b)."""
     comparable = np.zeros(len(counts[0]))
     for file in range(len(comparable)):

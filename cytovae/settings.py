@@ -116,6 +116,9 @@ class Settings:
     # Optimizer
     batch: int = field(default=256, metadata=_about("cells per batch; batch norm needs two", at_least=2))
     steps: int = field(default=1000, metadata=_about("training steps", at_least=0))
+    named_steps: float = field(
+        default=2.0, metadata=_about("steps with a marker table or labels, relative to those without", above=0)
+    )
     learning_rate: float = field(default=5e-3, metadata=_about("learning rate, or the peak of the cycle", above=0))
     schedule: Schedule = field(default="one-cycle", metadata=_about("how the learning rate changes over the steps"))
 

@@ -13,7 +13,9 @@ from torch import Tensor
 from cytovae.errors import UsageError
 from cytovae.settings import Metric
 
-CPU_DISTANCES = 2**22  # computed at once: as many as fit a processor's cache
+# Distances computed at once. Processors have small caches; with many neighbors, more of them save calls.
+CPU_DISTANCES = 2**22
+CPU_DISTANCES_OF_ONE = 2**19
 GPU_DISTANCES = 2**25
 MOST_WORKERS = 8  # each takes about 50 MB
 
@@ -93,7 +95,7 @@ def nearest_cells(queries: NDArray[np.float32], values: NDArray[np.float32], met
         both = _prepare(torch.from_numpy(np.concatenate([values, queries])), metric)
         x, asked = both[: len(values)], both[len(values) :]
         squares = x.square().sum(1)  # (n,)
-        chunk = max(1, CPU_DISTANCES // len(x))
+        chunk = max(1, CPU_DISTANCES_OF_ONE // len(x))
         for start in range(0, len(asked), chunk):
             cells = asked[start : start + chunk]
             # Squared distances (c, n) lack the square of the query, which is the same for all cells.

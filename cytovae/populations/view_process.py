@@ -6,6 +6,7 @@ standard output. It uses one thread, runs in a session of its own (an interrupt 
 its parent.
 """
 
+import gc
 import json
 import sys
 from collections import deque
@@ -194,7 +195,10 @@ def _prepare() -> None:
 
 def main() -> None:
     """Run the worker process: answer each view at once, until the parent closes its pipe."""
+    gc.disable()  # libraries create a million objects that stay; looking for garbage among them takes half a second
     _prepare()
+    gc.freeze()
+    gc.enable()
     arrays = _read_arrays(sys.stdin.buffer)
     description = json.loads(next(arrays).tobytes())
     settings, seed = settings_from_dict(description["settings"]), description["seed"]

@@ -4,6 +4,7 @@ A view of the landmarks takes their UMAP as it is. A small view draws its own sa
 that nothing arbitrary about one sample or one projection returns in all of them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -83,7 +84,7 @@ class View:
         first = self.partitions[0]
         joined = mean_joined(first, self.partitions, self.hierarchies)
         linkage, sizes = average_linkage(joined), np.bincount(first)
-        cuts = [resolve(linkage, joined, sizes, valley, round(populations * share)) for share in RESOLUTIONS]
+        cuts = resolve(linkage, joined, sizes, valley, [round(populations * share) for share in RESOLUTIONS])
         return np.stack([clusters[first[self.nearest]] for clusters in cuts])
 
 
@@ -220,12 +221,12 @@ def resolve(
     joined: NDArray[np.float64],
     sizes: NDArray[np.int64],
     valley: float,
-    populations: int,
-) -> NDArray[np.int64]:
+    populations: Sequence[int],
+) -> list[NDArray[np.int64]]:
     """Cut a tree into clusters that are distinct or large.
 
-    At the level ``valley``, clusters are distinct whatever their size. If they are fewer than ``populations``, the tree
-    is cut at the first shallower level with enough of them. What only a shallow valley separates must be large: smaller
+    At the level ``valley``, clusters are distinct whatever their size. If they are fewer than asked for, the tree is
+    cut at the first shallower level with enough of them. What only a shallow valley separates must be large: smaller
     pieces stay with the nearest large piece.
 
     Parameters
@@ -234,27 +235,34 @@ def resolve(
         The tree, and the similarities (u, u) of its micro-clusters.
     sizes
         Cells (u,) of each micro-cluster.
-    valley, populations
-        The level at which clusters are distinct, and how many of some size are looked for.
+    valley
+        The level at which clusters are distinct.
+    populations
+        How many clusters of some size are looked for, ascending.
 
     Returns
     -------
-    int64 (u,)
-        The cluster of each micro-cluster, from 0.
+    list of int64 (u,)
+        The cluster of each micro-cluster, from 0, for each of the ``populations``.
     """
     total = sizes.sum()
     distinct = cut(linkage, len(sizes), valley)  # (u,)
     shallowest = max(valley, SHALLOWEST) if total >= CELLS_FOR_SHALLOW_VALLEYS else valley
-    for level in np.arange(valley, shallowest + ROUNDING, LEVEL_STEP).tolist():
+    levels = np.arange(valley, shallowest + ROUNDING, LEVEL_STEP).tolist()
+    found: list[NDArray[np.int64]] = []
+    for level in levels:
         clusters = cut(linkage, len(sizes), level)
         cells = np.bincount(clusters, weights=sizes)
         parts = count_overlaps(distinct, clusters) > 0  # (distinct clusters, clusters)
         whole = (parts.sum(1)[:, None] * parts).sum(0) == 1  # (clusters,)
-        enough = np.where(whole, COUNTED_SHARE, LEAST_SHARE) * total
-        if (cells >= enough).sum() >= populations:
+        counted = (cells >= np.where(whole, COUNTED_SHARE, LEAST_SHARE) * total).sum()
+        resolved = sum(level == levels[-1] or counted >= least for least in populations[len(found) :])
+        if resolved:
+            small = ~whole & (cells < LEAST_SHARE * total)
+            found += [_attach(clusters, distinct, small, joined, sizes) if small.any() else clusters] * resolved
+        if len(found) == len(populations):
             break
-    small = ~whole & (cells < LEAST_SHARE * total)
-    return _attach(clusters, distinct, small, joined, sizes) if small.any() else clusters
+    return found
 
 
 def _attach(

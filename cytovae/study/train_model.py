@@ -283,12 +283,14 @@ def _train_network(
     *,
     named: bool,
 ) -> tuple[MoeSimVae, list[ProgressRecord]]:
-    # With names, a rare population counts as much as a common one, and stays as likely as it was drawn.
-    correct = task is None and not named
+    named = named or task is not None
+    settings = replace(settings, steps=round(settings.named_steps * settings.steps)) if named else settings
     network = build_network(x.shape[1], settings, seed, strangers=task is not None).to(x.device)
-    history = []
-    weight = draw_weight(similarity)
-    for record in train(network, x, similarity, weight, settings, seed, stages.checkpoint, task=task, correct=correct):
+    history, weight = [], draw_weight(similarity)
+    # With names, a rare population counts as much as a common one, and stays as likely as it was drawn.
+    for record in train(
+        network, x, similarity, weight, settings, seed, stages.checkpoint, task=task, correct=not named
+    ):
         history.append(record)
         stages.progress("training", record.step, settings.steps)
     return network.eval(), history

@@ -36,18 +36,26 @@ def groups(clusters: NDArray[np.int64]) -> set[frozenset[int]]:
     ],
 )
 def test_clusters_are_distinct_or_large(populations: int, sizes: NDArray[np.int64], expected: list[set[int]]) -> None:
-    clusters = resolve(average_linkage(JOINED), JOINED, sizes, 0.45, populations)
+    (clusters,) = resolve(average_linkage(JOINED), JOINED, sizes, 0.45, [populations])
     assert groups(clusters) == {frozenset(group) for group in expected}
+
+
+def test_each_number_of_populations_has_its_own_cut() -> None:
+    linkage = average_linkage(JOINED)
+    several = resolve(linkage, JOINED, SIZES, 0.45, [0, 3, 4, 9])
+    alone = [resolve(linkage, JOINED, SIZES, 0.45, [number])[0] for number in (0, 3, 4, 9)]
+    assert [groups(clusters) for clusters in several] == [groups(clusters) for clusters in alone]
 
 
 def test_a_distinct_cluster_of_small_pieces_stays_whole() -> None:
     joined = np.array([[1.0, 0.7, 0.2], [0.7, 1.0, 0.2], [0.2, 0.2, 1.0]])
-    clusters = resolve(average_linkage(joined), joined, np.array([40, 40, 6000]), 0.45, 3)
+    (clusters,) = resolve(average_linkage(joined), joined, np.array([40, 40, 6000]), 0.45, [3])
     assert groups(clusters) == {frozenset({0, 1}), frozenset({2})}
 
 
 def test_one_micro_cluster_is_one_cluster() -> None:
-    assert resolve(np.zeros((0, 4)), np.ones((1, 1)), np.array([50]), 0.45, 14).tolist() == [0]
+    (clusters,) = resolve(np.zeros((0, 4)), np.ones((1, 1)), np.array([50]), 0.45, [14])
+    assert clusters.tolist() == [0]
 
 
 def test_together_is_the_probability_that_two_random_cells_share_a_cluster() -> None:

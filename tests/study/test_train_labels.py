@@ -49,6 +49,10 @@ def learned() -> Learning:
     return train_model(table, SMALL, seed=0, labels=GateLabels(np.where(told, index, UNGATED), names))
 
 
+def test_training_with_labels_takes_its_own_number_of_steps() -> None:
+    assert learned().history[-1].step == SMALL.named_steps * SMALL.steps
+
+
 def populations(model: TrainedModel, values: NDArray[np.float32]) -> NDArray[np.str_]:
     assert model.names is not None
     assert model.naming is not None

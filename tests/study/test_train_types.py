@@ -68,6 +68,12 @@ def test_clusters_have_the_names_of_their_cells() -> None:
     assert sorted(each.name for each in model.naming.evidence) == ["B", "CD4 T", "CD8 T"]
 
 
+def test_training_with_names_takes_its_own_number_of_steps() -> None:
+    settings = replace(SMALL, steps=20, named_steps=1.5)
+    assert train_model(cells()[0], settings, seed=0).history[-1].step == 20
+    assert train_model(cells()[0], settings, seed=0, types=types()).history[-1].step == 30
+
+
 def saved_in(folder: Path) -> Path:
     panel = Panel(tuple(Marker(name, name, 5.0) for name in MARKERS))
     saved = SavedModel(learned().model, panel, Transform("arcsinh", panel.cofactors))

@@ -60,8 +60,9 @@ class Rule:
 DEFAULT = Rule(trees.AGREEMENT, views.LEAST_SHARE, SETTINGS.populations, SETTINGS.views)
 RULES = (
     *(Rule(*each, SETTINGS.views) for each in itertools.product((0.4, 0.5, 0.6), (0.0, 0.01, 0.02), (12, 14, 16))),
-    *(replace(DEFAULT, n_views=n) for n in (0, 2, 4)),
+    *(replace(DEFAULT, n_views=n) for n in (0, 2, 4, 8, 16)),
 )
+MOST_VIEWS = max(rule.n_views for rule in RULES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,8 @@ def study_of(name: str, gated: GatedCells, seed: int) -> Study:
     values, source = cells.cells.values, cells.cells.source
     neighbors = nearest_neighbors(values, SETTINGS.umap_neighbors, SETTINGS.metric, workers=2)
     drawn = trees.Pool(pool.cells.values, pool.cells.source)
-    with trees.small_views(values, source, SETTINGS, seed=seed, pool=drawn, workers=2) as requested:
+    wanted = replace(SETTINGS, views=MOST_VIEWS)
+    with trees.small_views(values, source, wanted, seed=seed, pool=drawn, workers=2) as requested:
         plane = umap_projection(values, neighbors, SETTINGS, seed)
         own = [views.own_view(values, plane, source, SETTINGS, seed, index) for index in range(trees.OWN_VIEWS)]
         small = requested.results()
@@ -177,13 +179,14 @@ def tables(
         "",
         "## Each rule",
         "",
-        "| agreement | least share | populations | small views | F_weighted | F1_mean | ARI |",
-        "|---|---|---|---|---|---|---|",
+        "| agreement | least share | populations | small views | F_weighted | F1_mean | ARI | SD over seeds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for rule in mean:
         values = np.mean([mean[rule][name] for name in names], 0)
+        spread = np.mean([_spread(results[rule][name]) for name in names], 0)
         mark = " (default)" if rule == DEFAULT else ""
-        lines.append(f"| {rule}{mark} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
+        lines.append(f"| {rule}{mark} | {_triple(values, ' | ')} | {_triple(spread)} |")
     lines += [
         "",
         "## The rule that is best on the other sets",
@@ -196,10 +199,9 @@ def tables(
         others = [other for other in names if other not in TOGETHER.get(name, (name,))]
         best = max(mean, key=lambda rule: sum(mean[rule][other].sum() for other in others))
         left_out.append(mean[best][name])
-        spread = [stdev(column) for column in zip(*results[DEFAULT][name], strict=True)] if seeds > 1 else [0, 0, 0]
         lines.append(
             f"| {name} | {best} | {_triple(mean[best][name], ' | ')} "
-            f"| {_triple(mean[DEFAULT][name])} | {_triple(spread)} |"
+            f"| {_triple(mean[DEFAULT][name])} | {_triple(_spread(results[DEFAULT][name]))} |"
         )
     lines.append(
         f"| mean | | | | | {_triple(np.mean(left_out, 0), ' | ')} | "
@@ -218,6 +220,11 @@ def tables(
         "",
     ]
     return "\n".join(lines)
+
+
+def _spread(seeds: Sequence[tuple[float, float, float]]) -> list[float]:
+    """The standard deviation of each score over seeds; NaN with one seed."""
+    return [stdev(column) if len(seeds) > 1 else float("nan") for column in zip(*seeds, strict=True)]
 
 
 def _triple(values: Sequence[float], separator: str = " / ") -> str:

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,18 +34,29 @@ class Cost:
     memory: float
 
 
+# A process's peak memory starts at that of its parent, so a small process starts what is measured.
+STARTER = """
+import json, os, subprocess, sys, time
+started = time.monotonic()
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+costs = time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+with open(sys.argv[1], "w") as file:
+    json.dump((os.waitstatus_to_exitcode(status), costs), file)
+"""
+
+
 def cost(*command: object, environment: Mapping[str, str] = MappingProxyType({})) -> Cost:
     """Run a command on one thread and measure it; ``environment`` has more variables for it."""
     variables = os.environ | {"OMP_NUM_THREADS": "1"} | environment
-    started = time.monotonic()
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen([*map(str, command)], env=variables, stdout=log, stderr=log)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+    with tempfile.TemporaryFile() as log, tempfile.NamedTemporaryFile() as result:
+        starter = [sys.executable, "-S", "-c", STARTER, result.name]
+        subprocess.run([*starter, *map(str, command)], env=variables, stdout=log, stderr=log, check=True)
+        code, costs = json.load(result)
+        if code:
             log.seek(0)
             sys.exit(f"{' '.join(map(str, command[:6]))} failed:\n{log.read().decode()[-4000:]}")
-    return Cost(time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Cost(*costs)
 
 
 @dataclass(frozen=True)

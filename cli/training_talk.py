@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich import box
 from rich.table import Table
 
@@ -63,7 +64,7 @@ def describe_compensation(compensation: "Compensation") -> str:
 
 def summary(learning: "Learning", seconds: dict[str, float]) -> Table:
     """The clusters with the training cells in each, and beside them the seconds of each stage."""
-    cells = learning.model.cluster_cells
+    cells = np.bincount(learning.clusters, minlength=learning.model.highest_cluster + 1)[1:]
     clusters = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("cluster", "training cells", "share"):
         clusters.add_column(title, justify="right")

@@ -188,6 +188,8 @@ class Learning:
         UMAP coordinates of the landmarks.
     codes : ndarray of float32, shape (n, d)
         Latent codes of the landmarks: the posterior means of the trained model.
+    clusters : ndarray of int32, shape (n,)
+        The cluster that the model assigns each landmark to.
     history : tuple of ProgressRecord
         The losses, every few steps.
     seconds : dict of str to float
@@ -198,5 +200,6 @@ class Learning:
     landmarks: NDArray[np.int64]
     coordinates: NDArray[np.float32]
     codes: NDArray[np.float32]
+    clusters: NDArray[np.int32]
     history: tuple[ProgressRecord, ...]
     seconds: dict[str, float]

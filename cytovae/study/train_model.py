@@ -38,7 +38,6 @@ from cytovae.study.sampling import choose_landmarks
 
 FEWEST_MARKERS = 2  # UMAP projects to two dimensions
 FEWEST_CELLS = 50  # fewer cells have no meaningful neighbourhoods
-CELLS_CHECKED = 1_000  # landmarks whose probabilities must sum to 1 before training returns
 
 Progress = Callable[[str, int, int], None]
 
@@ -119,8 +118,7 @@ def train_model(
         network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty, distribution, naming
     )
     model = _with_usual_novelty(model if n_clusters is None else model.with_clusters(n_clusters), values)
-    codes = _checked_codes(model, values)
-    return Learning(model, rows, coordinates, codes, tuple(history), stages.seconds())
+    return Learning(model, rows, coordinates, *_checked(model, values), tuple(history), stages.seconds())
 
 
 def learn(cells: CellTable, settings: Settings, **options: Any) -> TrainedModel:
@@ -315,11 +313,12 @@ def _distribution(
     return fit_distribution(network, scaling, values)
 
 
-def _checked_codes(model: TrainedModel, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Codes (n, d) of the landmarks ``values`` (n, m), once some of their probabilities have been checked."""
+def _checked(model: TrainedModel, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Codes (n, d) and clusters (n,) of the landmarks ``values`` (n, m), once their probabilities have been checked."""
     assigner = Assigner(model)
-    check_assignment(assigner.assign(values[:CELLS_CHECKED]), model.n_clusters, "the training cells")
-    return assigner.codes(values)
+    assigned = assigner.assign(values)
+    check_assignment(assigned, model.n_clusters, "the training cells")
+    return assigner.codes(values), assigned.cluster
 
 
 class _Stages:

@@ -50,6 +50,7 @@ def write_model(path: Path, tree: MergeTree, n_clusters: int) -> Path:
         np.arange(5),
         np.arange(10, dtype=np.float32).reshape(5, 2),
         Assigner(trained).codes(values[:5]),
+        Assigner(trained).assign(values[:5]).cluster,
         (),
         {},
     )

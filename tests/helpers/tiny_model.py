@@ -22,6 +22,7 @@ RUN = RunRecord(("cytovae", "train"), 7, "cpu", (InputRecord("a.fcs", "00", 10, 
 LANDMARKS = np.array([1, 3, 5])
 COORDINATES = np.array([[0.5, 1], [2, 3], [4, 5]], np.float32)
 CODES = np.array([[0.25, -1], [0, 2], [-0.5, 3]], np.float32)
+CLUSTERS = np.array([1, 2, 1], np.int32)
 
 
 def tiny_model(seed: int = 0) -> SavedModel:
@@ -45,6 +46,6 @@ def write_tiny_model(path: Path, saved: SavedModel | None = None, *, force: bool
         np.array([0, 2, 4, 1, 3, 5], np.int64),
     )
     history = (ProgressRecord(25, 0.5, 0.0, 0.25, 0.125, 0.75),)
-    learning = replace(Learning(saved.model, LANDMARKS, COORDINATES, CODES, history, {}), **changed)
+    learning = replace(Learning(saved.model, LANDMARKS, COORDINATES, CODES, CLUSTERS, history, {}), **changed)
     save_model(path, saved, learning, cells, RUN, force=force)
     return path

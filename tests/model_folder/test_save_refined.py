@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.tiny_model import CODES, COORDINATES, LANDMARKS, RUN, tiny_model, write_tiny_model
+from helpers.tiny_model import CLUSTERS, CODES, COORDINATES, LANDMARKS, RUN, tiny_model, write_tiny_model
 
 from cytovae.cells import CellTable
 from cytovae.errors import ModelError, OutputError, UsageError
@@ -25,7 +25,9 @@ VALUES = np.random.default_rng(0).uniform(-1, 7, (50, 3)).astype(np.float32)
 def part(retired: tuple[int, ...], seed: int) -> LearnedPart:
     saved = tiny_model(seed)
     cells = CellTable(np.zeros((6, 3), np.float32), saved.panel.names, ("a",), np.zeros(6, np.int32), np.arange(6))
-    return LearnedPart(retired, saved, Learning(saved.model, LANDMARKS, COORDINATES, CODES, (), {}), cells, RUN)
+    return LearnedPart(
+        retired, saved, Learning(saved.model, LANDMARKS, COORDINATES, CODES, CLUSTERS, (), {}), cells, RUN
+    )
 
 
 @pytest.fixture

@@ -64,7 +64,8 @@ class CellSets:
         self.covariance = np.zeros((2, self.n_sets, self.n_markers, self.n_markers))
         self.file_count = np.zeros((2, self.n_sets, self.n_files))
         self.file_mean = np.zeros((2, self.n_sets, self.n_files, self.n_markers))
-        self.sample = [[rows[half::2][:DENSITY_CELLS] for half in (0, 1)] for rows in rows_of_set]
+        # Contiguous, as after a merge: numba compiles functions anew for arrays with strides.
+        self.sample = [[rows[half::2][:DENSITY_CELLS].copy() for half in (0, 1)] for rows in rows_of_set]
         self.sample_file_count = [[self._count_by_file(half) for half in halves] for halves in self.sample]  # (g,) each
         for index, rows in enumerate(rows_of_set):
             for half in (0, 1):

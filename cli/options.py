@@ -104,6 +104,10 @@ Types = Annotated[
         show_default=False,
     ),
 ]
+Steps = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="N", help="Training steps. With a marker table or labels, twice as many are taken."),
+]
 QualityControl = Annotated[
     Path | None,
     typer.Option(

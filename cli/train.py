@@ -111,7 +111,7 @@ def train_cli(
         ),
     ] = None,
     experts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Experts of the decoder.")] = None,
-    steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Training steps; twice with names.")] = None,
+    steps: options.Steps = None,
     batch_size: Annotated[int | None, typer.Option(min=1, metavar="N", help="Cells in a batch.")] = None,
     generative: Annotated[
         bool,

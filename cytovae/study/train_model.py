@@ -284,7 +284,8 @@ def _train_network(
     named = named or task is not None
     settings = replace(settings, steps=round(settings.named_steps * settings.steps)) if named else settings
     network = build_network(x.shape[1], settings, seed, strangers=task is not None).to(x.device)
-    history, weight = [], draw_weight(similarity)
+    history = []
+    weight = draw_weight(similarity)
     # With names, a rare population counts as much as a common one, and stays as likely as it was drawn.
     for record in train(
         network, x, similarity, weight, settings, seed, stages.checkpoint, task=task, correct=not named

@@ -85,11 +85,12 @@ def run() -> None:
     interruption.install()
     try:
         code = exit_code_of_command()
+        interruption.over()  # a last try may come before
     except BaseException:
+        interruption.over()
         if interruption.code is None:
             raise
         code = interruption.code  # the error is a consequence of the interruption
-    interruption.over()
     gc.freeze()  # objects of libraries end with the process; collecting them would take half a second
     sys.exit(code)
 

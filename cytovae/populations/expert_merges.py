@@ -13,10 +13,13 @@ def merge_experts(probabilities: NDArray[np.float32], tree: PopulationTree) -> M
     """The merge tree of k experts, given their ``probabilities`` (n, k) for the landmarks of ``tree``.
 
     Experts without cells merge first, then experts of the same micro-cluster, then along the linkage of the
-    micro-clusters. Of two experts that merge, the one with more cells represents both.
+    micro-clusters. Of two experts that merge, the one with more cells represents both. A landmark is a cell of the most
+    probable expert of its most probable population, because a cluster's probability is the sum of those of its experts.
+    So a population that is no landmark's most probable one has no cluster.
     """
     n_experts = probabilities.shape[1]
-    expert = probabilities.argmax(1)
+    population = _populations(probabilities, tree)  # (k,)
+    expert = _within_populations(probabilities, population)  # (n,)
     cells = np.bincount(expert, minlength=n_experts)
     used = np.flatnonzero(cells > 0)
     support_of = np.full(2 * len(tree.linkage) + 1, np.nan) if tree.support is None else tree.support
@@ -24,10 +27,11 @@ def merge_experts(probabilities: NDArray[np.float32], tree: PopulationTree) -> M
     def by_cells(experts: list[int]) -> list[int]:
         return sorted(experts, key=lambda e: (-cells[e], e))
 
-    home = _home(np.searchsorted(used, expert), tree)  # (used,)
+    home = _home(np.searchsorted(used, expert), population[used], tree)  # (used,)
     expert_support = np.full(n_experts, np.nan, dtype=np.float32)
     expert_support[used] = support_of[home]
-    merges = [(int(a), int(b), 1.0, expert_support[a]) for a, b in _adopt_unused(probabilities, expert, cells)]
+    adopted = _adopt_unused(probabilities, expert, cells, population)
+    merges = [(int(a), int(b), 1.0, expert_support[a]) for a, b in adopted]
     representative: list[int | None] = []  # expert of each micro-cluster, then of each branch of the linkage
     for index in range(len(tree.population)):
         members = by_cells(used[home == index].tolist())
@@ -69,25 +73,55 @@ def keep_experts(probabilities: NDArray[np.float32]) -> MergeTree:
     return MergeTree(adopted[:, 0], adopted[:, 1], level, len(adopted), cells.astype(np.int64), agreement)
 
 
-def _home(expert: NDArray[np.int64], tree: PopulationTree) -> NDArray[np.int64]:
-    """The micro-cluster of each expert: the one with most of its cells, within the population with most of them.
+def _populations(probabilities: NDArray[np.float32], tree: PopulationTree) -> NDArray[np.int64]:
+    """The population of each expert (k,): that of most landmarks whose most probable expert it is.
+
+    An expert that is the most probable one of no landmark has the population of the expert that adopts it.
+    """
+    expert = probabilities.argmax(1)
+    overlaps = np.zeros((probabilities.shape[1], int(tree.population.max()) + 1))
+    found = count_overlaps(expert, tree.landmark_population)
+    overlaps[: len(found)] = found
+    population: NDArray[np.int64] = overlaps.argmax(1)
+    for kept, unused in _adopt_unused(probabilities, expert, overlaps.sum(1)):
+        population[unused] = population[kept]
+    return population
+
+
+def _within_populations(probabilities: NDArray[np.float32], population: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The most probable expert (n,) of each landmark's most probable population; ``population`` (k,) is of experts."""
+    member = np.eye(int(population.max()) + 1, dtype=np.float32)[population]  # (k, populations)
+    most = (probabilities @ member).argmax(1)  # (n,)
+    expert: NDArray[np.int64] = np.where(population == most[:, None], probabilities, -1).argmax(1)
+    return expert
+
+
+def _home(expert: NDArray[np.int64], population: NDArray[np.int64], tree: PopulationTree) -> NDArray[np.int64]:
+    """The micro-cluster of each expert: of those of its ``population`` (experts,), the one with most of its cells.
 
     ``expert`` (n,) is the expert of each landmark, numbered without gaps.
     """
     counts = count_overlaps(expert, tree.micro_cluster)  # (experts, micro-clusters)
-    of_population = np.eye(len(tree.population))[tree.population]  # (micro-clusters, populations)
-    population = (counts @ of_population).argmax(1)  # (experts,)
-    home: NDArray[np.int64] = np.where(tree.population[None] == population[:, None], counts, -1).argmax(1)
+    home: NDArray[np.int64] = np.where(tree.population == population[:, None], counts, -1).argmax(1)
     return home
 
 
 def _adopt_unused(
-    probabilities: NDArray[np.float32], expert: NDArray[np.int64], cells: NDArray[np.int64]
+    probabilities: NDArray[np.float32],
+    expert: NDArray[np.int64],
+    cells: NDArray[np.floating] | NDArray[np.integer],
+    population: NDArray[np.int64] | None = None,
 ) -> list[tuple[int, int]]:
-    """Pairs of experts: each without cells, after the one whose cells give it the highest mean probability."""
+    """Pairs of experts: each without cells, after the one whose cells give it the highest mean probability.
+
+    If any expert of its ``population`` (k,) has cells, the other is one of these.
+    """
     used = np.flatnonzero(cells > 0)
     unused = np.flatnonzero(cells == 0)
     if not len(unused):
         return []
     mean = np.stack([probabilities[expert == a][:, unused].mean(0) for a in used])  # (used, unused)
+    if population is not None:
+        same = population[used][:, None] == population[unused]  # (used, unused)
+        mean = np.where(same | ~same.any(0), mean, -1)
     return [(int(used[column.argmax()]), int(b)) for b, column in zip(unused, mean.T, strict=True)]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from helpers.gaussian_cells import THREE_CENTERS, certain, clusters_of, gaussians, merge_tree, split
+from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
@@ -104,6 +105,39 @@ def test_the_same_seed_gives_the_same_tree() -> None:
     assert (first.level == second.level).all()
     assert (first.agreement == second.agreement).all()
     assert (first.kept == second.kept).all()
+
+
+# --- cells of clusters ------------------------------------------------------------------------------------------------
+
+
+def two_populations(second: float) -> NDArray[np.float32]:
+    """Probabilities of three experts for 300 cells of one population and 100 of another, far away.
+
+    The experts 0 and 1 divide the first population. Expert 2 is that of the other, with probability ``second`` there,
+    and is the most probable single expert of ten cells of the first.
+    """
+    probabilities = np.zeros((400, 3), np.float32)
+    probabilities[:150] = 0.9, 0.1, 0.0
+    probabilities[150:300] = 0.1, 0.9, 0.0
+    probabilities[:10] = 0.31, 0.29, 0.4
+    probabilities[300:] = (1 - second) / 2, (1 - second) / 2, second
+    return probabilities
+
+
+def test_a_cell_counts_for_its_most_probable_cluster_not_its_most_probable_expert() -> None:
+    values, _ = gaussians([[0.0, 0.0], [20.0, 0.0]], [300, 100])
+    tree = merge_tree(values, two_populations(second=0.8))
+    assert tree.n_found == 2
+    # Of the first ten cells, the experts 0 and 1 together have 0.6, so the cells are of their cluster.
+    assert tree.cells.tolist() == [150, 150, 100]
+    assert tree.cut(2).tolist() == [1, 1, 2]
+
+
+def test_a_population_that_is_no_cells_most_probable_one_has_no_cluster() -> None:
+    values, _ = gaussians([[0.0, 0.0], [20.0, 0.0]], [300, 100])
+    tree = merge_tree(values, two_populations(second=0.4))
+    assert tree.n_found == tree.n_most - 1 == 1
+    assert tree.cells.tolist() == [250, 150, 0]
 
 
 # --- experts without cells --------------------------------------------------------------------------------------------

@@ -106,7 +106,11 @@ Types = Annotated[
 ]
 Steps = Annotated[
     int | None,
-    typer.Option(min=0, metavar="N", help="Training steps. With a marker table or labels, twice as many are taken."),
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Training steps. With a marker table or labels, one and a half times as many are taken.",
+    ),
 ]
 QualityControl = Annotated[
     Path | None,

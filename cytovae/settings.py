@@ -117,7 +117,7 @@ class Settings:
     batch: int = field(default=256, metadata=_about("cells per batch; batch norm needs two", at_least=2))
     steps: int = field(default=1000, metadata=_about("training steps", at_least=0))
     named_steps: float = field(
-        default=2.0, metadata=_about("steps with a marker table or labels, relative to those without", above=0)
+        default=1.5, metadata=_about("steps with a marker table or labels, relative to those without", above=0)
     )
     learning_rate: float = field(default=5e-3, metadata=_about("learning rate, or the peak of the cycle", above=0))
     schedule: Schedule = field(default="one-cycle", metadata=_about("how the learning rate changes over the steps"))
@@ -129,7 +129,7 @@ class Settings:
         metadata=_about("density between two populations, relative to the lower of their peaks", at_least=0, at_most=1),
     )
     populations: int = field(
-        default=14,
+        default=12,
         metadata=_about("shallower valleys count, too, until about so many populations are found", at_least=0),
     )
     views: int = field(

@@ -30,7 +30,7 @@ def merge_experts(probabilities: NDArray[np.float32], tree: PopulationTree) -> M
     home = _home(np.searchsorted(used, expert), population[used], tree)  # (used,)
     expert_support = np.full(n_experts, np.nan, dtype=np.float32)
     expert_support[used] = support_of[home]
-    adopted = _adopt_unused(probabilities, expert, cells, population)
+    adopted = _adopt_unused(probabilities, expert, population)
     merges = [(int(a), int(b), 1.0, expert_support[a]) for a, b in adopted]
     representative: list[int | None] = []  # expert of each micro-cluster, then of each branch of the linkage
     for index in range(len(tree.population)):
@@ -67,7 +67,7 @@ def keep_experts(probabilities: NDArray[np.float32]) -> MergeTree:
     """
     expert = probabilities.argmax(1)
     cells = np.bincount(expert, minlength=probabilities.shape[1])
-    adopted = np.array(_adopt_unused(probabilities, expert, cells), dtype=np.int32).reshape(-1, 2)
+    adopted = np.array(_adopt_unused(probabilities, expert), dtype=np.int32).reshape(-1, 2)
     agreement = np.full(len(LEVELS), np.nan, dtype=np.float32)
     level = np.ones(len(adopted), dtype=np.float32)
     return MergeTree(adopted[:, 0], adopted[:, 1], level, len(adopted), cells.astype(np.int64), agreement)
@@ -83,15 +83,16 @@ def _populations(probabilities: NDArray[np.float32], tree: PopulationTree) -> ND
     found = count_overlaps(expert, tree.landmark_population)
     overlaps[: len(found)] = found
     population: NDArray[np.int64] = overlaps.argmax(1)
-    for kept, unused in _adopt_unused(probabilities, expert, overlaps.sum(1)):
+    for kept, unused in _adopt_unused(probabilities, expert):
         population[unused] = population[kept]
     return population
 
 
 def _within_populations(probabilities: NDArray[np.float32], population: NDArray[np.int64]) -> NDArray[np.int64]:
     """The most probable expert (n,) of each landmark's most probable population; ``population`` (k,) is of experts."""
-    member = np.eye(int(population.max()) + 1, dtype=np.float32)[population]  # (k, populations)
-    most = (probabilities @ member).argmax(1)  # (n,)
+    # Sums of columns, because several threads may change the last bit of a matrix product.
+    columns = [probabilities[:, population == index].sum(1) for index in range(int(population.max()) + 1)]
+    most = np.stack(columns, 1).argmax(1)  # (n,)
     expert: NDArray[np.int64] = np.where(population == most[:, None], probabilities, -1).argmax(1)
     return expert
 
@@ -107,17 +108,15 @@ def _home(expert: NDArray[np.int64], population: NDArray[np.int64], tree: Popula
 
 
 def _adopt_unused(
-    probabilities: NDArray[np.float32],
-    expert: NDArray[np.int64],
-    cells: NDArray[np.floating] | NDArray[np.integer],
-    population: NDArray[np.int64] | None = None,
+    probabilities: NDArray[np.float32], expert: NDArray[np.int64], population: NDArray[np.int64] | None = None
 ) -> list[tuple[int, int]]:
     """Pairs of experts: each without cells, after the one whose cells give it the highest mean probability.
 
-    If any expert of its ``population`` (k,) has cells, the other is one of these.
+    ``expert`` (n,) is the expert of each landmark. If any expert of its ``population`` (k,) has cells, an expert
+    without cells is adopted by one of these.
     """
-    used = np.flatnonzero(cells > 0)
-    unused = np.flatnonzero(cells == 0)
+    used = np.unique(expert)
+    unused = np.setdiff1d(np.arange(probabilities.shape[1]), used)
     if not len(unused):
         return []
     mean = np.stack([probabilities[expert == a][:, unused].mean(0) for a in used])  # (used, unused)

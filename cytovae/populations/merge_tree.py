@@ -64,7 +64,7 @@ class MergeTree:
 
     @property
     def n_most(self) -> int:
-        """Largest number of clusters to cut into: each must have training cells, by their most likely expert."""
+        """Largest number of clusters to cut into: each must have training cells."""
         return int((self.cells > 0).sum())
 
     def cut(self, n_clusters: int) -> NDArray[np.int32]:

@@ -14,6 +14,9 @@ from cytovae.settings import Settings
 # Decay per batch of the votes for the population of an expert: they are a mean over about the last fifty batches.
 VOTE_DECAY = 0.98
 
+# Lower bound of the votes of a population, of which there may be no recent cells.
+SMALLEST_VOTES = 1e-6
+
 
 class BatchLoss(NamedTuple):
     """The terms before their weights, and their weighted sum; scalars."""
@@ -29,8 +32,8 @@ class Objective:
     """The loss that training minimizes.
 
     Where populations are known, eq. 7 also holds between populations: the probability of a population is the sum of
-    the probabilities of its experts. An expert belongs to the population that most of its recent cells come from. With
-    known names, it belongs to one population from the start, and the names add their own term to eq. 7.
+    the probabilities of its experts, see :func:`population_of_experts`. With known names, an expert belongs to one
+    population from the start, and the names add their own term to eq. 7.
 
     Parameters
     ----------
@@ -91,5 +94,14 @@ class Objective:
 
     def _between_populations(self, p: Tensor, population: Tensor) -> Tensor:
         """Eq. 7 for the probabilities of populations; ``population`` (b, c) is one-hot."""
-        of_expert = functional.one_hot(self.votes.argmax(1), self.n_populations).to(p.dtype)  # (k, c)
+        of_expert = functional.one_hot(population_of_experts(self.votes), self.n_populations).to(p.dtype)  # (k, c)
         return losses.similarity_loss(p @ of_expert, population @ population.T)
+
+
+def population_of_experts(votes: Tensor) -> Tensor:
+    """The population of each expert (k,), given the ``votes`` (k, c) of recent cells of c populations.
+
+    An expert belongs to the population with the most cells there, each relative to the root of the population's cells.
+    So a small population keeps an expert that also has cells of a large one, which has other experts.
+    """
+    return (votes / votes.sum(0).clamp_min(SMALLEST_VOTES).sqrt()).argmax(1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from cytovae.errors import NumericalError
 from cytovae.network.label_task import LabelTask
 from cytovae.network.model import ModelOutput, MoeSimVae
-from cytovae.network.objective import Objective
+from cytovae.network.objective import Objective, population_of_experts
 from cytovae.network.optimizer import Adam, one_cycle
 from cytovae.populations.similarity import Similarity
 from cytovae.settings import Settings
@@ -187,12 +187,12 @@ def _correct_frequencies(network: MoeSimVae, votes: Tensor, populations: Tensor,
 
     By Bayes' rule the probability of a population is divided by the mean ``weight`` (n,) of its cells. Without
     this, rare populations, which are drawn more often, would be assigned too many cells of files whose levels differ.
-    Each expert belongs to the population that most of its recent cells come from, by ``votes`` (k, c).
+    ``votes`` (k, c) tell the population of each expert.
     """
     population = populations.cpu().numpy()  # (n,)
     drawn = np.bincount(population, weights=weight) / np.bincount(population)  # (c,)
     logit = torch.from_numpy(np.log(drawn.mean() / drawn)).to(votes)  # (c,)
-    network.clustering.out.bias.add_(logit[votes.argmax(1)])  # (k,)
+    network.clustering.out.bias.add_(logit[population_of_experts(votes)])  # (k,)
 
 
 def _batches(n: int, batch: int, weight: NDArray[np.float64] | None, seed: int) -> Iterator[NDArray[np.int64]]:

@@ -59,7 +59,7 @@ class Rule:
 
 DEFAULT = Rule(trees.AGREEMENT, views.LEAST_SHARE, SETTINGS.populations, SETTINGS.views)
 RULES = (
-    *(Rule(*each, SETTINGS.views) for each in itertools.product((0.4, 0.5, 0.6), (0.0, 0.01, 0.02), (12, 14, 16))),
+    *(Rule(*each, SETTINGS.views) for each in itertools.product((0.4, 0.5, 0.6), (0.0, 0.01, 0.02), (11, 12, 14, 16))),
     *(replace(DEFAULT, n_views=n) for n in (0, 2, 4, 8, 16)),
 )
 MOST_VIEWS = max(rule.n_views for rule in RULES)

@@ -46,11 +46,9 @@ class NamedTree:
 
     def naming(self, probabilities: NDArray[np.float32], merges: MergeTree) -> Naming:
         """The names of the experts, from their ``probabilities`` (n, k) for the landmarks, and their ``merges``."""
-        n_experts = probabilities.shape[1]
-        counts = np.zeros((n_experts, len(self.names)))
-        overlap = count_overlaps(probabilities.argmax(1).astype(np.int64), self.tree.landmark_population)
-        counts[: len(overlap)] = overlap
-        population = counts.argmax(1)
+        expert = probabilities.argmax(1)
+        counts = count_overlaps(expert, self.tree.landmark_population, probabilities.shape[1], len(self.names))
+        population = np.empty(len(counts), dtype=np.int64)
         cluster = merges.cut(merges.n_found)
         for one in np.unique(cluster):  # an unused expert has the name of the cluster that adopts it
             members = np.flatnonzero(cluster == one)

@@ -79,9 +79,7 @@ def _populations(probabilities: NDArray[np.float32], tree: PopulationTree) -> ND
     An expert that is the most probable one of no landmark has the population of the expert that adopts it.
     """
     expert = probabilities.argmax(1)
-    overlaps = np.zeros((probabilities.shape[1], int(tree.population.max()) + 1))
-    found = count_overlaps(expert, tree.landmark_population)
-    overlaps[: len(found)] = found
+    overlaps = count_overlaps(expert, tree.landmark_population, probabilities.shape[1])  # (k, populations)
     population: NDArray[np.int64] = overlaps.argmax(1)
     for kept, unused in _adopt_unused(probabilities, expert):
         population[unused] = population[kept]

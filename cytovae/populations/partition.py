@@ -49,8 +49,10 @@ def numbered_partition(
     return np.unique(label, return_inverse=True)[1].astype(np.int64)
 
 
-def count_overlaps(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Contingency table (n_first, n_second) of two labelings (n,) of the same cells."""
-    n_first, n_second = int(first.max()) + 1, int(second.max()) + 1
+def count_overlaps(
+    first: NDArray[np.int64], second: NDArray[np.int64], n_first: int = 0, n_second: int = 0
+) -> NDArray[np.float64]:
+    """Contingency table (n_first, n_second) of two labelings (n,) of the same cells, at least that large."""
+    n_first, n_second = max(n_first, int(first.max()) + 1), max(n_second, int(second.max()) + 1)
     counts = np.bincount(first * n_second + second, minlength=n_first * n_second)
     return counts.reshape(n_first, n_second).astype(np.float64)

@@ -192,9 +192,8 @@ def together(micro_cluster: NDArray[np.int64], cluster: NDArray[np.int64]) -> ND
 
 def _shares(micro_cluster: NDArray[np.int64], label: NDArray[np.int64], n_labels: int) -> NDArray[np.float64]:
     """Share (u, n_labels) of the cells of each micro-cluster that have each label."""
-    counts = count_overlaps(micro_cluster, label)
-    share = np.zeros((len(counts), n_labels))
-    share[:, : counts.shape[1]] = counts / counts.sum(1, keepdims=True)
+    counts = count_overlaps(micro_cluster, label, n_second=n_labels)
+    share: NDArray[np.float64] = counts / counts.sum(1, keepdims=True)
     return share
 
 

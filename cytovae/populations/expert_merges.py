@@ -8,18 +8,22 @@ from cytovae.populations.partition import count_overlaps
 from cytovae.populations.population_tree import PopulationTree
 from cytovae.populations.valleys import LEVELS
 
+# A cluster without a name has at least so many landmarks. A name may be that of a few cells.
+FEWEST_CELLS = 5
 
-def merge_experts(probabilities: NDArray[np.float32], tree: PopulationTree) -> MergeTree:
+
+def merge_experts(probabilities: NDArray[np.float32], tree: PopulationTree, *, named: bool = False) -> MergeTree:
     """The merge tree of k experts, given their ``probabilities`` (n, k) for the landmarks of ``tree``.
 
     Experts without cells merge first, then experts of the same micro-cluster, then along the linkage of the
     micro-clusters. Of two experts that merge, the one with more cells represents both. A landmark is a cell of the most
     probable expert of its most probable population, because a cluster's probability is the sum of those of its experts.
-    So a population that is no landmark's most probable one has no cluster.
+    A population that is no landmark's most probable one has no cluster, nor has one of fewer than five landmarks,
+    unless populations are ``named``.
     """
     n_experts = probabilities.shape[1]
     population = _populations(probabilities, tree)  # (k,)
-    expert = _within_populations(probabilities, population)  # (n,)
+    expert = _within_populations(probabilities, population, fewest=1 if named else FEWEST_CELLS)  # (n,)
     cells = np.bincount(expert, minlength=n_experts)
     used = np.flatnonzero(cells > 0)
     support_of = np.full(2 * len(tree.linkage) + 1, np.nan) if tree.support is None else tree.support
@@ -86,11 +90,19 @@ def _populations(probabilities: NDArray[np.float32], tree: PopulationTree) -> ND
     return population
 
 
-def _within_populations(probabilities: NDArray[np.float32], population: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The most probable expert (n,) of each landmark's most probable population; ``population`` (k,) is of experts."""
+def _within_populations(
+    probabilities: NDArray[np.float32], population: NDArray[np.int64], *, fewest: int
+) -> NDArray[np.int64]:
+    """The most probable expert (n,) of each landmark's most probable population; ``population`` (k,) is of experts.
+
+    A landmark has the next probable population if its own would have fewer than ``fewest`` landmarks.
+    """
     # Sums of columns, because several threads may change the last bit of a matrix product.
     columns = [probabilities[:, population == index].sum(1) for index in range(int(population.max()) + 1)]
-    most = np.stack(columns, 1).argmax(1)  # (n,)
+    of_population = np.stack(columns, 1)  # (n, populations)
+    n_cells = np.bincount(of_population.argmax(1), minlength=len(columns))
+    of_population[:, n_cells < fewest] = -1
+    most = of_population.argmax(1)  # (n,)
     expert: NDArray[np.int64] = np.where(population == most[:, None], probabilities, -1).argmax(1)
     return expert
 

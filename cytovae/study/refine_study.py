@@ -21,6 +21,7 @@ from cytovae.model_folder.input_files import FileIdentity, input_records
 from cytovae.model_folder.layout import RunRecord
 from cytovae.model_folder.save_refined import LearnedPart, save_refined
 from cytovae.naming.populations_by_table import CellsAround
+from cytovae.settings import Settings
 from cytovae.study.assign_study import AssignStudy, assigned_chunks
 from cytovae.study.name_clusters import cells_around
 from cytovae.study.sampling import constant_markers, draw_cells
@@ -28,6 +29,7 @@ from cytovae.study.train_model import train_model
 
 MOST_CELLS = 20_000  # of each cluster, over all files
 FEWEST_CELLS = 500  # fewer cells have no populations that could be relied on
+NOISE = 0.5  # relative to that of the model: the populations of one cluster are close, compared with its range
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,11 @@ class _Sample:
         return self._cells[order, 0], self._cells[order, 1]
 
 
+def settings_of_parts(settings: Settings) -> Settings:
+    """How to train inside a cluster of a model with ``settings``."""
+    return replace(settings, landmarks=MOST_CELLS, input_noise=NOISE * settings.input_noise)
+
+
 def refine_study(
     study: AssignStudy,
     groups: Sequence[tuple[int, ...]],
@@ -228,7 +235,7 @@ def refine_study(
         constant_markers(of_group.cells, study.files)
     model, parts, results = study.saved.model, [], []
     of_all = None if types is None else _cells_of_all_clusters(study, seed)
-    settings = replace(model.settings, landmarks=MOST_CELLS)
+    settings = settings_of_parts(model.settings)
     raw = [file.file for file in study.files]
     for group, of_group in zip(groups, drawn, strict=True):
         cells = of_group.cells

@@ -99,6 +99,7 @@ def train_model(
     named = _use_table(tree, values, types, around, settings, stages)
     tree = tree if named is None else named.tree
     labelled = _use_labels(tree, values, labels, rows, named, settings, stages)
+    by_name = named is not None or labelled is not None
     tree, owner = (tree, []) if labelled is None else (labelled.tree, labelled.owner(settings.experts))
 
     with stages.timed("training"):
@@ -107,12 +108,12 @@ def train_model(
         scaling = fit_scaling(values)
         x = torch.tensor(scaling.scale(values), device=device)  # (n, m) in [0, 1]
         task = None if labelled is None else label_task(x, labelled.population, owner, labelled.prior)
-        network, history = _train_network(x, similarity, settings, seed, stages, task, named=named is not None)
+        network, history = _train_network(x, similarity, settings, seed, stages, task, named=by_name)
         probabilities = _assign(network, x, labelled, owner)  # (n, experts)
         novelty = fit_novelty(network, x)
         distribution = _distribution(network, scaling, values, settings)
 
-    merges = keep_experts(probabilities) if tree is None else merge_experts(probabilities, tree)
+    merges = keep_experts(probabilities) if tree is None else merge_experts(probabilities, tree, named=by_name)
     naming = _naming(named, labelled, labels, rows, owner, probabilities, merges, cells.markers)
     model = TrainedModel(
         network.cpu(), settings, cells.markers, scaling, merges, merges.n_found, novelty, distribution, naming
@@ -281,7 +282,6 @@ def _train_network(
     *,
     named: bool,
 ) -> tuple[MoeSimVae, list[ProgressRecord]]:
-    named = named or task is not None
     settings = replace(settings, steps=round(settings.named_steps * settings.steps)) if named else settings
     network = build_network(x.shape[1], settings, seed, strangers=task is not None).to(x.device)
     history = []

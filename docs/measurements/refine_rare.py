@@ -9,7 +9,6 @@ cells, the one whose medians fit it best. The marker table is that of the data s
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from cytovae.inference.refined import refined
 from cytovae.inference.trained_model import TrainedModel
 from cytovae.settings import preset
 from cytovae.study.name_clusters import cells_around
-from cytovae.study.refine_study import FEWEST_CELLS, MOST_CELLS
+from cytovae.study.refine_study import FEWEST_CELLS, settings_of_parts
 from cytovae.study.train_model import learn
 
 MARKERS = [
@@ -98,7 +97,7 @@ def main() -> None:
         print(f"| {seed} | {chosen} | {len(rows):,} | not refined | {f1:.3f} | {size:,} |", flush=True)
         known = best_threshold(table.values[rows], rare[rows], int(rare.sum()))
         print(f"| {seed} | {chosen} | {len(rows):,} | linear classifier, given the gates | {known:.3f} | |", flush=True)
-        settings = replace(preset("default"), landmarks=MOST_CELLS)
+        settings = settings_of_parts(preset("default"))
         around = cells_around(model, (chosen,), table.values, 1 - len(rows) / len(table))
         named = learn(table, preset("default"), seed=seed, types=types)
         inner = learn(table.take(rows), settings, seed=seed, types=types, around=around)

@@ -45,6 +45,8 @@ def merge_tree(
     probabilities: NDArray[np.float32],
     seed: int = 0,
     source: NDArray[np.int32] | None = None,
+    *,
+    named: bool = False,
 ) -> MergeTree:
     """The merge tree of experts, with the first two markers as UMAP coordinates and a micro-cluster per expert."""
     settings = replace(Settings(), experts=probabilities.shape[1], views=0, support=0)
@@ -55,7 +57,7 @@ def merge_tree(
         settings,
         seed=seed,
     )
-    return merge_experts(probabilities, tree)
+    return merge_experts(probabilities, tree, named=named)
 
 
 def clusters_of(tree: MergeTree, expert: NDArray[np.int64], n_clusters: int | None = None) -> NDArray[np.int32]:

@@ -140,6 +140,19 @@ def test_a_population_that_is_no_cells_most_probable_one_has_no_cluster() -> Non
     assert tree.cells.tolist() == [250, 150, 0]
 
 
+@pytest.mark.parametrize(("n_cells", "named", "n_clusters"), [(5, False, 2), (4, False, 1), (4, True, 2), (1, True, 2)])
+def test_a_cluster_without_a_name_has_at_least_five_cells(n_cells: int, named: bool, n_clusters: int) -> None:
+    values, _ = gaussians([[0.0, 0.0], [20.0, 0.0]], [300, 100])
+    probabilities = two_populations(second=0.8)
+    probabilities[300 + n_cells :] = 0.3, 0.3, 0.4  # together, the experts of the other population have 0.6
+    tree = merge_tree(values, probabilities, named=named)
+    assert tree.n_found == n_clusters
+    # The cells of a population without a cluster are of the next probable one.
+    kept = n_cells if n_clusters == 2 else 0
+    assert tree.cells[2] == kept
+    assert tree.cells.sum() == 400
+
+
 # --- experts without cells --------------------------------------------------------------------------------------------
 
 

@@ -4,11 +4,11 @@
 
 A model learns from some files of a study, and its two largest clusters are refined without a table. The parts of the
 other files' cells, by the network, are compared with the gates, and so are those of the 15 nearest cells that were
-learned from. Clusters that do not split are left out. Labels are used for scores only. Takes ten minutes on one core.
+learned from. Clusters that do not split with some amount of noise are left out. Labels are used for scores only. Takes
+half an hour on one core.
 """
 
 import argparse
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -62,20 +62,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
     sets = {dataset.name: dataset for dataset in read_table(PUBLIC, arguments.data)}
-    found: dict[float, list[list[float]]] = defaultdict(list)
+    found: list[list[list[float]]] = []  # of each refined cluster, the scores with each amount of noise
     for split in SPLITS:
         gated = load(sets[split.dataset])
         for seed in range(arguments.seeds):
             for learned, unseen in cells_of_clusters(gated, split, seed):
-                for relative in RELATIVE:
-                    scores = scores_of_parts(learned, unseen, relative * Settings().input_noise, seed)
-                    if scores is not None:
-                        found[relative].append(scores)
-    print("| noise, relative to the model's | refined clusters | F_weighted / F1_mean / ARI | 15 nearest |")
-    print("|---|---|---|---|")
-    for relative, rows in found.items():
-        mean = [f"{value:.3f}" for value in np.mean(rows, axis=0)]
-        print(f"| {relative:g} | {len(rows)} | {' / '.join(mean[:3])} | {' / '.join(mean[3:])} |")
+                noises = [relative * Settings().input_noise for relative in RELATIVE]
+                scores = [each for noise in noises if (each := scores_of_parts(learned, unseen, noise, seed))]
+                if len(scores) == len(RELATIVE):
+                    found.append(scores)
+    print(f"{len(found)} refined clusters.\n")
+    print("| noise, relative to the model's | F_weighted / F1_mean / ARI | 15 nearest |\n|---|---|---|")
+    for relative, mean in zip(RELATIVE, np.mean(found, axis=0), strict=True):
+        spelled = [f"{value:.3f}" for value in mean]
+        print(f"| {relative:g} | {' / '.join(spelled[:3])} | {' / '.join(spelled[3:])} |")
 
 
 if __name__ == "__main__":

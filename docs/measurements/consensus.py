@@ -12,7 +12,7 @@ import argparse
 import itertools
 import pickle
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -96,6 +96,20 @@ def study_of(name: str, gated: GatedCells, seed: int) -> Study:
     return Study(cells, numbered_partition(plane, SETTINGS.experts, seed, trees.COMPARED), own, small)
 
 
+def kept_studies(data: Path, cache: Path, seeds: int) -> Iterator[tuple[str, Study]]:
+    """The name of each data set with its study for each seed; computed once and kept in ``cache``."""
+    cache.mkdir(exist_ok=True, parents=True)
+    for dataset in read_table(PUBLIC, data, SETS):
+        gated = None
+        for seed in range(seeds):
+            kept = cache / f"{dataset.name}.{seed}.pickle"
+            if not kept.exists():
+                gated = _scored(load(dataset)) if gated is None else gated
+                study = study_of(dataset.name, gated, seed)
+                kept.write_bytes(pickle.dumps((study.cells, study.micro_cluster, study.own, study.small)))
+            yield dataset.name, Study(*pickle.loads(kept.read_bytes()))
+
+
 def tree_of(study: Study, rule: Rule) -> trees.PopulationTree:
     """The tree of a study by a rule."""
     views.LEAST_SHARE, trees.AGREEMENT = rule.least_share, rule.agreement
@@ -143,22 +157,14 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("consensus.cache"))
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    arguments.cache.mkdir(exist_ok=True, parents=True)
     results: dict[Rule, dict[str, list[tuple[float, float, float]]]] = defaultdict(lambda: defaultdict(list))
     pairs: list[tuple[float, float]] = []
-    for dataset in read_table(PUBLIC, arguments.data, SETS):
-        gated = None
-        for seed in range(arguments.seeds):
-            kept = arguments.cache / f"{dataset.name}.{seed}.pickle"
-            if not kept.exists():
-                gated = _scored(load(dataset)) if gated is None else gated
-                kept.write_bytes(pickle.dumps(study_of(dataset.name, gated, seed)))
-            study: Study = pickle.loads(kept.read_bytes())
-            for rule in RULES:
-                tree = tree_of(study, rule)
-                results[rule][dataset.name].append(scores(study, tree))
-                if rule == DEFAULT:
-                    pairs += support_and_match(study, tree)
+    for name, study in kept_studies(arguments.data, arguments.cache, arguments.seeds):
+        for rule in RULES:
+            tree = tree_of(study, rule)
+            results[rule][name].append(scores(study, tree))
+            if rule == DEFAULT:
+                pairs += support_and_match(study, tree)
     text = tables(results, pairs, arguments.seeds)
     print(text)
     if arguments.output is not None:

@@ -8,7 +8,7 @@ from cytovae.populations.partition import count_overlaps
 from cytovae.populations.population_tree import PopulationTree
 from cytovae.populations.valleys import LEVELS
 
-# A cluster without a name has at least so many landmarks. A name may be that of a few cells.
+# Least number of landmarks of a cluster without a name. A named population may have fewer.
 FEWEST_CELLS = 5
 
 

@@ -3,10 +3,10 @@
     python docs/measurements/bimodal_markers.py --data ../shared/data --cache consensus.cache --seeds 5
 
 A marker counts if Ashman's D of two normal distributions fitted to it is above a threshold (Ashman, Bird and Zepf
-1994). The number of populations is a + b times this count. Threshold, a and b are chosen by the sum of the mean scores
-of the other data sets. The distributions are fitted in two ways, by scikit-learn from k-means, and to a histogram from
-Otsu's threshold, because a good rule would not depend on that. Views are those of ``consensus.py``, in the same cache.
-Labels are used for scores only. Takes three minutes on one core, once the views are there.
+1994). The number of populations is a + b times this count, or a constant. The rule is chosen by the sum of the mean
+scores of the other data sets. The distributions are fitted in two ways, by scikit-learn from k-means, and to a
+histogram from Otsu's threshold, because a good rule would not depend on that. Views are those of ``consensus.py``, in
+the same cache. Labels are used for scores only. Takes three minutes on one core, once the views are there.
 """
 
 import argparse
@@ -70,6 +70,12 @@ FITS: dict[str, Callable[[NDArray[np.float32]], Array]] = {
 }
 
 
+def at_numbers(found: dict[str, list[Array]], numbers: dict[str, list[float]]) -> Array:
+    """Mean scores (sets, 3) at the nearest of NUMBERS to the ``numbers`` of populations of each set and seed."""
+    seeds = {name: zip(found[name], numbers[name], strict=True) for name in SETS}
+    return np.array([np.mean([each[np.abs(NUMBERS - n).argmin()] for each, n in seeds[name]], 0) for name in SETS])
+
+
 def left_out(of_rule: dict[object, Array]) -> Array:
     """Mean scores (3,) of the rules that are best on the other sets; ``of_rule`` has those of each set (sets, 3)."""
     rows = []
@@ -89,9 +95,9 @@ def main() -> None:
     arguments = parser.parse_args()
     found: dict[str, list[Array]] = {name: [] for name in SETS}  # of each seed: scores (numbers, 3)
     bimodal: dict[str, dict[str, list[Array]]] = {fit: {name: [] for name in SETS} for fit in FITS}  # D (m,)
+    cuts = [replace(DEFAULT, populations=int(number)) for number in NUMBERS]
     for name, study in kept_studies(arguments.data, arguments.cache, arguments.seeds):
-        rules = [replace(DEFAULT, populations=int(number)) for number in NUMBERS]
-        found[name].append(np.array([scores(study, tree_of(study, rule)) for rule in rules]))
+        found[name].append(np.array([scores(study, tree_of(study, cut)) for cut in cuts]))
         for fit, function in FITS.items():
             bimodal[fit][name].append(function(study.cells.cells.values))
 
@@ -102,20 +108,10 @@ def main() -> None:
     print("| rule | best on all sets | chosen without the set |\n|---|---|---|")
     print(f"| a constant | {best(constant)} | {spelled(left_out(constant))} |")
     for fit, of_set in bimodal.items():
-        rules: dict[object, Array] = dict(constant)
+        rules = dict(constant)
         for threshold, a, b in itertools.product(THRESHOLDS, OFFSETS, SLOPES):
-            rules[f"D > {threshold:g}, {a} + {b:g} × markers"] = np.array(
-                [
-                    np.mean(
-                        [
-                            seed[np.abs(NUMBERS - (a + b * (d > threshold).sum())).argmin()]
-                            for seed, d in zip(found[name], of_set[name], strict=True)
-                        ],
-                        axis=0,
-                    )
-                    for name in SETS
-                ]
-            )
+            numbers = {name: [a + b * (d > threshold).sum() for d in of_set[name]] for name in SETS}
+            rules[f"{a} + {b:g} × markers with D > {threshold:g}"] = at_numbers(found, numbers)
         print(f"| {fit} | {best(rules)} | {spelled(left_out(rules))} |")
 
 
